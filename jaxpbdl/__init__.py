@@ -1,0 +1,1 @@
+"""jaxpbdl: physics-based deep learning in JAX."""

@@ -1,0 +1,67 @@
+"""Checks of what a user passes in. A refused input names the argument, its value and the admissible range.
+
+Values that JAX is tracing cannot be looked at and pass: every check is for the moment before compilation.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class BlowUp(FloatingPointError):
+    """A computation left the finite numbers; the message names the step, the time and the member."""
+
+
+class DataError(ValueError):
+    """A data file is missing, damaged or of another layout; the message names the file and the cause."""
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint is damaged or belongs to another model; the message names the file and the leaf."""
+
+
+class RunFolderError(RuntimeError):
+    """A run folder cannot be written or belongs to a run that is still going."""
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether every leaf of `value` holds numbers now, rather than being traced by JAX."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+
+
+def finite(name: str, value: Any) -> None:
+    """Refuse NaN and infinity."""
+    if is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):
+        raise ValueError(f"{name} must be finite, got {value}")
+
+
+def positive(name: str, value: Any) -> None:
+    """Refuse what is not a finite number above zero."""
+    if is_concrete(value) and not np.all(np.isfinite(np.asarray(value)) & (np.asarray(value) > 0)):
+        raise ValueError(f"{name} must be finite and > 0, got {value}")
+
+
+def non_negative(name: str, value: Any) -> None:
+    """Refuse what is not a finite number of at least zero."""
+    if is_concrete(value) and not np.all(np.isfinite(np.asarray(value)) & (np.asarray(value) >= 0)):
+        raise ValueError(f"{name} must be finite and >= 0, got {value}")
+
+
+def count(name: str, value: int, least: int = 1) -> None:
+    """Refuse what is not an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+
+
+def shape(name: str, value: Any, expected: tuple[int, ...]) -> None:
+    """Refuse an array of another shape."""
+    if tuple(jnp.shape(value)) != tuple(expected):
+        raise ValueError(f"{name} must have shape {tuple(expected)}, got {tuple(jnp.shape(value))}")
+
+
+def real(name: str, value: Any) -> None:
+    """Refuse anything but real floating-point numbers (integers silently truncate, complex lose a part)."""
+    if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
+        raise ValueError(f"{name} must hold real floating-point numbers, got dtype {jnp.result_type(value)}")
