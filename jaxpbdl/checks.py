@@ -64,4 +64,6 @@ def shape(name: str, value: Any, expected: tuple[int, ...]) -> None:
 def real(name: str, value: Any) -> None:
     """Refuse anything but real floating-point numbers (integers silently truncate, complex lose a part)."""
     if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
-        raise ValueError(f"{name} must hold real floating-point numbers, got dtype {jnp.result_type(value)}")
+        raise ValueError(
+            f"{name} must hold real floating-point numbers, got dtype {jnp.result_type(value)}"
+        )

@@ -1,0 +1,110 @@
+"""What one measures in a flow or a prediction: energies, spectra, correlation, errors."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.grid import Grid
+from jaxpbdl.spectrum import Spectrum
+
+
+def velocity(vorticity: Float[Array, "nx ny"], grid: Grid) -> Float[Array, "2 nx ny"]:
+    """Velocity (u, v) of a two-dimensional flow from its vorticity w = dv/dx - du/dy (no mean flow)."""
+    spectrum = Spectrum(grid)
+    stream = spectrum.transform(vorticity) * spectrum.inverse_k_squared
+    kx, ky = spectrum.k
+    return spectrum.to_grid(jnp.stack([1j * ky * stream, -1j * kx * stream]))
+
+
+def kinetic_energy(velocity: Float[Array, "dim *grid"]) -> Float[Array, ""]:
+    """Mean of |u|^2 / 2 over the box."""
+    return 0.5 * jnp.sum(jnp.mean(velocity**2, axis=tuple(range(1, velocity.ndim))))
+
+
+def enstrophy(vorticity: Float[Array, "*grid"]) -> Float[Array, ""]:
+    """Mean of |w|^2 / 2 over the box (sum over components, if there are any, is up to the caller)."""
+    return 0.5 * jnp.mean(vorticity**2)
+
+
+def curl(velocity: Float[Array, "3 *grid"], grid: Grid) -> Float[Array, "3 *grid"]:
+    """Vorticity of a three-dimensional velocity."""
+    spectrum = Spectrum(grid)
+    modes = spectrum.transform(velocity)
+    return spectrum.to_grid(
+        jnp.stack(
+            [
+                spectrum.derivative(modes[(i + 2) % 3], (i + 1) % 3)
+                - spectrum.derivative(modes[(i + 1) % 3], (i + 2) % 3)
+                for i in range(3)
+            ]
+        )
+    )
+
+
+def divergence(velocity: Float[Array, "dim *grid"], grid: Grid) -> Float[Array, "*grid"]:
+    """Divergence of a velocity field."""
+    spectrum = Spectrum(grid)
+    modes = spectrum.transform(velocity)
+    return spectrum.to_grid(sum(spectrum.derivative(modes[i], i) for i in range(grid.ndim)))
+
+
+def power_spectrum(
+    values: Float[Array, "*grid"], grid: Grid
+) -> tuple[Float[np.ndarray, " shells"], Float[Array, " shells"]]:
+    """Mean square of a field by shells of wavenumber: (k, power), with sum(power) = mean(values^2).
+
+    Shell `m` holds the wave vectors within half a fundamental wavenumber of `m` times it (the fundamental of the
+    longest side), up to the largest wavenumber that every direction holds.
+    """
+    fundamental = 2 * np.pi / max(grid.lengths)
+    wavenumbers = np.meshgrid(*(grid.wavenumbers(a) for a in range(grid.ndim)), indexing="ij")
+    shell = np.rint(np.sqrt(sum(k**2 for k in wavenumbers)) / fundamental).astype(int)
+    shells = int(min(np.abs(grid.wavenumbers(a)).max() for a in range(grid.ndim)) / fundamental) + 1
+    # The half spectrum stands for its mirror image too, except where it is its own (m = 0 and Nyquist).
+    last = np.arange(grid.shape[-1] // 2 + 1)
+    twice = np.where((last == 0) | (2 * last == grid.shape[-1]), 1.0, 2.0)
+    modes = Spectrum(grid).transform(values)
+    power = jnp.abs(modes) ** 2 * jnp.asarray(twice / grid.size**2, grid.dtype)
+    summed = jax.ops.segment_sum(power.ravel(), np.minimum(shell, shells).ravel(), shells + 1)
+    return fundamental * np.arange(shells), summed[:shells]
+
+
+def energy_spectrum(
+    vorticity: Float[Array, "nx ny"], grid: Grid
+) -> tuple[Float[np.ndarray, " shells"], Float[Array, " shells"]]:
+    """Kinetic energy of a two-dimensional flow by shells of wavenumber, from its vorticity: sum = energy."""
+    u, v = velocity(vorticity, grid)
+    k, of_u = power_spectrum(u, grid)
+    return k, 0.5 * (of_u + power_spectrum(v, grid)[1])
+
+
+def correlation(first: Float[Array, "..."], second: Float[Array, "..."]) -> Float[Array, ""]:
+    """Pearson correlation of two fields over all their points."""
+    first, second = first - jnp.mean(first), second - jnp.mean(second)
+    norms = jnp.sqrt(jnp.sum(first**2) * jnp.sum(second**2))
+    return jnp.sum(first * second) / jnp.where(norms == 0, 1.0, norms)
+
+
+def relative_l2(value: Float[Array, "..."], reference: Float[Array, "..."]) -> Float[Array, ""]:
+    """|value - reference| / |reference| in the Euclidean norm over all points."""
+    return jnp.linalg.norm(jnp.ravel(value - reference)) / jnp.linalg.norm(jnp.ravel(reference))
+
+
+def time_above(times: Any, values: Any, threshold: float) -> float:
+    """The time until which `values` stay above `threshold`, linear between samples; the last time if they always do."""
+    times, values = np.asarray(times, float), np.asarray(values, float)
+    checks.shape("values", values, times.shape)
+    below = np.flatnonzero(~(values >= threshold))  # NaN counts as below
+    if len(below) == 0:
+        return float(times[-1])
+    i = int(below[0])
+    if i == 0:
+        return float(times[0])
+    if not np.isfinite(values[i]):
+        return float(times[i - 1])
+    share = (values[i - 1] - threshold) / (values[i - 1] - values[i])
+    return float(times[i - 1] + share * (times[i] - times[i - 1]))

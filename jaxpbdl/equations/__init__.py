@@ -1,0 +1,35 @@
+"""Equations: parameters, residual, and the terms a discretisation needs."""
+
+from jaxpbdl.equations.burgers import Burgers
+from jaxpbdl.equations.dispersive import KortewegDeVries, KuramotoSivashinsky
+from jaxpbdl.equations.equation import Equation, optional_parameter, parameter
+from jaxpbdl.equations.forcing import Kolmogorov, kolmogorov
+from jaxpbdl.equations.linear import AdvectionDiffusion, Wave
+from jaxpbdl.equations.navier_stokes import NavierStokes2D, NavierStokes3D
+from jaxpbdl.equations.reaction_diffusion import (
+    AllenCahn,
+    CahnHilliard,
+    FisherKPP,
+    GrayScott,
+    SwiftHohenberg,
+)
+
+__all__ = [
+    "AdvectionDiffusion",
+    "AllenCahn",
+    "Burgers",
+    "CahnHilliard",
+    "Equation",
+    "FisherKPP",
+    "GrayScott",
+    "Kolmogorov",
+    "KortewegDeVries",
+    "KuramotoSivashinsky",
+    "NavierStokes2D",
+    "NavierStokes3D",
+    "SwiftHohenberg",
+    "Wave",
+    "kolmogorov",
+    "optional_parameter",
+    "parameter",
+]

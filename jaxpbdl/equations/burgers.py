@@ -1,0 +1,58 @@
+"""Burgers' equation, the model of steepening fronts."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.equations.equation import Equation, laplacian_symbol, parameter, require_ndim
+from jaxpbdl.fields import Field, at_time, gradient, laplacian, time_derivative
+from jaxpbdl.grid import Grid
+from jaxpbdl.spectrum import Spectrum
+
+
+class Burgers(Equation):
+    """du/dt + (u . grad) u = viscosity lap u.
+
+    A scalar on a one-dimensional grid, a vector with one component per axis otherwise.
+
+    **Arguments:** `viscosity` >= 0; `ndim`, the dimension of the grid.
+    """
+
+    viscosity: Array = parameter(default=0.01)
+    ndim: int = eqx.field(static=True, default=1)
+
+    def __check_init__(self):
+        checks.non_negative("viscosity", self.viscosity)
+
+    @property
+    def value_shape(self) -> tuple[int, ...]:
+        return () if self.ndim == 1 else (self.ndim,)
+
+    def check_grid(self, grid: Grid) -> None:
+        require_ndim(self, grid, self.ndim)
+
+    def symbol(self, spectrum: Spectrum) -> Array:
+        return self.viscosity * laplacian_symbol(spectrum)
+
+    def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
+        velocity = spectrum.to_grid(modes)
+        if self.ndim == 1:
+            return -0.5 * spectrum.derivative(spectrum.transform(velocity**2), 0)
+        transport = sum(
+            velocity[axis] * spectrum.to_grid(spectrum.derivative(modes, axis))
+            for axis in range(self.ndim)
+        )
+        return -spectrum.transform(transport)
+
+    def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        position, snapshot = point[:-1], at_time(field, point[-1])
+        velocity = jnp.atleast_1d(field(point))
+        return (
+            time_derivative(field)(point)
+            + gradient(snapshot)(position) @ velocity
+            - self.viscosity * laplacian(snapshot)(position)
+        )
+
+    def speed(self, state: Array, spectrum: Spectrum) -> Array:
+        return jnp.max(jnp.abs(state.reshape(self.ndim, -1)), axis=1)

@@ -1,0 +1,93 @@
+"""What an equation is: named parameters, a residual that judges any field, and the terms a discretisation needs."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from jaxpbdl.fields import Field
+from jaxpbdl.grid import Grid
+from jaxpbdl.spectrum import Spectrum
+
+
+def parameter(**options: Any) -> Any:
+    """A field of an equation that `jax.grad` and `jax.vmap` reach: converted to an array of floats."""
+    return eqx.field(converter=_as_floats, **options)
+
+
+def optional_parameter(**options: Any) -> Any:
+    """Like `parameter`, but None (the default) leaves the term out of the computation altogether."""
+    return eqx.field(
+        converter=lambda v: None if v is None else _as_floats(v), default=None, **options
+    )
+
+
+def _as_floats(value: Any) -> Array:
+    value = jnp.asarray(value)
+    return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
+
+
+class Equation(eqx.Module):
+    """A semi-linear evolution equation, du/dt = L u + N(u) + source, on a periodic box.
+
+    To write one: name the parameters, give the diagonal of L in Fourier space (`symbol`), the Fourier coefficients of
+    N (`nonlinear`) and the `residual`. The rest has defaults.
+    """
+
+    @property
+    def value_shape(self) -> tuple[int, ...]:
+        """Shape of the unknown at one point: () for a scalar, (c,) for c components."""
+        return ()
+
+    @property
+    def keep(self) -> float:
+        """Fraction of wavenumbers free of aliasing: 2/3 for products of two, 1/2 of three, 1 without products."""
+        return 2 / 3
+
+    def symbol(self, spectrum: Spectrum) -> Array:
+        """The eigenvalues of L, broadcasting against the coefficients; real where L is symmetric."""
+        raise NotImplementedError(f"{type(self).__name__} must define symbol")
+
+    def nonlinear(
+        self, modes: Complex[Array, "*value_and_modes"], spectrum: Spectrum
+    ) -> Complex[Array, "*value_and_modes"]:
+        """Fourier coefficients of N; the solver removes the aliased ones and adds `source`."""
+        return jnp.zeros_like(modes)
+
+    def source(self, spectrum: Spectrum) -> Array | None:
+        """Fourier coefficients of a force that depends on space alone, or None."""
+        return None
+
+    def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """du/dt - L u - N(u) - source of a field at the point (x_1, .., x_d, t), zero for a solution."""
+        raise NotImplementedError(f"{type(self).__name__} must define residual")
+
+    def enter(self, modes: Array, spectrum: Spectrum) -> Array:
+        """Coefficients of the unknown to the variables in which L is diagonal."""
+        return modes
+
+    def leave(self, modes: Array, spectrum: Spectrum) -> Array:
+        """The inverse of `enter`."""
+        return modes
+
+    def speed(self, state: Float[Array, "*value_and_grid"], spectrum: Spectrum) -> Any:
+        """Largest transport speed along each axis, or None where nothing is transported explicitly."""
+        return None
+
+    def check_grid(self, grid: Grid) -> None:
+        """Raise ValueError if the equation cannot live on the grid."""
+
+
+def require_ndim(equation: Equation, grid: Grid, *allowed: int) -> None:
+    """Refuse a grid of another dimension."""
+    if grid.ndim not in allowed:
+        choice = " or ".join(str(n) for n in allowed)
+        raise ValueError(
+            f"{type(equation).__name__} needs a grid of {choice} dimension(s), got shape {grid.shape}"
+        )
+
+
+def laplacian_symbol(spectrum: Spectrum) -> Array:
+    """The Laplacian in Fourier space."""
+    return -spectrum.k_squared

@@ -1,0 +1,212 @@
+"""Incompressible Navier-Stokes equations: vorticity in two dimensions, velocity in three."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.equations.equation import (
+    Equation,
+    laplacian_symbol,
+    optional_parameter,
+    parameter,
+    require_ndim,
+)
+from jaxpbdl.fields import Field, at_time, curl, divergence, gradient, laplacian, time_derivative
+from jaxpbdl.grid import Grid
+from jaxpbdl.spectrum import Spectrum
+
+Force = Callable[[Float[Array, " dim"]], Float[Array, " dim"]]
+
+
+class NavierStokes2D(Equation):
+    """Vorticity w = dv/dx - du/dy of a two-dimensional flow.
+
+        dw/dt + u . grad w + beta v = viscosity lap w - drag w + curl force,   lap psi = -w,
+        u = dpsi/dy, v = -dpsi/dx
+
+    **Arguments:** `viscosity` >= 0; `drag` >= 0, linear friction; `beta`, gradient of the planetary vorticity along
+    the second axis; `forcing`, a field of space that gives the force vector, for example `kolmogorov()`. Terms that
+    are None are absent.
+    """
+
+    viscosity: Array = parameter(default=1e-3)
+    drag: Array | None = optional_parameter()
+    beta: Array | None = optional_parameter()
+    forcing: Force | None = None
+
+    def __check_init__(self):
+        checks.non_negative("viscosity", self.viscosity)
+        if self.drag is not None:
+            checks.non_negative("drag", self.drag)
+
+    def check_grid(self, grid: Grid) -> None:
+        require_ndim(self, grid, 2)
+
+    def symbol(self, spectrum: Spectrum) -> Array:
+        total = self.viscosity * laplacian_symbol(spectrum)
+        if self.drag is not None:
+            total = total - self.drag
+        if self.beta is not None:
+            total = total + 1j * self.beta * spectrum.k[0] * spectrum.inverse_k_squared
+        return total
+
+    def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
+        """-u . grad w in the form of Basdevant (J. Comput. Phys. 50 (1983) 209), four transforms instead of five:
+
+        u . grad w = (d_xx - d_yy)(u v) + d_xy (v^2 - u^2)
+        """
+        kx, ky = spectrum.k
+        u, v = self.velocity(modes, spectrum)
+        product, difference = spectrum.transform(u * v), spectrum.transform(v * v - u * u)
+        return (kx**2 - ky**2) * product + kx * ky * difference
+
+    def source(self, spectrum: Spectrum) -> Array | None:
+        if self.forcing is None:
+            return None
+        return _modes_of(curl(self.forcing), spectrum)
+
+    def velocity(self, modes: Array, spectrum: Spectrum) -> tuple[Array, Array]:
+        """(u, v) on the grid from the coefficients of the vorticity."""
+        kx, ky = spectrum.k
+        stream = modes * spectrum.inverse_k_squared
+        return spectrum.to_grid(1j * ky * stream), spectrum.to_grid(-1j * kx * stream)
+
+    def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """Of a field that gives the stream function psi."""
+        position = point[:-1]
+        stream = at_time(field, point[-1])
+
+        def vorticity(at: Array) -> Array:
+            return -laplacian(at_time(field, at[-1]))(at[:-1])
+
+        psi_x, psi_y = gradient(stream)(position)
+        snapshot = at_time(vorticity, point[-1])
+        total = (
+            time_derivative(vorticity)(point)
+            + gradient(snapshot)(position) @ jnp.stack([psi_y, -psi_x])
+            - self.viscosity * laplacian(snapshot)(position)
+        )
+        if self.drag is not None:
+            total = total + self.drag * vorticity(point)
+        if self.beta is not None:
+            total = total - self.beta * psi_x
+        if self.forcing is not None:
+            total = total - curl(self.forcing)(position)
+        return total
+
+    def speed(self, state: Array, spectrum: Spectrum) -> Array:
+        velocity = jnp.stack(self.velocity(spectrum.transform(state), spectrum))
+        return jnp.max(jnp.abs(velocity), axis=(1, 2))
+
+
+class NavierStokes3D(Equation):
+    """Velocity u of shape (3, *grid) of a three-dimensional flow; the pressure keeps it free of divergence.
+
+        du/dt + (u . grad) u = -grad p + viscosity lap u - drag u + force,   div u = 0
+
+    **Arguments:** `viscosity` >= 0; `drag` >= 0; `forcing`, a field of space that gives the force vector.
+    """
+
+    viscosity: Array = parameter(default=1e-3)
+    drag: Array | None = optional_parameter()
+    forcing: Force | None = None
+
+    def __check_init__(self):
+        checks.non_negative("viscosity", self.viscosity)
+        if self.drag is not None:
+            checks.non_negative("drag", self.drag)
+
+    @property
+    def value_shape(self) -> tuple[int, ...]:
+        return (3,)
+
+    def check_grid(self, grid: Grid) -> None:
+        require_ndim(self, grid, 3)
+
+    def symbol(self, spectrum: Spectrum) -> Array:
+        total = self.viscosity * laplacian_symbol(spectrum)
+        return total if self.drag is None else total - self.drag
+
+    def enter(self, modes: Array, spectrum: Spectrum) -> Array:
+        return project(modes, spectrum)
+
+    def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
+        """Minus the projected divergence of u u, eight transforms: the pressure absorbs the trace of the stress,
+        so five of its six entries remain (Basdevant 1983)."""
+        return -project(_divergence(self._stress(modes, spectrum), spectrum), spectrum)
+
+    def _stress(self, modes: Array, spectrum: Spectrum) -> dict[tuple[int, int], Array]:
+        u, v, w = (spectrum.to_grid(component) for component in modes)
+        products = {
+            (0, 0): u * u - w * w,
+            (1, 1): v * v - w * w,
+            (0, 1): u * v,
+            (0, 2): u * w,
+            (1, 2): v * w,
+        }
+        return {pair: spectrum.transform(product) for pair, product in products.items()}
+
+    def source(self, spectrum: Spectrum) -> Array | None:
+        if self.forcing is None:
+            return None
+        return project(_modes_of(self.forcing, spectrum), spectrum)
+
+    def pressure(self, state: Float[Array, "3 *grid"], spectrum: Spectrum) -> Float[Array, "*grid"]:
+        """Pressure (over density, zero mean) of a velocity: lap p = -div((u . grad) u - force)."""
+        modes = spectrum.transform(state)
+        gradients = spectrum.to_grid(
+            jnp.stack([spectrum.gradient(component) for component in modes])
+        )
+        transport = spectrum.transform(jnp.einsum("jxyz,ijxyz->ixyz", state, gradients))
+        if self.forcing is not None:
+            transport = transport - _modes_of(self.forcing, spectrum)
+        total = sum(spectrum.derivative(transport[axis], axis) for axis in range(3))
+        return spectrum.to_grid(total * spectrum.inverse_k_squared)
+
+    def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """Of a field that gives (u, v, w, p): three components of momentum and the divergence."""
+        position, snapshot = point[:-1], at_time(field, point[-1])
+
+        def velocity(at: Array) -> Array:
+            return snapshot(at)[:3]
+
+        value = velocity(position)
+        momentum = (
+            time_derivative(field)(point)[:3]
+            + gradient(velocity)(position) @ value
+            + gradient(lambda at: snapshot(at)[3])(position)
+            - self.viscosity * laplacian(velocity)(position)
+        )
+        if self.drag is not None:
+            momentum = momentum + self.drag * value
+        if self.forcing is not None:
+            momentum = momentum - self.forcing(position)
+        return jnp.append(momentum, divergence(velocity)(position))
+
+    def speed(self, state: Array, spectrum: Spectrum) -> Array:
+        return jnp.max(jnp.abs(state), axis=(1, 2, 3))
+
+
+def project(modes: Array, spectrum: Spectrum) -> Array:
+    """The divergence-free part of a vector field's coefficients (Helmholtz-Hodge)."""
+    flux = sum(k * component for k, component in zip(spectrum.k, modes, strict=True))
+    potential = flux * spectrum.inverse_k_squared
+    return modes - jnp.stack([k * potential for k in spectrum.k])
+
+
+def _divergence(stress: dict[tuple[int, int], Array], spectrum: Spectrum) -> Array:
+    rows = []
+    for i in range(3):
+        entries = [(j, stress.get((min(i, j), max(i, j)))) for j in range(3)]
+        rows.append(sum(1j * spectrum.k[j] * entry for j, entry in entries if entry is not None))
+    return jnp.stack(rows)
+
+
+def _modes_of(field: Field, spectrum: Spectrum) -> Array:
+    """Coefficients of a field of space evaluated on the grid, components first."""
+    grid = spectrum.grid
+    values = jax.vmap(field)(grid.points.reshape(-1, grid.ndim))
+    return spectrum.transform(jnp.moveaxis(values, 0, -1).reshape(*values.shape[1:], *grid.shape))

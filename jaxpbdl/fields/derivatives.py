@@ -1,0 +1,69 @@
+"""Derivatives of a field, that is of a callable `point -> value`, by forward-mode automatic differentiation.
+
+A point of space-time is one array `(x_1, .., x_d, t)`, time last. `at_time` freezes time and leaves a field of space,
+on which `gradient`, `laplacian`, `divergence` and `curl` act over all coordinates.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+Point: TypeAlias = Float[Array, " dim"]
+Field: TypeAlias = Callable[[Point], Array]
+
+
+def partial(field: Field, axis: int, order: int = 1) -> Field:
+    """The derivative of order `order` along coordinate `axis`, for values of any shape."""
+    if order == 0:
+        return field
+
+    def derivative(point: Point) -> Array:
+        direction = jnp.zeros_like(point).at[axis].set(1)
+        return jax.jvp(field, (point,), (direction,))[1]
+
+    return partial(derivative, axis, order - 1)
+
+
+def time_derivative(field: Field, order: int = 1) -> Field:
+    """The derivative along time, the last coordinate."""
+    return partial(field, -1, order)
+
+
+def at_time(field: Field, time: Float[Array, ""]) -> Field:
+    """The field of space at one instant."""
+    return lambda position: field(jnp.append(position, time))
+
+
+def gradient(field: Field) -> Field:
+    """Derivatives along all coordinates, on a new last axis of the value."""
+    return jax.jacfwd(field)
+
+
+def laplacian(field: Field) -> Field:
+    """Sum of the second derivatives over all coordinates; applied twice, the biharmonic operator."""
+    return lambda point: sum(partial(field, axis, 2)(point) for axis in range(point.shape[0]))
+
+
+def divergence(field: Field) -> Field:
+    """Divergence of a vector field (value and point of equal length)."""
+    return lambda point: jnp.trace(jax.jacfwd(field)(point))
+
+
+def curl(field: Field) -> Field:
+    """Curl of a vector field: the scalar d_x v - d_y u in two dimensions, a vector in three."""
+
+    def value(point: Point) -> Array:
+        jacobian = jax.jacfwd(field)(point)  # [component, coordinate]
+        if point.shape[0] == 2:
+            return jacobian[1, 0] - jacobian[0, 1]
+        return jnp.stack(
+            [
+                jacobian[(i + 2) % 3, (i + 1) % 3] - jacobian[(i + 1) % 3, (i + 2) % 3]
+                for i in range(3)
+            ]
+        )
+
+    return value

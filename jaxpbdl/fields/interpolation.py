@@ -1,0 +1,83 @@
+"""Numerical solutions seen as fields: values on a grid turned into a function of the point."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.grid import Grid
+
+
+class Interpolant(eqx.Module):
+    """Trigonometric in space, polynomial in time; made by `interpolate`."""
+
+    grid: Grid
+    coefficients: Array
+    times: Array | None
+    degree: int = eqx.field(static=True)
+
+    def __call__(self, point: Float[Array, " dim"]) -> Array:
+        """The value at `(x_1, .., x_d)`, or at `(x_1, .., x_d, t)` for a trajectory."""
+        coefficients = self.coefficients
+        if self.times is not None:
+            coefficients = self._at(point[-1])
+        for axis in range(self.grid.ndim):
+            waves = _waves(self.grid, axis, point[axis])
+            first = coefficients.ndim - (self.grid.ndim - axis)
+            coefficients = jnp.tensordot(coefficients, waves, axes=(first, 0))
+        return coefficients.real
+
+    def _at(self, time: Array) -> Array:
+        """Lagrange polynomial through the `degree + 1` frames around `time`."""
+        count = self.degree + 1
+        nearest = jnp.searchsorted(self.times, jax.lax.stop_gradient(time)) - count // 2
+        start = jnp.clip(nearest, 0, self.times.shape[0] - count)
+        times = jax.lax.dynamic_slice_in_dim(self.times, start, count)
+        frames = jax.lax.dynamic_slice_in_dim(self.coefficients, start, count)
+        weights = []
+        for i in range(count):
+            others = np.arange(count) != i
+            weights.append(
+                jnp.prod(((time - times) / jnp.where(others, times[i] - times, 1.0))[others])
+            )
+        return jnp.tensordot(jnp.stack(weights), frames, axes=1)
+
+
+def _waves(grid: Grid, axis: int, position: Array) -> Array:
+    n = grid.shape[axis]
+    modes = np.fft.fftfreq(n, 1 / n)
+    phase = 2 * np.pi / grid.lengths[axis] * modes * (position - grid.origin[axis])
+    # The Nyquist mode stands for both signs of its wavenumber: the cosine keeps the interpolant real.
+    nyquist = (np.abs(modes) == n / 2) & (n > 1)
+    return jnp.where(nyquist, jnp.cos(phase) + 0j, jnp.exp(1j * phase)) / n
+
+
+def interpolate(grid: Grid, values: Any, times: Any = None, degree: int = 4) -> Interpolant:
+    """The field through values on a periodic grid.
+
+    **Arguments:**
+
+    - `grid`: where the values are.
+    - `values`: one state `(*value, *grid)`, or with `times` a trajectory `(frames, *value, *grid)`.
+    - `times`: increasing times of the frames, `(frames,)`; the field then takes points `(x_1, .., x_d, t)`.
+    - `degree`: of the polynomial in time; the error in time is of order `degree + 1`.
+
+    **Raises:** ValueError where shapes do not fit or there are fewer than `degree + 1` frames.
+    """
+    values = jnp.asarray(values)
+    if values.shape[values.ndim - grid.ndim :] != grid.shape:
+        raise ValueError(f"values must end in the grid's shape {grid.shape}, got {values.shape}")
+    if times is not None:
+        times = jnp.asarray(times)
+        checks.shape("times", times, (values.shape[0],))
+        checks.count("degree", degree)
+        if len(times) <= degree:
+            raise ValueError(
+                f"degree {degree} needs at least {degree + 1} frames, got {len(times)}"
+            )
+    coefficients = jnp.fft.fftn(values, axes=tuple(range(-grid.ndim, 0)))
+    return Interpolant(grid, coefficients, times, degree)

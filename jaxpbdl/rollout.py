@@ -1,0 +1,177 @@
+"""Many steps in a row: trajectories whose gradients need little memory, and blow-up found where it starts."""
+
+from collections.abc import Callable
+from math import isqrt
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Int
+
+from jaxpbdl import checks
+from jaxpbdl.step import AnyStep, as_step
+
+
+def rollout(
+    step: AnyStep,
+    state: Any,
+    steps: int,
+    every: int = 1,
+    *,
+    checkpoint: bool = True,
+    stop_gradient: bool = False,
+) -> Any:
+    """The trajectory of `step` from `state`: the state itself and every `every`-th one after it.
+
+    **Arguments:**
+
+    - `step`: any callable `state -> state`; a `Step` keeps its working variables between steps.
+    - `state`: the initial state, an array or any pytree of arrays.
+    - `steps`: number of steps, a multiple of `every`.
+    - `checkpoint`: recompute instead of store for the gradient. Its memory then grows like the square root of the
+      number of steps (nested checkpoints), for about one more forward pass.
+    - `stop_gradient`: cut the gradient between steps: each step is differentiated, the state it starts from is not.
+
+    **Returns:** frames stacked on a new first axis of length `steps // every + 1`.
+
+    **Raises:** ValueError for inadmissible arguments. BlowUp, naming the first bad frame, if the result is not finite
+    and this is not itself being traced; `watched_rollout` finds the very step.
+    """
+    inner = _prepare(step, state, steps, every)
+    trajectory = _rollout(inner, state, steps, every, checkpoint, stop_gradient)
+    if checks.is_concrete(trajectory):
+        _raise_if_blown_up(trajectory, every, getattr(inner, "dt", None))
+    return trajectory
+
+
+def watched_rollout(
+    step: AnyStep, state: Any, steps: int, every: int = 1, *, checkpoint: bool = True
+) -> tuple[Any, Int[Array, ""]]:
+    """Like `rollout`, with the number of the first step whose result was not finite; `steps + 1` if all were.
+
+    Works for each member under `vmap` and raises nothing; `raise_blow_up` turns the numbers into an error.
+    """
+    inner = _prepare(step, state, steps, every)
+    return _watched_rollout(inner, state, steps, every, checkpoint)
+
+
+def repeat(step: AnyStep, steps: int, *, checkpoint: bool = True) -> AnyStep:
+    """The step `steps` times as long: `steps` applications of `step` as one."""
+    checks.count("steps", steps)
+    inner = as_step(step)
+
+    def advance(state: Any) -> Any:
+        working = nested_scan(inner.advance, inner.enter(state), steps, checkpoint)
+        return inner.leave(working)
+
+    return advance
+
+
+def raise_blow_up(first_bad: Any, steps: int, dt: Any = None) -> None:
+    """Raise BlowUp naming step, time and member if any entry of `first_bad` (from `watched_rollout`) is within `steps`."""
+    first_bad = np.atleast_1d(np.asarray(first_bad))
+    for member, bad in enumerate(first_bad):
+        if bad <= steps:
+            time = "" if dt is None else f" (time {float(bad * np.ravel(dt)[0]):g})"
+            who = f" of member {member}" if len(first_bad) > 1 else ""
+            raise checks.BlowUp(
+                f"step {int(bad)}{time}{who} is the first without finite values; a smaller dt is the first thing to try"
+            )
+
+
+def nested_scan(
+    advance: Callable[[Any], Any], working: Any, steps: int, checkpoint: bool = True
+) -> Any:
+    """`advance` applied `steps` times. With `checkpoint`, two nested loops of about sqrt(steps) turns store one state
+    a turn, so reverse mode keeps 2 sqrt(steps) states instead of what every step computes."""
+
+    def body(carry: Any, _: None) -> tuple[Any, None]:
+        return advance(carry), None
+
+    if not checkpoint or steps == 1:
+        return lax.scan(body, working, None, length=steps)[0]
+    body = jax.checkpoint(body, prevent_cse=False)
+    inner = isqrt(steps)
+
+    def turn(carry: Any, _: None) -> tuple[Any, None]:
+        return lax.scan(body, carry, None, length=inner)[0], None
+
+    working = lax.scan(
+        jax.checkpoint(turn, prevent_cse=False), working, None, length=steps // inner
+    )[0]
+    rest = steps % inner
+    return lax.scan(body, working, None, length=rest)[0] if rest else working
+
+
+def _prepare(step: AnyStep, state: Any, steps: int, every: int) -> Any:
+    checks.count("steps", steps)
+    checks.count("every", every)
+    if steps % every:
+        raise ValueError(f"steps must be a multiple of every = {every}, got {steps}")
+    inner = as_step(step)
+    inner.check(state)
+    return inner
+
+
+@eqx.filter_jit
+def _rollout(
+    step: Any, state: Any, steps: int, every: int, checkpoint: bool, stop_gradient: bool
+) -> Any:
+    def advance(working: Any) -> Any:
+        return step.advance(lax.stop_gradient(working) if stop_gradient else working)
+
+    def frame(working: Any, _: None) -> tuple[Any, Any]:
+        working = nested_scan(advance, working, every, checkpoint)
+        return working, step.leave(working)
+
+    if checkpoint:
+        frame = jax.checkpoint(frame, prevent_cse=False)
+    frames = lax.scan(frame, step.enter(state), None, length=steps // every)[1]
+    return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state, frames)
+
+
+@eqx.filter_jit
+def _watched_rollout(step: Any, state: Any, steps: int, every: int, checkpoint: bool) -> Any:
+    def advance(carry: Any) -> Any:
+        working, number, first_bad = carry
+        working = step.advance(working)
+        number = number + 1
+        bad = ~_is_finite(working)
+        return working, number, jnp.where(bad, jnp.minimum(first_bad, number), first_bad)
+
+    def frame(carry: Any, _: None) -> tuple[Any, Any]:
+        carry = nested_scan(advance, carry, every, checkpoint)
+        return carry, step.leave(carry[0])
+
+    start = (step.enter(state), jnp.asarray(0), jnp.asarray(steps + 1))
+    (_, _, first_bad), frames = lax.scan(frame, start, None, length=steps // every)
+    trajectory = jax.tree.map(
+        lambda first, rest: jnp.concatenate([first[None], rest]), state, frames
+    )
+    return trajectory, first_bad
+
+
+def _is_finite(working: Any) -> Array:
+    """Finite sums mean finite values, at a tenth of the price of looking at each; the reverse may fail only where
+    values of alternating sign approach the largest float, that is in a blow-up already."""
+    leaves = [leaf for leaf in jax.tree.leaves(working) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.all(jnp.stack([jnp.isfinite(jnp.sum(leaf)) for leaf in leaves]))
+
+
+def _raise_if_blown_up(trajectory: Any, every: int, dt: Any) -> None:
+    leaves = jax.tree.leaves(trajectory)
+    if all(bool(jnp.all(jnp.isfinite(leaf[-1]))) for leaf in leaves):
+        return
+    finite = np.all(
+        [np.isfinite(np.asarray(leaf)).reshape(len(leaf), -1).all(axis=1) for leaf in leaves],
+        axis=0,
+    )
+    frame = int(np.argmin(finite))
+    time = "" if dt is None else f" (time {frame * every * float(dt):g})"
+    raise checks.BlowUp(
+        f"the rollout left the finite numbers between steps {(frame - 1) * every} and {frame * every}{time}; "
+        "a smaller dt is the first thing to try"
+    )

@@ -1,0 +1,20 @@
+"""Discretisations: `equation + grid + dt -> step`."""
+
+from jaxpbdl.solvers.exponential import etd_multistep, etdrk1, etdrk2, etdrk3, etdrk4, phi
+from jaxpbdl.solvers.implicit_explicit import imex
+from jaxpbdl.solvers.integrator import Integrator, Scheme
+from jaxpbdl.solvers.spectral import SpectralStep, spectral
+
+__all__ = [
+    "Integrator",
+    "Scheme",
+    "SpectralStep",
+    "etd_multistep",
+    "etdrk1",
+    "etdrk2",
+    "etdrk3",
+    "etdrk4",
+    "imex",
+    "phi",
+    "spectral",
+]

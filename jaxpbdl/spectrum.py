@@ -1,0 +1,127 @@
+"""The Fourier side of a periodic grid: transforms, derivatives, dealiasing, resampling.
+
+Coefficients follow `numpy.fft.rfftn` over the last `ndim` axes, unnormalised, half the modes on the last axis.
+"""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from jaxpbdl.grid import Grid
+
+
+class Spectrum(eqx.Module):
+    """Wavenumbers and transforms of a grid, with the modes beyond the dealiasing limit removed.
+
+    **Arguments:**
+
+    - `grid`: the grid.
+    - `keep`: fraction of the wavenumbers per axis that survive, 1 for all. A product of `p` fields is free of
+      aliasing with `keep = 2 / (p + 1)` (Orszag 1971): 2/3 for quadratic, 1/2 for cubic terms.
+
+    **Attributes:** (each broadcasts against the coefficients of one scalar field)
+
+    - `k`: wavenumbers, one array per axis, zero at the Nyquist mode; the multiplier of `d/dx` is `1j * k`.
+    - `k_squared`: squared length of the wave vector, the multiplier of minus the Laplacian.
+    - `inverse_k_squared`: its inverse on the kept modes, 0 for the mean.
+    - `mask`: 1 on kept modes, 0 elsewhere.
+    """
+
+    grid: Grid
+    keep: float = eqx.field(static=True)
+    k: tuple[Float[Array, "..."], ...]
+    k_squared: Float[Array, "*modes"]
+    inverse_k_squared: Float[Array, "*modes"]
+    mask: Float[Array, "*modes"]
+
+    def __init__(self, grid: Grid, keep: float = 1.0):
+        if not 0 < keep <= 1:
+            raise ValueError(f"keep must be in (0, 1], got {keep}")
+        self.grid, self.keep = grid, keep
+        k, squares, kept = [], [], []
+        for axis, n in enumerate(grid.shape):
+            along = tuple(-1 if other == axis else 1 for other in range(grid.ndim))
+            wavenumbers = grid.wavenumbers(axis)
+            modes = np.abs(wavenumbers) * grid.lengths[axis] / (2 * np.pi)
+            # Strictly below the limit: a mode at exactly n/3 still aliases onto its mirror image.
+            kept.append(((modes < keep * n / 2) | (keep == 1.0)).reshape(along))
+            k.append(np.where(grid.is_nyquist(axis), 0.0, wavenumbers).reshape(along))
+            squares.append((wavenumbers**2).reshape(along))
+        k_squared = sum(squares) + np.zeros(self.modes)
+        mask = np.ones(self.modes)
+        for along_axis in kept:
+            mask = mask * along_axis
+        safe = np.where(k_squared == 0, 1.0, k_squared)
+        self.k = tuple(jnp.asarray(array, grid.dtype) for array in k)
+        self.k_squared = jnp.asarray(k_squared, grid.dtype)
+        self.inverse_k_squared = jnp.asarray(np.where(k_squared == 0, 0.0, mask / safe), grid.dtype)
+        self.mask = jnp.asarray(mask, grid.dtype)
+
+    @property
+    def modes(self) -> tuple[int, ...]:
+        """Shape of the coefficients of one scalar field."""
+        return (*self.grid.shape[:-1], self.grid.shape[-1] // 2 + 1)
+
+    def transform(
+        self, values: Float[Array, "*value_and_grid"]
+    ) -> Complex[Array, "*value_and_modes"]:
+        """Coefficients of `values`, all modes."""
+        return jnp.fft.rfftn(values, axes=tuple(range(-self.grid.ndim, 0)))
+
+    def to_modes(
+        self, values: Float[Array, "*value_and_grid"]
+    ) -> Complex[Array, "*value_and_modes"]:
+        """Coefficients of `values`, those beyond the dealiasing limit set to zero."""
+        coefficients = self.transform(values)
+        return coefficients if self.keep == 1.0 else coefficients * self.mask
+
+    def to_grid(
+        self, coefficients: Complex[Array, "*value_and_modes"]
+    ) -> Float[Array, "*value_and_grid"]:
+        """Values on the grid."""
+        ndim = self.grid.ndim
+        return jnp.fft.irfftn(coefficients, s=self.grid.shape, axes=tuple(range(-ndim, 0)))
+
+    def derivative(
+        self, coefficients: Complex[Array, "*modes"], axis: int
+    ) -> Complex[Array, "*modes"]:
+        """Coefficients of the first derivative along `axis`."""
+        return 1j * self.k[axis] * coefficients
+
+    def gradient(self, coefficients: Complex[Array, "*modes"]) -> Complex[Array, "dim *modes"]:
+        """Coefficients of the derivatives along every axis."""
+        return jnp.stack([self.derivative(coefficients, axis) for axis in range(self.grid.ndim)])
+
+
+def resample(values: Float[Array, "..."], source: Grid, target: Grid) -> Float[Array, "..."]:
+    """Trigonometric interpolation of `values` to the points of another grid of the same box.
+
+    Going coarser cuts the modes the target cannot hold, so it is a sharp spectral filter. The Nyquist mode of an
+    even axis is dropped: on a coarser grid it could not be told from its mirror image.
+    """
+    if (source.lengths, source.origin) != (target.lengths, target.origin):
+        raise ValueError(
+            f"source and target must be the same box, got lengths {source.lengths} and {target.lengths}, "
+            f"origins {source.origin} and {target.origin}"
+        )
+    if source.shape == target.shape:
+        return values
+    ndim = source.ndim
+    coefficients = jnp.fft.rfftn(values, axes=tuple(range(-ndim, 0)))
+    for axis, (old, new) in enumerate(zip(source.shape, target.shape, strict=True)):
+        along = values.ndim - ndim + axis
+        highest = (min(old, new) - 1) // 2
+        low = jnp.take(coefficients, np.arange(highest + 1), axis=along)
+        if axis == ndim - 1:
+            parts, modes = [low], new // 2 + 1
+        else:
+            count = coefficients.shape[along]
+            parts = [low, jnp.take(coefficients, np.arange(count - highest, count), axis=along)]
+            modes = new
+        gap = list(low.shape)
+        gap[along] = modes - sum(part.shape[along] for part in parts)
+        parts.insert(1, jnp.zeros(gap, low.dtype))
+        coefficients = jnp.concatenate(parts, axis=along)
+    scaled = coefficients * (target.size / source.size)
+    return jnp.fft.irfftn(scaled, s=target.shape, axes=tuple(range(-ndim, 0)))
