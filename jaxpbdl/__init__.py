@@ -1,7 +1,7 @@
 """jaxpbdl: physics-based deep learning in JAX.
 
-A step is a pure function `state -> state`, a field a pure function `point -> value`, an equation the physics that
-turns into the one and judges the other.
+A step is a pure function `state -> state`, a field a pure function `point -> value`, an equation
+the physics that turns into the one and judges the other.
 """
 
 from jaxpbdl import checks, diagnostics, equations, fields, initial_states, solvers

@@ -1,6 +1,8 @@
-"""Checks of what a user passes in. A refused input names the argument, its value and the admissible range.
+"""Checks of what a user passes in. A refused input names the argument, its value and the admissible
+range.
 
-Values that JAX is tracing cannot be looked at and pass: every check is for the moment before compilation.
+Values that JAX is tracing cannot be looked at and pass: every check is for the moment before
+compilation.
 """
 
 from typing import Any
@@ -11,15 +13,21 @@ import numpy as np
 
 
 class BlowUp(FloatingPointError):
-    """A computation left the finite numbers; the message names the step, the time and the member."""
+    """A computation left the finite numbers; the message names the step, the time and the
+    member.
+    """
 
 
 class DataError(ValueError):
-    """A data file is missing, damaged or of another layout; the message names the file and the cause."""
+    """A data file is missing, damaged or of another layout; the message names the file and the
+    cause.
+    """
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint is damaged or belongs to another model; the message names the file and the leaf."""
+    """A checkpoint is damaged or belongs to another model; the message names the file and the
+    leaf.
+    """
 
 
 class RunFolderError(RuntimeError):
@@ -62,7 +70,9 @@ def shape(name: str, value: Any, expected: tuple[int, ...]) -> None:
 
 
 def real(name: str, value: Any) -> None:
-    """Refuse anything but real floating-point numbers (integers silently truncate, complex lose a part)."""
+    """Refuse anything but real floating-point numbers (integers silently truncate, complex lose a
+    part).
+    """
     if not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         raise ValueError(
             f"{name} must hold real floating-point numbers, got dtype {jnp.result_type(value)}"

@@ -13,7 +13,9 @@ from jaxpbdl.spectrum import Spectrum
 
 
 def velocity(vorticity: Float[Array, "nx ny"], grid: Grid) -> Float[Array, "2 nx ny"]:
-    """Velocity (u, v) of a two-dimensional flow from its vorticity w = dv/dx - du/dy (no mean flow)."""
+    """Velocity (u, v) of a two-dimensional flow from its vorticity w = dv/dx - du/dy (no mean
+    flow).
+    """
     spectrum = Spectrum(grid)
     stream = spectrum.transform(vorticity) * spectrum.inverse_k_squared
     kx, ky = spectrum.k
@@ -26,7 +28,9 @@ def kinetic_energy(velocity: Float[Array, "dim *grid"]) -> Float[Array, ""]:
 
 
 def enstrophy(vorticity: Float[Array, "*grid"]) -> Float[Array, ""]:
-    """Mean of |w|^2 / 2 over the box (sum over components, if there are any, is up to the caller)."""
+    """Mean of |w|^2 / 2 over the box (sum over components, if there are any, is up to the
+    caller).
+    """
     return 0.5 * jnp.mean(vorticity**2)
 
 
@@ -57,14 +61,15 @@ def power_spectrum(
 ) -> tuple[Float[np.ndarray, " shells"], Float[Array, " shells"]]:
     """Mean square of a field by shells of wavenumber: (k, power), with sum(power) = mean(values^2).
 
-    Shell `m` holds the wave vectors within half a fundamental wavenumber of `m` times it (the fundamental of the
-    longest side), up to the largest wavenumber that every direction holds.
+    Shell `m` holds the wave vectors within half a fundamental wavenumber of `m` times it (the
+    fundamental of the longest side), up to the largest wavenumber that every direction holds.
     """
     fundamental = 2 * np.pi / max(grid.lengths)
     wavenumbers = np.meshgrid(*(grid.wavenumbers(a) for a in range(grid.ndim)), indexing="ij")
     shell = np.rint(np.sqrt(sum(k**2 for k in wavenumbers)) / fundamental).astype(int)
     shells = int(min(np.abs(grid.wavenumbers(a)).max() for a in range(grid.ndim)) / fundamental) + 1
-    # The half spectrum stands for its mirror image too, except where it is its own (m = 0 and Nyquist).
+    # The half spectrum stands for its mirror image too, except where it is its own (m = 0 and
+    # Nyquist).
     last = np.arange(grid.shape[-1] // 2 + 1)
     twice = np.where((last == 0) | (2 * last == grid.shape[-1]), 1.0, 2.0)
     modes = Spectrum(grid).transform(values)
@@ -76,7 +81,9 @@ def power_spectrum(
 def energy_spectrum(
     vorticity: Float[Array, "nx ny"], grid: Grid
 ) -> tuple[Float[np.ndarray, " shells"], Float[Array, " shells"]]:
-    """Kinetic energy of a two-dimensional flow by shells of wavenumber, from its vorticity: sum = energy."""
+    """Kinetic energy of a two-dimensional flow by shells of wavenumber, from its vorticity: sum =
+    energy.
+    """
     u, v = velocity(vorticity, grid)
     k, of_u = power_spectrum(u, grid)
     return k, 0.5 * (of_u + power_spectrum(v, grid)[1])
@@ -95,7 +102,9 @@ def relative_l2(value: Float[Array, "..."], reference: Float[Array, "..."]) -> F
 
 
 def time_above(times: Any, values: Any, threshold: float) -> float:
-    """The time until which `values` stay above `threshold`, linear between samples; the last time if they always do."""
+    """The time until which `values` stay above `threshold`, linear between samples; the last time
+    if they always do.
+    """
     times, values = np.asarray(times, float), np.asarray(values, float)
     checks.shape("values", values, times.shape)
     below = np.flatnonzero(~(values >= threshold))  # NaN counts as below

@@ -15,8 +15,9 @@ from jaxpbdl import checks
 class Grid(eqx.Module):
     """Equidistant points of a periodic box.
 
-    Axis `i` of an array belongs to coordinate `i` (`values[ix, iy]` in two dimensions) and its points are
-    `origin + j * length / n`, j = 0..n-1; the point at `origin + length` is the first one again.
+    Axis `i` of an array belongs to coordinate `i` (`values[ix, iy]` in two dimensions) and its
+    points are `origin + j * length / n`, j = 0..n-1; the point at `origin + length` is the first
+    one again.
 
     **Arguments:**
 
@@ -94,7 +95,8 @@ class Grid(eqx.Module):
         return Grid(shape, self.lengths, self.origin, self.dtype)
 
     def wavenumbers(self, axis: int) -> np.ndarray:
-        """Wavenumbers 2 pi m / length along `axis`, in the order of the real transform over all axes.
+        """Wavenumbers 2 pi m / length along `axis`, in the order of the real transform over all
+        axes.
 
         The last axis holds the half m = 0..n//2, the others m = 0, 1, .., -1.
         """
@@ -103,13 +105,17 @@ class Grid(eqx.Module):
         return tau / self.lengths[axis] * n * frequencies
 
     def is_nyquist(self, axis: int) -> np.ndarray:
-        """Marks the mode of an even axis that is its own mirror image, where odd derivatives vanish."""
+        """Marks the mode of an even axis that is its own mirror image, where odd derivatives
+        vanish.
+        """
         n = self.shape[axis]
         modes = n // 2 + 1 if axis == self.ndim - 1 else n
         return (np.arange(modes) == n // 2) & (n % 2 == 0) & (n > 1)
 
     def check_state(self, state: Any, value_shape: tuple[int, ...] = ()) -> Array:
-        """`state` as an array of shape `value_shape + grid.shape` and of the grid's dtype, or an error."""
+        """`state` as an array of shape `value_shape + grid.shape` and of the grid's dtype, or an
+        error.
+        """
         checks.real("state", state)
         state = jnp.asarray(state)
         checks.shape("state", state, value_shape + self.shape)

@@ -16,8 +16,9 @@ from jaxpbdl.spectrum import Spectrum
 
 def random_field(
     key: PRNGKeyArray, grid: Grid, power: Callable[[Array], Array], components: tuple[int, ...] = ()
-) -> Float[Array, "*components *grid"]:
-    """A Gaussian random field with zero mean whose mean square per wavenumber shell follows `power(k)`, scaled to
+) -> Float[Array, "*components_and_grid"]:
+    """A Gaussian random field with zero mean whose mean square per wavenumber shell follows
+    `power(k)`, scaled to
     mean square 1 (per component, in expectation over many modes exactly in this sample)."""
     spectrum = Spectrum(grid)
     noise = jax.random.normal(key, components + grid.shape, grid.dtype)
@@ -41,8 +42,9 @@ def peaked(wavenumber: float, slope: float = 4.0) -> Callable[[Array], Array]:
 def random_vorticity(
     key: PRNGKeyArray, grid: Grid, peak_wavenumber: float = 4.0, max_speed: float = 1.0
 ) -> Float[Array, "nx ny"]:
-    """Vorticity of a random two-dimensional flow whose energy peaks at `peak_wavenumber` and whose largest speed is
-    `max_speed`. The same key gives the same large scales on grids that share the noise only; to compare grids draw on
+    """Vorticity of a random two-dimensional flow whose energy peaks at `peak_wavenumber` and whose
+    largest speed is `max_speed`. The same key gives the same large scales on grids that share the
+    noise only; to compare grids draw on
     the finest and `resample`."""
     energy = peaked(peak_wavenumber)
     field = random_field(key, grid, lambda k: k**2 * energy(k))
@@ -53,7 +55,9 @@ def random_vorticity(
 def random_velocity(
     key: PRNGKeyArray, grid: Grid, peak_wavenumber: float = 4.0, energy: float = 0.5
 ) -> Float[Array, "dim *grid"]:
-    """A divergence-free random velocity with the given mean kinetic energy, peaked at `peak_wavenumber`."""
+    """A divergence-free random velocity with the given mean kinetic energy, peaked at
+    `peak_wavenumber`.
+    """
     spectrum = Spectrum(grid)
     noise = random_field(key, grid, peaked(peak_wavenumber), (grid.ndim,))
     field = spectrum.to_grid(project(spectrum.transform(noise), spectrum))
@@ -65,7 +69,8 @@ def random_velocity(
 def taylor_green_2d(
     grid: Grid, time: float = 0.0, viscosity: float = 0.0, wavenumber: float = 1.0
 ) -> Float[Array, "nx ny"]:
-    """Vorticity 2 k cos(k x) cos(k y) exp(-2 viscosity k^2 t): an exact solution on a box of whole wavelengths
+    """Vorticity 2 k cos(k x) cos(k y) exp(-2 viscosity k^2 t): an exact solution on a box of whole
+    wavelengths
     (Taylor and Green, Proc. R. Soc. A 158 (1937) 499)."""
     x, y = grid.coordinates
     decay = np.exp(-2 * viscosity * wavenumber**2 * time)

@@ -1,4 +1,6 @@
-"""Many steps in a row: trajectories whose gradients need little memory, and blow-up found where it starts."""
+"""Many steps in a row: trajectories whose gradients need little memory, and blow-up found where it
+starts.
+"""
 
 from collections.abc import Callable
 from math import isqrt
@@ -31,14 +33,15 @@ def rollout(
     - `step`: any callable `state -> state`; a `Step` keeps its working variables between steps.
     - `state`: the initial state, an array or any pytree of arrays.
     - `steps`: number of steps, a multiple of `every`.
-    - `checkpoint`: recompute instead of store for the gradient. Its memory then grows like the square root of the
-      number of steps (nested checkpoints), for about one more forward pass.
-    - `stop_gradient`: cut the gradient between steps: each step is differentiated, the state it starts from is not.
+    - `checkpoint`: recompute instead of store for the gradient. Its memory then grows like the
+      square root of the number of steps (nested checkpoints), for about one more forward pass.
+    - `stop_gradient`: cut the gradient between steps: each step is differentiated, the state it
+      starts from is not.
 
     **Returns:** frames stacked on a new first axis of length `steps // every + 1`.
 
-    **Raises:** ValueError for inadmissible arguments. BlowUp, naming the first bad frame, if the result is not finite
-    and this is not itself being traced; `watched_rollout` finds the very step.
+    **Raises:** ValueError for inadmissible arguments. BlowUp, naming the first bad frame, if the
+    result is not finite and this is not itself being traced; `watched_rollout` finds the very step.
     """
     inner = _prepare(step, state, steps, every)
     trajectory = _rollout(inner, state, steps, every, checkpoint, stop_gradient)
@@ -50,9 +53,11 @@ def rollout(
 def watched_rollout(
     step: AnyStep, state: Any, steps: int, every: int = 1, *, checkpoint: bool = True
 ) -> tuple[Any, Int[Array, ""]]:
-    """Like `rollout`, with the number of the first step whose result was not finite; `steps + 1` if all were.
+    """Like `rollout`, with the number of the first step whose result was not finite; `steps + 1` if
+    all were.
 
-    Works for each member under `vmap` and raises nothing; `raise_blow_up` turns the numbers into an error.
+    Works for each member under `vmap` and raises nothing; `raise_blow_up` turns the numbers into an
+    error.
     """
     inner = _prepare(step, state, steps, every)
     return _watched_rollout(inner, state, steps, every, checkpoint)
@@ -71,21 +76,25 @@ def repeat(step: AnyStep, steps: int, *, checkpoint: bool = True) -> AnyStep:
 
 
 def raise_blow_up(first_bad: Any, steps: int, dt: Any = None) -> None:
-    """Raise BlowUp naming step, time and member if any entry of `first_bad` (from `watched_rollout`) is within `steps`."""
+    """Raise BlowUp naming step, time and member if any entry of `first_bad` (from
+    `watched_rollout`) is within `steps`.
+    """
     first_bad = np.atleast_1d(np.asarray(first_bad))
     for member, bad in enumerate(first_bad):
         if bad <= steps:
             time = "" if dt is None else f" (time {float(bad * np.ravel(dt)[0]):g})"
             who = f" of member {member}" if len(first_bad) > 1 else ""
             raise checks.BlowUp(
-                f"step {int(bad)}{time}{who} is the first without finite values; a smaller dt is the first thing to try"
+                f"step {int(bad)}{time}{who} is the first without finite values; "
+                "a smaller dt is the first thing to try"
             )
 
 
 def nested_scan(
     advance: Callable[[Any], Any], working: Any, steps: int, checkpoint: bool = True
 ) -> Any:
-    """`advance` applied `steps` times. With `checkpoint`, two nested loops of about sqrt(steps) turns store one state
+    """`advance` applied `steps` times. With `checkpoint`, two nested loops of about sqrt(steps)
+    turns store one state
     a turn, so reverse mode keeps 2 sqrt(steps) states instead of what every step computes."""
 
     def body(carry: Any, _: None) -> tuple[Any, None]:
@@ -155,7 +164,8 @@ def _watched_rollout(step: Any, state: Any, steps: int, every: int, checkpoint: 
 
 
 def _is_finite(working: Any) -> Array:
-    """Finite sums mean finite values, at a tenth of the price of looking at each; the reverse may fail only where
+    """Finite sums mean finite values, at a tenth of the price of looking at each; the reverse may
+    fail only where
     values of alternating sign approach the largest float, that is in a blow-up already."""
     leaves = [leaf for leaf in jax.tree.leaves(working) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.all(jnp.stack([jnp.isfinite(jnp.sum(leaf)) for leaf in leaves]))
@@ -172,6 +182,6 @@ def _raise_if_blown_up(trajectory: Any, every: int, dt: Any) -> None:
     frame = int(np.argmin(finite))
     time = "" if dt is None else f" (time {frame * every * float(dt):g})"
     raise checks.BlowUp(
-        f"the rollout left the finite numbers between steps {(frame - 1) * every} and {frame * every}{time}; "
-        "a smaller dt is the first thing to try"
+        f"the rollout left the finite numbers between steps {(frame - 1) * every} and "
+        f"{frame * every}{time}; a smaller dt is the first thing to try"
     )

@@ -1,6 +1,7 @@
 """The Fourier side of a periodic grid: transforms, derivatives, dealiasing, resampling.
 
-Coefficients follow `numpy.fft.rfftn` over the last `ndim` axes, unnormalised, half the modes on the last axis.
+Coefficients follow `numpy.fft.rfftn` over the last `ndim` axes, unnormalised, half the modes on the
+last axis.
 """
 
 import equinox as eqx
@@ -17,12 +18,14 @@ class Spectrum(eqx.Module):
     **Arguments:**
 
     - `grid`: the grid.
-    - `keep`: fraction of the wavenumbers per axis that survive, 1 for all. A product of `p` fields is free of
-      aliasing with `keep = 2 / (p + 1)` (Orszag 1971): 2/3 for quadratic, 1/2 for cubic terms.
+    - `keep`: fraction of the wavenumbers per axis that survive, 1 for all. A product of `p` fields
+      is free of aliasing with `keep = 2 / (p + 1)` (Orszag 1971): 2/3 for quadratic, 1/2 for cubic
+      terms.
 
     **Attributes:** (each broadcasts against the coefficients of one scalar field)
 
-    - `k`: wavenumbers, one array per axis, zero at the Nyquist mode; the multiplier of `d/dx` is `1j * k`.
+    - `k`: wavenumbers, one array per axis, zero at the Nyquist mode; the multiplier of `d/dx` is
+      `1j * k`.
     - `k_squared`: squared length of the wave vector, the multiplier of minus the Laplacian.
     - `inverse_k_squared`: its inverse on the kept modes, 0 for the mean.
     - `mask`: 1 on kept modes, 0 elsewhere.
@@ -97,13 +100,14 @@ class Spectrum(eqx.Module):
 def resample(values: Float[Array, "..."], source: Grid, target: Grid) -> Float[Array, "..."]:
     """Trigonometric interpolation of `values` to the points of another grid of the same box.
 
-    Going coarser cuts the modes the target cannot hold, so it is a sharp spectral filter. The Nyquist mode of an
-    even axis is dropped: on a coarser grid it could not be told from its mirror image.
+    Going coarser cuts the modes the target cannot hold, so it is a sharp spectral filter. The
+    Nyquist mode of an even axis is dropped: on a coarser grid it could not be told from its mirror
+    image.
     """
     if (source.lengths, source.origin) != (target.lengths, target.origin):
         raise ValueError(
-            f"source and target must be the same box, got lengths {source.lengths} and {target.lengths}, "
-            f"origins {source.origin} and {target.origin}"
+            f"source and target must be the same box, got lengths {source.lengths} and "
+            f"{target.lengths}, origins {source.origin} and {target.origin}"
         )
     if source.shape == target.shape:
         return values

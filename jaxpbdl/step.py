@@ -1,8 +1,8 @@
 """The step: a pure function `state -> state`, one time step ahead.
 
-Any callable of that form is a step. A solver that works in other variables (Fourier coefficients, the memory of a
-multistep method) derives from `Step` and says how a state enters and leaves them, so that a rollout converts once
-and not at every step.
+Any callable of that form is a step. A solver that works in other variables (Fourier coefficients,
+the memory of a multistep method) derives from `Step` and says how a state enters and leaves them,
+so that a rollout converts once and not at every step.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,9 @@ class Step(eqx.Module):
         return working
 
     def check(self, state: Any) -> None:  # noqa: B027 - nothing to refuse by default
-        """Raise ValueError if `state` cannot be stepped (wrong shape or dtype, dt above the limit)."""
+        """Raise ValueError if `state` cannot be stepped (wrong shape or dtype, dt above the
+        limit).
+        """
 
     def __call__(self, state: Any) -> Any:
         self.check(state)

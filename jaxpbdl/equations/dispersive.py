@@ -1,4 +1,6 @@
-"""One-dimensional and flame-front equations with high derivatives: Korteweg-de Vries, Kuramoto-Sivashinsky."""
+"""One-dimensional and flame-front equations with high derivatives: Korteweg-de Vries,
+Kuramoto-Sivashinsky.
+"""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -47,15 +49,17 @@ class KortewegDeVries(Equation):
     def two_solitons(
         self, x: Float[Array, " n"], time: float, rates: tuple[float, float]
     ) -> Float[Array, " n"]:
-        """Exact two-soliton solution u = 2 d^2 log(tau)/dx^2 on the line, for the default coefficients.
+        """Exact two-soliton solution u = 2 d^2 log(tau)/dx^2 on the line, for the default
+        coefficients.
 
         Far apart each soliton is k^2/2 sech^2(k (x - k^2 t) / 2) and the collision moves them by
-        +2 ln((k1+k2)/(k1-k2)) / k1 and -2 ln((k1+k2)/(k1-k2)) / k2, against tau = 1 + e1 + e2 + A e1 e2
-        (Hirota, Phys. Rev. Lett. 27 (1971) 1192). `rates` are (k1, k2).
+        +2 ln((k1+k2)/(k1-k2)) / k1 and -2 ln((k1+k2)/(k1-k2)) / k2, against tau = 1 + e1 + e2 + A
+        e1 e2 (Hirota, Phys. Rev. Lett. 27 (1971) 1192). `rates` are (k1, k2).
         """
         (first, second), shift = rates, ((rates[0] - rates[1]) / (rates[0] + rates[1])) ** 2
         phases = [k * (x - k**2 * time) for k in (first, second)]
-        # Terms of tau as exponentials of (slope, exponent): the largest is divided out so that none overflows.
+        # Terms of tau as exponentials of (slope, exponent): the largest is divided out so that none
+        # overflows.
         slopes = jnp.asarray([0.0, first, second, first + second])
         exponents = jnp.stack([jnp.zeros_like(x), *phases, sum(phases) + jnp.log(shift)])
         terms = jnp.exp(exponents - jnp.max(exponents, axis=0))
@@ -66,8 +70,9 @@ class KortewegDeVries(Equation):
 class KuramotoSivashinsky(Equation):
     """Spatio-temporal chaos of flame fronts.
 
-    One dimension: du/dt + advection u du/dx + growth d^2u/dx^2 + damping d^4u/dx^4 = 0, u the slope of the front.
-    Two or three: dh/dt + advection |grad h|^2 / 2 + growth lap h + damping lap^2 h = 0, h the front itself.
+    One dimension: du/dt + advection u du/dx + growth d^2u/dx^2 + damping d^4u/dx^4 = 0, u the slope
+    of the front. Two or three: dh/dt + advection |grad h|^2 / 2 + growth lap h + damping lap^2 h =
+    0, h the front itself.
     """
 
     advection: Array = parameter(default=1.0)

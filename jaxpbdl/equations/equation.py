@@ -1,4 +1,6 @@
-"""What an equation is: named parameters, a residual that judges any field, and the terms a discretisation needs."""
+"""What an equation is: named parameters, a residual that judges any field, and the terms a
+discretisation needs.
+"""
 
 from typing import Any
 
@@ -12,12 +14,16 @@ from jaxpbdl.spectrum import Spectrum
 
 
 def parameter(**options: Any) -> Any:
-    """A field of an equation that `jax.grad` and `jax.vmap` reach: converted to an array of floats."""
+    """A field of an equation that `jax.grad` and `jax.vmap` reach: converted to an array of
+    floats.
+    """
     return eqx.field(converter=_as_floats, **options)
 
 
 def optional_parameter(**options: Any) -> Any:
-    """Like `parameter`, but None (the default) leaves the term out of the computation altogether."""
+    """Like `parameter`, but None (the default) leaves the term out of the computation
+    altogether.
+    """
     return eqx.field(
         converter=lambda v: None if v is None else _as_floats(v), default=None, **options
     )
@@ -31,8 +37,8 @@ def _as_floats(value: Any) -> Array:
 class Equation(eqx.Module):
     """A semi-linear evolution equation, du/dt = L u + N(u) + source, on a periodic box.
 
-    To write one: name the parameters, give the diagonal of L in Fourier space (`symbol`), the Fourier coefficients of
-    N (`nonlinear`) and the `residual`. The rest has defaults.
+    To write one: name the parameters, give the diagonal of L in Fourier space (`symbol`), the
+    Fourier coefficients of N (`nonlinear`) and the `residual`. The rest has defaults.
     """
 
     @property
@@ -42,11 +48,15 @@ class Equation(eqx.Module):
 
     @property
     def keep(self) -> float:
-        """Fraction of wavenumbers free of aliasing: 2/3 for products of two, 1/2 of three, 1 without products."""
+        """Fraction of wavenumbers free of aliasing: 2/3 for products of two, 1/2 of three, 1
+        without products.
+        """
         return 2 / 3
 
     def symbol(self, spectrum: Spectrum) -> Array:
-        """The eigenvalues of L, broadcasting against the coefficients; real where L is symmetric."""
+        """The eigenvalues of L, broadcasting against the coefficients; real where L is
+        symmetric.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define symbol")
 
     def nonlinear(
@@ -60,7 +70,9 @@ class Equation(eqx.Module):
         return None
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        """du/dt - L u - N(u) - source of a field at the point (x_1, .., x_d, t), zero for a solution."""
+        """du/dt - L u - N(u) - source of a field at the point (x_1, .., x_d, t), zero for a
+        solution.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define residual")
 
     def enter(self, modes: Array, spectrum: Spectrum) -> Array:
@@ -72,7 +84,9 @@ class Equation(eqx.Module):
         return modes
 
     def speed(self, state: Float[Array, "*value_and_grid"], spectrum: Spectrum) -> Any:
-        """Largest transport speed along each axis, or None where nothing is transported explicitly."""
+        """Largest transport speed along each axis, or None where nothing is transported
+        explicitly.
+        """
         return None
 
     def check_grid(self, grid: Grid) -> None:
@@ -84,7 +98,7 @@ def require_ndim(equation: Equation, grid: Grid, *allowed: int) -> None:
     if grid.ndim not in allowed:
         choice = " or ".join(str(n) for n in allowed)
         raise ValueError(
-            f"{type(equation).__name__} needs a grid of {choice} dimension(s), got shape {grid.shape}"
+            f"{type(equation).__name__} needs a grid of {choice} axes, got shape {grid.shape}"
         )
 
 

@@ -8,7 +8,9 @@ from jaxpbdl.equations.equation import parameter
 
 
 class Kolmogorov(eqx.Module):
-    """Force along the first axis that varies sinusoidally along the second; made by `kolmogorov`."""
+    """Force along the first axis that varies sinusoidally along the second; made by
+    `kolmogorov`.
+    """
 
     wavenumber: Array = parameter()
     amplitude: Array = parameter()
@@ -19,5 +21,7 @@ class Kolmogorov(eqx.Module):
 
 
 def kolmogorov(wavenumber: float = 4.0, amplitude: float = 1.0) -> Kolmogorov:
-    """f = amplitude sin(wavenumber y) along x (Kolmogorov flow; Kochkov et al. 2021 use 4 and 1)."""
+    """f = amplitude sin(wavenumber y) along x (Kolmogorov flow; Kochkov et al. 2021 use 4 and
+    1).
+    """
     return Kolmogorov(wavenumber, amplitude)

@@ -11,12 +11,13 @@ from jaxpbdl.spectrum import Spectrum
 
 
 class AdvectionDiffusion(Equation):
-    """du/dt + velocity . grad u = diffusivity lap u + dispersion sum_i d^3u/dx_i^3 - hyper_diffusivity lap^2 u.
+    """du/dt + velocity . grad u = diffusivity lap u + dispersion sum_i d^3u/dx_i^3 -
+    hyper_diffusivity lap^2 u.
 
     Terms that are None are absent: `AdvectionDiffusion(diffusivity=0.1)` is the heat equation.
 
-    **Arguments:** `velocity` (one number for all axes or one per axis), `diffusivity` >= 0, `dispersion`,
-    `hyper_diffusivity` >= 0.
+    **Arguments:** `velocity` (one number for all axes or one per axis), `diffusivity` >= 0,
+    `dispersion`, `hyper_diffusivity` >= 0.
     """
 
     velocity: Array | None = optional_parameter()
@@ -69,8 +70,9 @@ class AdvectionDiffusion(Equation):
 class Wave(Equation):
     """d^2u/dt^2 = speed^2 lap u, as the state (u, du/dt) of shape (2, *grid); exact for any dt.
 
-    In Fourier space the pair is carried as the two travelling waves du/dt +- i speed |k| u, whose symbols are
-    +-i speed |k|. The mean is not a wave: it is carried as it is and grows with the mean of du/dt.
+    In Fourier space the pair is carried as the two travelling waves du/dt +- i speed |k| u, whose
+    symbols are +-i speed |k|. The mean is not a wave: it is carried as it is and grows with the
+    mean of du/dt.
     """
 
     propagation_speed: Array = parameter(default=1.0)

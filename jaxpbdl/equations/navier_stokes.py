@@ -27,9 +27,9 @@ class NavierStokes2D(Equation):
         dw/dt + u . grad w + beta v = viscosity lap w - drag w + curl force,   lap psi = -w,
         u = dpsi/dy, v = -dpsi/dx
 
-    **Arguments:** `viscosity` >= 0; `drag` >= 0, linear friction; `beta`, gradient of the planetary vorticity along
-    the second axis; `forcing`, a field of space that gives the force vector, for example `kolmogorov()`. Terms that
-    are None are absent.
+    **Arguments:** `viscosity` >= 0; `drag` >= 0, linear friction; `beta`, gradient of the planetary
+    vorticity along the second axis; `forcing`, a field of space that gives the force vector, for
+    example `kolmogorov()`. Terms that are None are absent.
     """
 
     viscosity: Array = parameter(default=1e-3)
@@ -54,7 +54,8 @@ class NavierStokes2D(Equation):
         return total
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
-        """-u . grad w in the form of Basdevant (J. Comput. Phys. 50 (1983) 209), four transforms instead of five:
+        """-u . grad w in the form of Basdevant (J. Comput. Phys. 50 (1983) 209), four transforms
+        instead of five:
 
         u . grad w = (d_xx - d_yy)(u v) + d_xy (v^2 - u^2)
         """
@@ -103,11 +104,13 @@ class NavierStokes2D(Equation):
 
 
 class NavierStokes3D(Equation):
-    """Velocity u of shape (3, *grid) of a three-dimensional flow; the pressure keeps it free of divergence.
+    """Velocity u of shape (3, *grid) of a three-dimensional flow; the pressure keeps it free of
+    divergence.
 
         du/dt + (u . grad) u = -grad p + viscosity lap u - drag u + force,   div u = 0
 
-    **Arguments:** `viscosity` >= 0; `drag` >= 0; `forcing`, a field of space that gives the force vector.
+    **Arguments:** `viscosity` >= 0; `drag` >= 0; `forcing`, a field of space that gives the force
+    vector.
     """
 
     viscosity: Array = parameter(default=1e-3)
@@ -134,7 +137,8 @@ class NavierStokes3D(Equation):
         return project(modes, spectrum)
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
-        """Minus the projected divergence of u u, eight transforms: the pressure absorbs the trace of the stress,
+        """Minus the projected divergence of u u, eight transforms: the pressure absorbs the trace
+        of the stress,
         so five of its six entries remain (Basdevant 1983)."""
         return -project(_divergence(self._stress(modes, spectrum), spectrum), spectrum)
 

@@ -64,8 +64,8 @@ class FisherKPP(Equation):
 class GrayScott(Equation):
     """Two species that react and diffuse, state (substrate, activator) of shape (2, *grid).
 
-    du/dt = diffusivities[0] lap u - u v^2 + feed (1 - u);  dv/dt = diffusivities[1] lap v + u v^2 - (feed + kill) v
-    (Pearson, Science 261 (1993) 189).
+    du/dt = diffusivities[0] lap u - u v^2 + feed (1 - u);  dv/dt = diffusivities[1] lap v + u v^2 -
+    (feed + kill) v (Pearson, Science 261 (1993) 189).
     """
 
     diffusivities: Array = parameter(default=(2e-5, 1e-5))
@@ -143,7 +143,9 @@ class SwiftHohenberg(Equation):
 
 
 class CahnHilliard(Equation):
-    """du/dt = mobility lap (u^3 - u - interface_width^2 lap u): phases that separate and keep their mass."""
+    """du/dt = mobility lap (u^3 - u - interface_width^2 lap u): phases that separate and keep their
+    mass.
+    """
 
     mobility: Array = parameter(default=1.0)
     interface_width: Array = parameter(default=0.1)

@@ -1,7 +1,9 @@
-"""Derivatives of a field, that is of a callable `point -> value`, by forward-mode automatic differentiation.
+"""Derivatives of a field, that is of a callable `point -> value`, by forward-mode automatic
+differentiation.
 
-A point of space-time is one array `(x_1, .., x_d, t)`, time last. `at_time` freezes time and leaves a field of space,
-on which `gradient`, `laplacian`, `divergence` and `curl` act over all coordinates.
+A point of space-time is one array `(x_1, .., x_d, t)`, time last. `at_time` freezes time and leaves
+a field of space, on which `gradient`, `laplacian`, `divergence` and `curl` act over all
+coordinates.
 """
 
 from collections.abc import Callable
@@ -43,7 +45,9 @@ def gradient(field: Field) -> Field:
 
 
 def laplacian(field: Field) -> Field:
-    """Sum of the second derivatives over all coordinates; applied twice, the biharmonic operator."""
+    """Sum of the second derivatives over all coordinates; applied twice, the biharmonic
+    operator.
+    """
     return lambda point: sum(partial(field, axis, 2)(point) for axis in range(point.shape[0]))
 
 

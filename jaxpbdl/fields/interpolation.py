@@ -51,7 +51,8 @@ def _waves(grid: Grid, axis: int, position: Array) -> Array:
     n = grid.shape[axis]
     modes = np.fft.fftfreq(n, 1 / n)
     phase = 2 * np.pi / grid.lengths[axis] * modes * (position - grid.origin[axis])
-    # The Nyquist mode stands for both signs of its wavenumber: the cosine keeps the interpolant real.
+    # The Nyquist mode stands for both signs of its wavenumber: the cosine keeps the interpolant
+    # real.
     nyquist = (np.abs(modes) == n / 2) & (n > 1)
     return jnp.where(nyquist, jnp.cos(phase) + 0j, jnp.exp(1j * phase)) / n
 
@@ -63,7 +64,8 @@ def interpolate(grid: Grid, values: Any, times: Any = None, degree: int = 4) -> 
 
     - `grid`: where the values are.
     - `values`: one state `(*value, *grid)`, or with `times` a trajectory `(frames, *value, *grid)`.
-    - `times`: increasing times of the frames, `(frames,)`; the field then takes points `(x_1, .., x_d, t)`.
+    - `times`: increasing times of the frames, `(frames,)`; the field then takes points `(x_1, ..,
+      x_d, t)`.
     - `degree`: of the polynomial in time; the error in time is of order `degree + 1`.
 
     **Raises:** ValueError where shapes do not fit or there are fewer than `degree + 1` frames.

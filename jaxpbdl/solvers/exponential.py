@@ -1,7 +1,8 @@
 """Exponential integrators for du/dt = L u + N(u) with diagonal L (Fourier space).
 
-The linear part is integrated exactly, so stiff diffusion or dispersion sets no limit on dt. Runge-Kutta members
-follow Cox and Matthews, J. Comput. Phys. 176 (2002) 430, eqs. 22-29; the multistep member is their eq. 6.
+The linear part is integrated exactly, so stiff diffusion or dispersion sets no limit on dt.
+Runge-Kutta members follow Cox and Matthews, J. Comput. Phys. 176 (2002) 430, eqs. 22-29; the
+multistep member is their eq. 6.
 """
 
 from math import factorial
@@ -19,8 +20,8 @@ _TAYLOR_TERMS = 18  # 1 / 18! is below float64 round-off for |z| <= 1
 def phi(order: int, z: Array) -> Array:
     """phi_k(z) = sum_n z^n / (n + k)!, the functions every exponential integrator is made of.
 
-    Near zero by its series, elsewhere by phi_k = (phi_{k-1} - 1 / (k-1)!) / z, which would cancel near zero.
-    Differentiable in `z` everywhere.
+    Near zero by its series, elsewhere by phi_k = (phi_{k-1} - 1 / (k-1)!) / z, which would cancel
+    near zero. Differentiable in `z` everywhere.
     """
     near = jnp.abs(z) < 1
     small, large = jnp.where(near, z, 0.0), jnp.where(near, 1.0, z)
@@ -36,7 +37,8 @@ def phi(order: int, z: Array) -> Array:
 class ExponentialRungeKutta(Integrator):
     """A Runge-Kutta method whose coefficients are functions of dt L.
 
-    Stage i:  U_i = stage_propagators[i] * u + sum_j stage_weights[i][j] * N(U_j);  then u likewise from `weights`.
+    Stage i:  U_i = stage_propagators[i] * u + sum_j stage_weights[i][j] * N(U_j);  then u likewise
+    from `weights`.
     """
 
     stage_propagators: tuple[Array, ...]
@@ -83,7 +85,9 @@ def etdrk3(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialRungeKutta:
 
 
 def etdrk4(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialRungeKutta:
-    """Order 4, four evaluations a step: the cheapest choice for a given accuracy, and the default."""
+    """Order 4, four evaluations a step: the cheapest choice for a given accuracy, and the
+    default.
+    """
     z, h = symbol * dt, dt * mask
     phi1, phi2, phi3 = phi(1, z), phi(2, z), phi(3, z)
     half, full = jnp.exp(z / 2), jnp.exp(z)
@@ -107,7 +111,8 @@ class ExponentialMultistep(Integrator):
     stability: ClassVar[float] = 0.7
 
     def start(self, state: Array, nonlinear: NonlinearTerm) -> tuple[Array, Array]:
-        # With N_before = N the first step is exponential Euler: its one error of dt^2 keeps the order.
+        # With N_before = N the first step is exponential Euler: its one error of dt^2 keeps the
+        # order.
         return state, nonlinear(state)
 
     def advance(
@@ -123,7 +128,9 @@ class ExponentialMultistep(Integrator):
 
 
 def etd_multistep(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialMultistep:
-    """Order 2 with one evaluation a step: the cheapest step where stability, not accuracy, sets dt."""
+    """Order 2 with one evaluation a step: the cheapest step where stability, not accuracy, sets
+    dt.
+    """
     z, h = symbol * dt, dt * mask
     past = h * phi(2, z)
     return ExponentialMultistep(jnp.exp(z), h * phi(1, z) + past, -past)

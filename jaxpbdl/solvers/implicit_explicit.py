@@ -29,7 +29,9 @@ class ImplicitExplicitRungeKutta(Integrator):
 
 
 def imex(symbol: Array, dt: Any, mask: Any = 1.0) -> ImplicitExplicitRungeKutta:
-    """Ascher, Ruuth and Spiteri, Appl. Numer. Math. 25 (1997) 151, section 2.6: order 2, two evaluations."""
+    """Ascher, Ruuth and Spiteri, Appl. Numer. Math. 25 (1997) 151, section 2.6: order 2, two
+    evaluations.
+    """
     return ImplicitExplicitRungeKutta(
         inverse=1 / (1 - _GAMMA * dt * symbol),
         explicit_symbol=(1 - _GAMMA) * dt * symbol,

@@ -1,6 +1,8 @@
-"""What a time integrator is: made from the linear symbol and dt, it advances du/dt = L u + N(u) by one step.
+"""What a time integrator is: made from the linear symbol and dt, it advances du/dt = L u + N(u) by
+one step.
 
-A scheme is a function `scheme(symbol, dt, mask) -> Integrator`; `mask` is zero on modes that dealiasing removes.
+A scheme is a function `scheme(symbol, dt, mask) -> Integrator`; `mask` is zero on modes that
+dealiasing removes.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +17,9 @@ NonlinearTerm: TypeAlias = Callable[[Array], Array]
 
 
 class Integrator(eqx.Module):
-    """One step of a scheme. `stability` bounds dt times the largest rate of an undamped oscillation."""
+    """One step of a scheme. `stability` bounds dt times the largest rate of an undamped
+    oscillation.
+    """
 
     stability: eqx.AbstractVar[float]
 
@@ -36,7 +40,9 @@ Scheme: TypeAlias = Callable[[Array, Any, Any], Integrator]
 
 
 def scaled(multiplier: Array, coefficients: Array) -> Array:
-    """`multiplier * coefficients` without promoting a real multiplier to complex (half the work)."""
+    """`multiplier * coefficients` without promoting a real multiplier to complex (half the
+    work).
+    """
     if jnp.iscomplexobj(multiplier) or not jnp.iscomplexobj(coefficients):
         return multiplier * coefficients
     return lax.complex(multiplier * coefficients.real, multiplier * coefficients.imag)

@@ -18,8 +18,8 @@ from jaxpbdl.step import Step
 class SpectralStep(Step):
     """One time step of an equation in Fourier space; made by `spectral`.
 
-    States are real arrays of shape `equation.value_shape + grid.shape`. Inside a rollout the state stays in
-    Fourier space and is transformed back for saved frames only.
+    States are real arrays of shape `equation.value_shape + grid.shape`. Inside a rollout the state
+    stays in Fourier space and is transformed back for saved frames only.
     """
 
     equation: Equation
@@ -61,7 +61,8 @@ class SpectralStep(Step):
             )
 
     def largest_dt(self, state: Array) -> float:
-        """Estimate of the largest stable dt: the fastest resolved wave, damped by the linear part, stays inside
+        """Estimate of the largest stable dt: the fastest resolved wave, damped by the linear part,
+        stays inside
         the scheme's stability region."""
         speeds = self.equation.speed(state, self.spectrum)
         if speeds is None:
@@ -82,7 +83,8 @@ def spectral(
     scheme: Scheme = etdrk4,
     keep: float | None = None,
 ) -> SpectralStep:
-    """The step of `equation` on `grid`: exact in space up to truncation, of the scheme's order in time.
+    """The step of `equation` on `grid`: exact in space up to truncation, of the scheme's order in
+    time.
 
     **Arguments:**
 
@@ -90,9 +92,11 @@ def spectral(
     - `grid`: a periodic grid with as many axes as the equation has.
     - `dt`: time step, > 0. May be traced: gradients reach it.
     - `scheme`: `etdrk1` .. `etdrk4`, `etd_multistep`, `imex`, or another function of its kind.
-    - `keep`: fraction of wavenumbers kept; by default what the equation's nonlinearity needs to be free of aliasing.
+    - `keep`: fraction of wavenumbers kept; by default what the equation's nonlinearity needs to be
+      free of aliasing.
 
-    **Raises:** ValueError for a dt that is not finite and positive or a grid of the wrong dimension.
+    **Raises:** ValueError for a dt that is not finite and positive or a grid of the wrong
+    dimension.
     """
     checks.positive("dt", dt)
     equation.check_grid(grid)
