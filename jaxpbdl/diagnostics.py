@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
+from jaxpbdl.equations.navier_stokes import velocity_modes
 from jaxpbdl.grid import Grid
 from jaxpbdl.spectrum import Spectrum
 
@@ -17,9 +18,7 @@ def velocity(vorticity: Float[Array, "nx ny"], grid: Grid) -> Float[Array, "2 nx
     flow).
     """
     spectrum = Spectrum(grid)
-    stream = spectrum.transform(vorticity) * spectrum.inverse_k_squared
-    kx, ky = spectrum.k
-    return spectrum.to_grid(jnp.stack([1j * ky * stream, -1j * kx * stream]))
+    return spectrum.to_grid(velocity_modes(spectrum.transform(vorticity), spectrum))
 
 
 def kinetic_energy(velocity: Float[Array, "dim *grid"]) -> Float[Array, ""]:

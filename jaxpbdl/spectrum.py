@@ -7,6 +7,7 @@ last axis.
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, Complex, Float
 
 from jaxpbdl.grid import Grid
@@ -95,6 +96,79 @@ class Spectrum(eqx.Module):
     def gradient(self, coefficients: Complex[Array, "*modes"]) -> Complex[Array, "dim *modes"]:
         """Coefficients of the derivatives along every axis."""
         return jnp.stack([self.derivative(coefficients, axis) for axis in range(self.grid.ndim)])
+
+
+class CentredModes(eqx.Module):
+    """The kept modes of a two-dimensional grid in ascending order, -K .. K along both axes.
+
+    Both halves of the spectrum are there, so that two real fields travel as one complex field, and
+    the mirror image of a mode is a plain reversal of the array. Made for `NavierStokes2D`;
+    coefficients are unnormalised as elsewhere.
+    """
+
+    grid: Grid
+    highest: tuple[int, int] = eqx.field(static=True)
+    k: tuple[Float[Array, "nx 1"], Float[Array, "1 ny"]]
+    k_squared: Float[Array, "nx ny"]
+    inverse_k_squared: Float[Array, "nx ny"]
+
+    def __init__(self, spectrum: Spectrum):
+        grid = self.grid = spectrum.grid
+        highest = []
+        for n in grid.shape:
+            modes = np.arange((n + 1) // 2)  # without the Nyquist mode
+            highest.append(int(modes[(modes < spectrum.keep * n / 2) | (spectrum.keep == 1)].max()))
+        self.highest = (highest[0], highest[1])
+        kx, ky = (
+            2 * np.pi / length * np.arange(-top, top + 1)
+            for length, top in zip(grid.lengths, highest, strict=True)
+        )
+        squared = kx[:, None] ** 2 + ky**2
+        inverse = np.where(squared == 0, 0.0, 1 / np.where(squared == 0, 1.0, squared))
+        self.k = (jnp.asarray(kx[:, None], grid.dtype), jnp.asarray(ky[None], grid.dtype))
+        self.k_squared = jnp.asarray(squared, grid.dtype)
+        self.inverse_k_squared = jnp.asarray(inverse, grid.dtype)
+
+    def from_half(self, modes: Complex[Array, "mx my"]) -> Complex[Array, "nx ny"]:
+        """From the layout of `Spectrum`, dropping what is not kept."""
+        top_x, top_y = self.highest
+        negative = modes[modes.shape[0] - top_x :] if top_x else modes[:0]
+        right = jnp.concatenate([negative, modes[: top_x + 1]])[:, : top_y + 1]
+        return jnp.concatenate([jnp.conj(jnp.flip(right[:, 1:], (0, 1))), right], axis=1)
+
+    def to_half(self, centred: Complex[Array, "nx ny"]) -> Complex[Array, "mx my"]:
+        """To the layout of `Spectrum`, zero where nothing was kept."""
+        (top_x, top_y), (n_x, n_y) = self.highest, self.grid.shape
+        right = centred[:, top_y:]
+        gap = jnp.zeros((n_x - right.shape[0], right.shape[1]), right.dtype)
+        columns = jnp.concatenate([right[top_x:], gap, right[:top_x]])
+        return jnp.pad(columns, ((0, 0), (0, n_y // 2 + 1 - right.shape[1])))
+
+    def square(self, centred: Complex[Array, "nx ny"]) -> Complex[Array, "nx ny"]:
+        """Coefficients of the square of the complex field with the given coefficients: one
+        transform each way.
+
+        Storing mode -K first multiplies the field by a plane wave, and its square by the square of
+        that wave; the modes of the product are then found 2K further on.
+        """
+        room = [(0, n - 2 * top - 1) for n, top in zip(self.grid.shape, self.highest, strict=True)]
+        field = jnp.fft.ifft2(jnp.pad(centred, room))
+        product = jnp.fft.fft2(field * field)
+        for axis, (n, top) in enumerate(zip(self.grid.shape, self.highest, strict=True)):
+            if 3 * top < n:
+                product = lax.slice_in_dim(product, top, 3 * top + 1, axis=axis)
+            else:
+                product = jnp.take(product, np.arange(top, 3 * top + 1) % n, axis=axis)
+        return product
+
+
+def scaled(multiplier: Array, coefficients: Array) -> Array:
+    """`multiplier * coefficients` without promoting a real multiplier to complex (half the
+    work).
+    """
+    if jnp.iscomplexobj(multiplier) or not jnp.iscomplexobj(coefficients):
+        return multiplier * coefficients
+    return lax.complex(multiplier * coefficients.real, multiplier * coefficients.imag)
 
 
 def resample(values: Float[Array, "..."], source: Grid, target: Grid) -> Float[Array, "..."]:

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Equation, laplacian_symbol, parameter, require_ndim
+from jaxpbdl.equations.equation import (
+    Equation,
+    advective_rate,
+    laplacian_symbol,
+    parameter,
+    require_ndim,
+)
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, time_derivative
 from jaxpbdl.grid import Grid
 from jaxpbdl.spectrum import Spectrum
@@ -54,5 +60,6 @@ class Burgers(Equation):
             - self.viscosity * laplacian(snapshot)(position)
         )
 
-    def speed(self, state: Array, spectrum: Spectrum) -> Array:
-        return jnp.max(jnp.abs(state.reshape(self.ndim, -1)), axis=1)
+    def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
+        speeds = jnp.max(jnp.abs(state.reshape(self.ndim, -1)), axis=1)
+        return advective_rate(speeds, spectrum.k)

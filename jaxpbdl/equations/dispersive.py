@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Equation, parameter, require_ndim
+from jaxpbdl.equations.equation import Equation, advective_rate, parameter, require_ndim
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
 from jaxpbdl.grid import Grid
 from jaxpbdl.spectrum import Spectrum
@@ -43,8 +43,8 @@ class KortewegDeVries(Equation):
             + self.dispersion * partial(field, 0, 3)(point)
         )
 
-    def speed(self, state: Array, spectrum: Spectrum) -> tuple[Array]:
-        return (jnp.abs(self.advection) * jnp.max(jnp.abs(state)),)
+    def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
+        return advective_rate([jnp.abs(self.advection) * jnp.max(jnp.abs(state))], spectrum.k)
 
     def two_solitons(
         self, x: Float[Array, " n"], time: float, rates: tuple[float, float]
@@ -106,5 +106,11 @@ class KuramotoSivashinsky(Equation):
             + self.damping * laplacian(curvature)(position)
         )
 
-    def speed(self, state: Array, spectrum: Spectrum) -> tuple[Array] | None:
-        return (jnp.abs(self.advection) * jnp.max(jnp.abs(state)),) if state.ndim == 1 else None
+    def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
+        speed = (
+            state
+            if spectrum.grid.ndim == 1
+            else spectrum.to_grid(spectrum.gradient(spectrum.transform(state)))
+        )
+        fastest = jnp.max(jnp.abs(speed.reshape(spectrum.grid.ndim, -1)), axis=1)
+        return advective_rate(jnp.abs(self.advection) * fastest, spectrum.k)

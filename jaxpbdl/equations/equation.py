@@ -83,14 +83,25 @@ class Equation(eqx.Module):
         """The inverse of `enter`."""
         return modes
 
-    def speed(self, state: Float[Array, "*value_and_grid"], spectrum: Spectrum) -> Any:
-        """Largest transport speed along each axis, or None where nothing is transported
-        explicitly.
-        """
+    def kept(self, spectrum: Spectrum) -> Array:
+        """1 on the modes that dealiasing keeps and 0 elsewhere, in the variables of `enter`."""
+        return spectrum.mask
+
+    def transport_rate(
+        self, state: Float[Array, "*value_and_grid"], spectrum: Spectrum
+    ) -> Array | None:
+        """Rate at which the fastest motion carries each mode along, sum_i max|u_i| |k_i|, in the
+        layout of `symbol`;
+        None where nothing is transported explicitly. It bounds dt."""
         return None
 
     def check_grid(self, grid: Grid) -> None:
         """Raise ValueError if the equation cannot live on the grid."""
+
+
+def advective_rate(speeds: Any, wavenumbers: Any) -> Array:
+    """sum_i speed_i |k_i| from the largest speed along each axis."""
+    return sum(s * jnp.abs(k) for s, k in zip(speeds, wavenumbers, strict=True))
 
 
 def require_ndim(equation: Equation, grid: Grid, *allowed: int) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax import lax
+from jaxtyping import Array, Complex, Float
 
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import (
     Equation,
+    advective_rate,
     laplacian_symbol,
     optional_parameter,
     parameter,
@@ -16,7 +18,7 @@ from jaxpbdl.equations.equation import (
 )
 from jaxpbdl.fields import Field, at_time, curl, divergence, gradient, laplacian, time_derivative
 from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum
+from jaxpbdl.spectrum import CentredModes, Spectrum, scaled
 
 Force = Callable[[Float[Array, " dim"]], Float[Array, " dim"]]
 
@@ -45,35 +47,46 @@ class NavierStokes2D(Equation):
     def check_grid(self, grid: Grid) -> None:
         require_ndim(self, grid, 2)
 
+    def enter(self, modes: Array, spectrum: Spectrum) -> Array:
+        return CentredModes(spectrum).from_half(modes)
+
+    def leave(self, modes: Array, spectrum: Spectrum) -> Array:
+        return CentredModes(spectrum).to_half(modes)
+
+    def kept(self, spectrum: Spectrum) -> Array:
+        return jnp.ones((), spectrum.grid.dtype)  # centred modes hold nothing else
+
     def symbol(self, spectrum: Spectrum) -> Array:
-        total = self.viscosity * laplacian_symbol(spectrum)
+        modes = CentredModes(spectrum)
+        total = -self.viscosity * modes.k_squared
         if self.drag is not None:
             total = total - self.drag
         if self.beta is not None:
-            total = total + 1j * self.beta * spectrum.k[0] * spectrum.inverse_k_squared
+            total = total + 1j * self.beta * modes.k[0] * modes.inverse_k_squared
         return total
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
-        """-u . grad w in the form of Basdevant (J. Comput. Phys. 50 (1983) 209), four transforms
-        instead of five:
+        """-u . grad w with one complex transform each way, the work of four real ones.
 
-        u . grad w = (d_xx - d_yy)(u v) + d_xy (v^2 - u^2)
+        Basdevant (J. Comput. Phys. 50 (1983) 209): u . grad w = (d_xx - d_yy)(u v) + d_xy (v^2 -
+        u^2), and the square of u + i v, whose coefficients are (kx + i ky) / k^2 times those of w,
+        holds both products: -u . grad w is the imaginary part of the field with coefficients (kx -
+        i ky)^2 / 2 [(u + i v)^2].
         """
-        kx, ky = spectrum.k
-        u, v = self.velocity(modes, spectrum)
-        product, difference = spectrum.transform(u * v), spectrum.transform(v * v - u * u)
-        return (kx**2 - ky**2) * product + kx * ky * difference
+        centred = CentredModes(spectrum)
+        kx, ky = centred.k
+        x, y = kx * centred.inverse_k_squared, ky * centred.inverse_k_squared
+        square = centred.square(
+            lax.complex(x * modes.real - y * modes.imag, x * modes.imag + y * modes.real)
+        )
+        x, y = (kx**2 - ky**2) / 2, kx * ky
+        real, imag = x * square.real + y * square.imag, x * square.imag - y * square.real
+        return 0.5 * lax.complex(imag + jnp.flip(imag, (0, 1)), jnp.flip(real, (0, 1)) - real)
 
     def source(self, spectrum: Spectrum) -> Array | None:
         if self.forcing is None:
             return None
-        return _modes_of(curl(self.forcing), spectrum)
-
-    def velocity(self, modes: Array, spectrum: Spectrum) -> tuple[Array, Array]:
-        """(u, v) on the grid from the coefficients of the vorticity."""
-        kx, ky = spectrum.k
-        stream = modes * spectrum.inverse_k_squared
-        return spectrum.to_grid(1j * ky * stream), spectrum.to_grid(-1j * kx * stream)
+        return self.enter(_modes_of(curl(self.forcing), spectrum), spectrum)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """Of a field that gives the stream function psi."""
@@ -98,9 +111,9 @@ class NavierStokes2D(Equation):
             total = total - curl(self.forcing)(position)
         return total
 
-    def speed(self, state: Array, spectrum: Spectrum) -> Array:
-        velocity = jnp.stack(self.velocity(spectrum.transform(state), spectrum))
-        return jnp.max(jnp.abs(velocity), axis=(1, 2))
+    def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
+        velocity = spectrum.to_grid(velocity_modes(spectrum.transform(state), spectrum))
+        return advective_rate(jnp.max(jnp.abs(velocity), axis=(1, 2)), CentredModes(spectrum).k)
 
 
 class NavierStokes3D(Equation):
@@ -190,8 +203,15 @@ class NavierStokes3D(Equation):
             momentum = momentum - self.forcing(position)
         return jnp.append(momentum, divergence(velocity)(position))
 
-    def speed(self, state: Array, spectrum: Spectrum) -> Array:
-        return jnp.max(jnp.abs(state), axis=(1, 2, 3))
+    def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
+        return advective_rate(jnp.max(jnp.abs(state), axis=(1, 2, 3)), spectrum.k)
+
+
+def velocity_modes(vorticity: Complex[Array, "*modes"], spectrum: Spectrum) -> Array:
+    """Coefficients of (u, v) from those of the vorticity in two dimensions, without mean flow."""
+    kx, ky = spectrum.k
+    stream = scaled(spectrum.inverse_k_squared, vorticity)
+    return jnp.stack([1j * ky * stream, -1j * kx * stream])
 
 
 def project(modes: Array, spectrum: Spectrum) -> Array:

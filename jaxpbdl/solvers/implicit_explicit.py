@@ -6,7 +6,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxpbdl.solvers.integrator import Integrator, NonlinearTerm, scaled
+from jaxpbdl.solvers.integrator import Integrator, NonlinearTerm
+from jaxpbdl.spectrum import scaled
 
 _GAMMA = 1 - 1 / sqrt(2)
 _DELTA = 1 - 1 / (2 * _GAMMA)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import equinox as eqx
-import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array
+
+from jaxpbdl.spectrum import scaled
 
 NonlinearTerm: TypeAlias = Callable[[Array], Array]
 
@@ -37,15 +37,6 @@ class Integrator(eqx.Module):
 
 
 Scheme: TypeAlias = Callable[[Array, Any, Any], Integrator]
-
-
-def scaled(multiplier: Array, coefficients: Array) -> Array:
-    """`multiplier * coefficients` without promoting a real multiplier to complex (half the
-    work).
-    """
-    if jnp.iscomplexobj(multiplier) or not jnp.iscomplexobj(coefficients):
-        return multiplier * coefficients
-    return lax.complex(multiplier * coefficients.real, multiplier * coefficients.imag)
 
 
 def weighted_sum(

@@ -3,7 +3,6 @@
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from jaxpbdl import checks
@@ -64,15 +63,11 @@ class SpectralStep(Step):
         """Estimate of the largest stable dt: the fastest resolved wave, damped by the linear part,
         stays inside
         the scheme's stability region."""
-        speeds = self.equation.speed(state, self.spectrum)
-        if speeds is None:
+        rate = self.equation.transport_rate(state, self.spectrum)
+        if rate is None:
             return float("inf")
-        rate = sum(
-            np.abs(np.asarray(k)) * float(speed)
-            for k, speed in zip(self.spectrum.k, speeds, strict=True)
-        ) * np.asarray(self.spectrum.mask)
-        damping = np.asarray(jnp.abs(phi(1, self.equation.symbol(self.spectrum) * self.dt)))
-        fastest = float(np.max(rate * damping))
+        damping = jnp.abs(phi(1, self.equation.symbol(self.spectrum) * self.dt))
+        fastest = float(jnp.max(rate * damping * self.equation.kept(self.spectrum)))
         return self.integrator.stability / fastest if fastest > 0 else float("inf")
 
 
@@ -105,5 +100,5 @@ def spectral(
     symbol = equation.symbol(spectrum)
     precision = jnp.complex64 if grid.dtype == jnp.float32 else jnp.complex128
     symbol = symbol.astype(precision if jnp.iscomplexobj(symbol) else grid.dtype)
-    integrator = scheme(symbol, dt, spectrum.mask)
+    integrator = scheme(symbol, dt, equation.kept(spectrum))
     return SpectralStep(equation, spectrum, integrator, equation.source(spectrum), dt)
