@@ -3,11 +3,13 @@
 from jaxpbdl.solvers.exponential import etd_multistep, etdrk1, etdrk2, etdrk3, etdrk4, phi
 from jaxpbdl.solvers.implicit_explicit import imex
 from jaxpbdl.solvers.integrator import Integrator, Scheme
+from jaxpbdl.solvers.semi_lagrangian import SemiLagrangianStep, semi_lagrangian
 from jaxpbdl.solvers.spectral import SpectralStep, spectral
 
 __all__ = [
     "Integrator",
     "Scheme",
+    "SemiLagrangianStep",
     "SpectralStep",
     "etd_multistep",
     "etdrk1",
@@ -16,5 +18,6 @@ __all__ = [
     "etdrk4",
     "imex",
     "phi",
+    "semi_lagrangian",
     "spectral",
 ]

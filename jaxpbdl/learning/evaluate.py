@@ -1,0 +1,83 @@
+"""One measure for solvers, emulators and hybrids: how long and how well a step follows a
+reference.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.diagnostics import correlation, relative_l2, time_above
+from jaxpbdl.rollout import watched_rollout
+from jaxpbdl.step import AnyStep
+
+
+class Evaluation(NamedTuple):
+    """Predictions beside a reference, from `evaluate`."""
+
+    times: Float[np.ndarray, " frames"]
+    prediction: Float[Array, "trajectories frames *state"]
+    correlation: Float[np.ndarray, "trajectories frames"]
+    relative_l2: Float[np.ndarray, "trajectories frames"]
+
+    def time_above(self, threshold: float) -> float:
+        """Mean over trajectories of the time until the correlation falls below `threshold`."""
+        return float(np.mean([time_above(self.times, one, threshold) for one in self.correlation]))
+
+    def error_at(self, time: float) -> float:
+        """Mean over trajectories of the relative L2 error at the frame nearest to `time`."""
+        frame = int(np.argmin(np.abs(self.times - time)))
+        return float(np.mean(self.relative_l2[:, frame]))
+
+
+def evaluate(
+    step: AnyStep,
+    reference: Float[Array, "trajectories frames *state"],
+    times: Float[np.ndarray, " frames"],
+    every: int = 1,
+    *,
+    initial: Any = None,
+    observe: Callable[[Array], Array] | None = None,
+) -> Evaluation:
+    """Roll `step` out from each trajectory's first frame and compare frame by frame.
+
+    **Arguments:**
+
+    - `step`: solver, emulator or hybrid.
+    - `reference`, `times`: the true trajectories and their times.
+    - `every`: steps between frames.
+    - `initial`: `(trajectories, *state)` to start from, where the step lives on another grid than
+      the reference.
+    - `observe`: from a state of the step to one of the reference (for example `resample` to its
+      grid).
+
+    A prediction that blows up counts as uncorrelated, with infinite error, from there on.
+    """
+    initial = reference[:, 0] if initial is None else initial
+    checks.shape("times", times, (reference.shape[1],))
+    prediction = _predict(step, initial, (reference.shape[1] - 1) * every, every, observe)
+    return compare(prediction, reference, times)
+
+
+def compare(prediction: Array, reference: Array, times: Any) -> Evaluation:
+    """The measures of `evaluate` for predictions that are there already."""
+    checks.shape("prediction", prediction, reference.shape)
+    each = jax.vmap(jax.vmap(lambda p, r: (correlation(p, r), relative_l2(p, r))))
+    correlations, errors = (np.array(values, dtype=float) for values in each(prediction, reference))
+    bad = ~np.isfinite(errors)
+    correlations[bad], errors[bad] = 0.0, np.inf
+    return Evaluation(np.asarray(times, float), prediction, correlations, errors)
+
+
+@eqx.filter_jit
+def _predict(step: Any, initial: Array, steps: int, every: int, observe: Any) -> Array:
+    def one(state: Array) -> Array:
+        frames, _ = watched_rollout(step, state, steps, every, checkpoint=False)
+        return frames if observe is None else jax.vmap(observe)(frames)
+
+    # One after another: a prediction is long, and on a CPU vmap gains nothing over it.
+    return jax.lax.map(one, initial)

@@ -1,0 +1,107 @@
+"""Steps that hold a network: a solver with a learned correction, and a network alone."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.step import AnyStep, Step, as_step
+
+Network: TypeAlias = Callable[[Float[Array, "channels *grid"]], Float[Array, "channels *grid"]]
+Features: TypeAlias = Callable[[Array], Float[Array, "channels *grid"]]
+
+
+class Corrected(Step):
+    """A solver with a learned correction after every `substeps` of its steps.
+
+        state -> s + scale * network(features(s)),  s = solver(.. solver(state))
+
+    One step of the hybrid is `substeps` steps of the solver. Training goes through both (Um et al.,
+    NeurIPS 2020, "Solver-in-the-Loop"); only the network is trained, see `trainable`.
+
+    **Arguments:**
+
+    - `solver`: any step.
+    - `network`: maps the features to as many values as the state has.
+    - `scale`: typical size of a correction, so that a network with small output starts near the
+      plain solver.
+    - `features`: from the state to the channels the network sees; by default `as_channels`.
+    - `substeps`: solver steps between corrections.
+    """
+
+    solver: Step
+    network: Network
+    scale: Array
+    features: Features
+    substeps: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        solver: AnyStep,
+        network: Network,
+        *,
+        scale: Any = 1.0,
+        features: Features | None = None,
+        substeps: int = 1,
+    ):
+        checks.count("substeps", substeps)
+        self.solver, self.network = as_step(solver), network
+        self.scale = jnp.asarray(scale, float)
+        self.features = as_channels if features is None else features
+        self.substeps = substeps
+
+    def advance(self, working: Array) -> Array:
+        inner = self.solver.enter(working)
+        for _ in range(self.substeps):
+            inner = self.solver.advance(inner)
+        return _add(self.solver.leave(inner), self.network, self.features, self.scale)
+
+    def check(self, state: Any) -> None:
+        self.solver.check(state)
+
+
+class Emulator(Step):
+    """A network alone as a step: state -> state + scale * network(features(state)).
+
+    The comparison every hybrid owes: what the same network learns without a solver. Arguments as
+    for `Corrected`.
+    """
+
+    network: Network
+    scale: Array
+    features: Features
+
+    def __init__(self, network: Network, *, scale: Any = 1.0, features: Features | None = None):
+        self.network, self.scale = network, jnp.asarray(scale, float)
+        self.features = as_channels if features is None else features
+
+    def advance(self, working: Array) -> Array:
+        return _add(working, self.network, self.features, self.scale)
+
+
+def as_channels(state: Array) -> Float[Array, "channels *grid"]:
+    """A scalar field in two dimensions as one channel; arrays of another rank as they are, channels
+    first.
+
+    A scalar field in one or three dimensions needs `features=lambda state: state[None]`.
+    """
+    return state[None] if state.ndim == 2 else state
+
+
+def trainable(model: Any) -> Any:
+    """Which leaves of a model training may change, as a tree of booleans: the float arrays of the
+    network of a hybrid
+    (its solver keeps its physics), all float arrays of anything else."""
+    if isinstance(model, (Corrected, Emulator)):
+        nothing = jax.tree.map(lambda _: False, model)
+        return eqx.tree_at(lambda hybrid: hybrid.network, nothing, trainable(model.network))
+    return jax.tree.map(eqx.is_inexact_array, model)
+
+
+def _add(state: Array, network: Network, features: Features, scale: Array) -> Array:
+    increment = network(features(state))
+    return state + scale.astype(state.dtype) * increment.reshape(state.shape)
