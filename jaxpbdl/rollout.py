@@ -23,6 +23,7 @@ def rollout(
     steps: int,
     every: int = 1,
     *,
+    observe: Callable[[Any], Any] | None = None,
     checkpoint: bool = True,
     stop_gradient: bool = False,
 ) -> Any:
@@ -33,6 +34,8 @@ def rollout(
     - `step`: any callable `state -> state`; a `Step` keeps its working variables between steps.
     - `state`: the initial state, an array or any pytree of arrays.
     - `steps`: number of steps, a multiple of `every`.
+    - `observe`: what to keep of a state, by default all of it (a coarser copy, a spectrum, a
+      probe).
     - `checkpoint`: recompute instead of store for the gradient. Its memory then grows like the
       square root of the number of steps (nested checkpoints), for about one more forward pass.
     - `stop_gradient`: cut the gradient between steps: each step is differentiated, the state it
@@ -44,7 +47,7 @@ def rollout(
     result is not finite and this is not itself being traced; `watched_rollout` finds the very step.
     """
     inner = _prepare(step, state, steps, every)
-    trajectory = _rollout(inner, state, steps, every, checkpoint, stop_gradient)
+    trajectory = _rollout(inner, state, steps, every, observe, checkpoint, stop_gradient)
     if checks.is_concrete(trajectory):
         _raise_if_blown_up(trajectory, every, getattr(inner, "dt", None))
     return trajectory
@@ -127,19 +130,27 @@ def _prepare(step: AnyStep, state: Any, steps: int, every: int) -> Any:
 
 @eqx.filter_jit
 def _rollout(
-    step: Any, state: Any, steps: int, every: int, checkpoint: bool, stop_gradient: bool
+    step: Any,
+    state: Any,
+    steps: int,
+    every: int,
+    observe: Callable[[Any], Any] | None,
+    checkpoint: bool,
+    stop_gradient: bool,
 ) -> Any:
+    keep = (lambda state: state) if observe is None else observe
+
     def advance(working: Any) -> Any:
         return step.advance(lax.stop_gradient(working) if stop_gradient else working)
 
     def frame(working: Any, _: None) -> tuple[Any, Any]:
         working = nested_scan(advance, working, every, checkpoint)
-        return working, step.leave(working)
+        return working, keep(step.leave(working))
 
     if checkpoint:
         frame = jax.checkpoint(frame, prevent_cse=False)
     frames = lax.scan(frame, step.enter(state), None, length=steps // every)[1]
-    return jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), state, frames)
+    return _with_first(keep(state), frames)
 
 
 @eqx.filter_jit
@@ -157,10 +168,11 @@ def _watched_rollout(step: Any, state: Any, steps: int, every: int, checkpoint: 
 
     start = (step.enter(state), jnp.asarray(0), jnp.asarray(steps + 1))
     (_, _, first_bad), frames = lax.scan(frame, start, None, length=steps // every)
-    trajectory = jax.tree.map(
-        lambda first, rest: jnp.concatenate([first[None], rest]), state, frames
-    )
-    return trajectory, first_bad
+    return _with_first(state, frames), first_bad
+
+
+def _with_first(first: Any, frames: Any) -> Any:
+    return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, frames)
 
 
 def _is_finite(working: Any) -> Array:

@@ -91,7 +91,8 @@ class Spectrum(eqx.Module):
         self, coefficients: Complex[Array, "*modes"], axis: int
     ) -> Complex[Array, "*modes"]:
         """Coefficients of the first derivative along `axis`."""
-        return 1j * self.k[axis] * coefficients
+        k = self.k[axis]
+        return lax.complex(-k * coefficients.imag, k * coefficients.real)
 
     def gradient(self, coefficients: Complex[Array, "*modes"]) -> Complex[Array, "dim *modes"]:
         """Coefficients of the derivatives along every axis."""

@@ -44,7 +44,7 @@ class Burgers(Equation):
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         velocity = spectrum.to_grid(modes)
         if self.ndim == 1:
-            return -0.5 * spectrum.derivative(spectrum.transform(velocity**2), 0)
+            return spectrum.derivative(spectrum.transform(-0.5 * velocity**2), 0)
         transport = sum(
             velocity[axis] * spectrum.to_grid(spectrum.derivative(modes, axis))
             for axis in range(self.ndim)

@@ -9,7 +9,7 @@ from jaxpbdl import checks
 from jaxpbdl.equations.equation import Equation, advective_rate, parameter, require_ndim
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
 from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum
+from jaxpbdl.spectrum import Spectrum, scaled
 
 
 class KortewegDeVries(Equation):
@@ -33,7 +33,7 @@ class KortewegDeVries(Equation):
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         square = spectrum.transform(spectrum.to_grid(modes) ** 2)
-        return -0.5 * self.advection * spectrum.derivative(square, 0)
+        return scaled(-0.5 * self.advection, spectrum.derivative(square, 0))
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
         transport = self.advection * field(point) * partial(field, 0)(point)
@@ -90,7 +90,7 @@ class KuramotoSivashinsky(Equation):
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         if spectrum.grid.ndim == 1:
             square = spectrum.transform(spectrum.to_grid(modes) ** 2)
-            return -0.5 * self.advection * spectrum.derivative(square, 0)
+            return scaled(-0.5 * self.advection, spectrum.derivative(square, 0))
         slopes = spectrum.to_grid(spectrum.gradient(modes))
         return -0.5 * self.advection * spectrum.transform(jnp.sum(slopes**2, axis=0))
 

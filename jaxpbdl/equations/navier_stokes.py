@@ -1,6 +1,7 @@
 """Incompressible Navier-Stokes equations: vorticity in two dimensions, velocity in three."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -151,20 +152,19 @@ class NavierStokes3D(Equation):
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         """Minus the projected divergence of u u, eight transforms: the pressure absorbs the trace
-        of the stress,
-        so five of its six entries remain (Basdevant 1983)."""
-        return -project(_divergence(self._stress(modes, spectrum), spectrum), spectrum)
-
-    def _stress(self, modes: Array, spectrum: Spectrum) -> dict[tuple[int, int], Array]:
+        of
+        the stress, so five of its six entries remain (Basdevant 1983)."""
         u, v, w = (spectrum.to_grid(component) for component in modes)
-        products = {
-            (0, 0): u * u - w * w,
-            (1, 1): v * v - w * w,
-            (0, 1): u * v,
-            (0, 2): u * w,
-            (1, 2): v * w,
-        }
-        return {pair: spectrum.transform(product) for pair, product in products.items()}
+        xx, yy = spectrum.transform(u * u - w * w), spectrum.transform(v * v - w * w)
+        xy, xz, yz = (spectrum.transform(product) for product in (u * v, u * w, v * w))
+        kx, ky, kz = spectrum.k
+        flux = (
+            scaled(kx, xx) + scaled(ky, xy) + scaled(kz, xz),
+            scaled(kx, xy) + scaled(ky, yy) + scaled(kz, yz),
+            scaled(kx, xz) + scaled(ky, yz),
+        )
+        flux = project(flux, spectrum)
+        return lax.complex(flux.imag, -flux.real)  # times -i, which the derivatives left out
 
     def source(self, spectrum: Spectrum) -> Array | None:
         if self.forcing is None:
@@ -214,19 +214,11 @@ def velocity_modes(vorticity: Complex[Array, "*modes"], spectrum: Spectrum) -> A
     return jnp.stack([1j * ky * stream, -1j * kx * stream])
 
 
-def project(modes: Array, spectrum: Spectrum) -> Array:
+def project(modes: Any, spectrum: Spectrum) -> Array:
     """The divergence-free part of a vector field's coefficients (Helmholtz-Hodge)."""
-    flux = sum(k * component for k, component in zip(spectrum.k, modes, strict=True))
-    potential = flux * spectrum.inverse_k_squared
-    return modes - jnp.stack([k * potential for k in spectrum.k])
-
-
-def _divergence(stress: dict[tuple[int, int], Array], spectrum: Spectrum) -> Array:
-    rows = []
-    for i in range(3):
-        entries = [(j, stress.get((min(i, j), max(i, j)))) for j in range(3)]
-        rows.append(sum(1j * spectrum.k[j] * entry for j, entry in entries if entry is not None))
-    return jnp.stack(rows)
+    flux = sum(scaled(k, component) for k, component in zip(spectrum.k, modes, strict=True))
+    potential = scaled(spectrum.inverse_k_squared, flux)
+    return jnp.stack([c - scaled(k, potential) for k, c in zip(spectrum.k, modes, strict=True)])
 
 
 def _modes_of(field: Field, spectrum: Spectrum) -> Array:

@@ -5,14 +5,14 @@ reference.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.diagnostics import correlation, relative_l2, time_above
-from jaxpbdl.rollout import watched_rollout
+from jaxpbdl.rollout import rollout
+from jaxpbdl.spread import spread
 from jaxpbdl.step import AnyStep
 
 
@@ -59,7 +59,12 @@ def evaluate(
     """
     initial = reference[:, 0] if initial is None else initial
     checks.shape("times", times, (reference.shape[1],))
-    prediction = _predict(step, initial, (reference.shape[1] - 1) * every, every, observe)
+    steps = (reference.shape[1] - 1) * every
+
+    def predict(state: Array) -> Array:
+        return rollout(step, state, steps, every, observe=observe, checkpoint=False)
+
+    prediction = spread(predict, initial)
     return compare(prediction, reference, times)
 
 
@@ -71,13 +76,3 @@ def compare(prediction: Array, reference: Array, times: Any) -> Evaluation:
     bad = ~np.isfinite(errors)
     correlations[bad], errors[bad] = 0.0, np.inf
     return Evaluation(np.asarray(times, float), prediction, correlations, errors)
-
-
-@eqx.filter_jit
-def _predict(step: Any, initial: Array, steps: int, every: int, observe: Any) -> Array:
-    def one(state: Array) -> Array:
-        frames, _ = watched_rollout(step, state, steps, every, checkpoint=False)
-        return frames if observe is None else jax.vmap(observe)(frames)
-
-    # One after another: a prediction is long, and on a CPU vmap gains nothing over it.
-    return jax.lax.map(one, initial)

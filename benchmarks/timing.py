@@ -1,0 +1,78 @@
+"""Side-by-side timing: candidates take turns, so that all of them see the same machine."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call: the least and the median of the repeats."""
+
+    least: float
+    median: float
+
+    def __truediv__(self, divisor: float) -> "Timing":
+        return Timing(self.least / divisor, self.median / divisor)
+
+
+def side_by_side(
+    candidates: Mapping[str, Callable[[], Any]], repeats: int = 9
+) -> dict[str, Timing | str]:
+    """Time each candidate `repeats` times in turn, after one call that compiles. A candidate that
+    fails is reported
+    with its error instead of a time."""
+    running, results = {}, {}
+    for name, call in candidates.items():
+        try:
+            jax.block_until_ready(call())
+            running[name] = call
+        except Exception as error:  # noqa: BLE001 - whatever a peer raises is its result
+            results[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
+    seconds: dict[str, list[float]] = {name: [] for name in running}
+    for _ in range(repeats):
+        for name, call in running.items():
+            start = time.perf_counter()
+            jax.block_until_ready(call())
+            seconds[name].append(time.perf_counter() - start)
+    results |= {name: Timing(min(s), float(np.median(s))) for name, s in seconds.items()}
+    return {name: results[name] for name in candidates}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: what was measured, ours and a peer's (unit as named), and the bar for
+    the ratio.
+    """
+
+    work: str
+    ours: Timing
+    peer_name: str
+    peer: Timing | str
+    unit: str = "us"
+    bar: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times faster ours is, by the least times."""
+        return None if isinstance(self.peer, str) else self.peer.least / self.ours.least
+
+    def cells(self) -> list[str]:
+        scale = {"us": 1e6, "ms": 1e3, "s": 1.0, "MB": 1.0}[self.unit]
+
+        def show(t: Timing) -> str:
+            return f"{t.least * scale:.3g} / {t.median * scale:.3g} {self.unit}"
+
+        if isinstance(self.peer, str):
+            return [self.work, show(self.ours), self.peer_name, "does not run", "", self.peer]
+        medians = self.peer.median / self.ours.median
+        ratio = f"{self.ratio:.2f} / {medians:.2f}"
+        met = (
+            "" if self.bar is None else f"{self.bar:g} {'yes' if self.ratio >= self.bar else 'NO'}"
+        )
+        return [self.work, show(self.ours), self.peer_name, show(self.peer), ratio, met, self.note]

@@ -1,0 +1,124 @@
+"""The numbers and pictures of `turbulence-correction`."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxpbdl.diagnostics import energy_spectrum
+from jaxpbdl.grid import Grid
+from jaxpbdl.learning.evaluate import Evaluation
+from jaxpbdl.rollout import repeat
+from jaxpbdl.step import AnyStep
+
+ERROR_TIMES = (1.0, 3.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method: what it predicted, and the step to time (None for a mean of others)."""
+
+    name: str
+    result: Evaluation
+    step: AnyStep | None = None
+    initial: Array | None = None
+    every: int = 1
+    """Steps per frame."""
+    factor: float | None = None
+    """Grid points per side over the coarse ones, if this is a mark of plain solving."""
+
+
+def metrics_of(row: Row, truth: Array, grid: Grid, frame: float) -> dict[str, float]:
+    """The columns of the table."""
+    columns = {
+        "time_095": row.result.time_above(0.95),
+        "time_080": row.result.time_above(0.8),
+        **{
+            f"error_t{t:g}": row.result.error_at(t)
+            for t in ERROR_TIMES
+            if t <= row.result.times[-1]
+        },
+        "spectrum_error": spectrum_error(row.result.prediction, truth, grid),
+    }
+    if row.step is not None:
+        columns["ms_per_time"] = milliseconds(row.step, row.initial, row.every) / frame
+    return columns
+
+
+def spectrum_error(prediction: Array, truth: Array, grid: Grid) -> float:
+    """Mean over wavenumbers of |log10 E(k) - log10 E_ref(k)|, spectra averaged over the second half
+    of the time.
+    """
+    half = truth.shape[1] // 2
+
+    def mean_spectrum(trajectories: Array) -> Array:
+        states = trajectories[:, half:].reshape(-1, *grid.shape)
+        return jnp.mean(jax.vmap(lambda w: energy_spectrum(w, grid)[1])(states), axis=0)
+
+    ours, reference = mean_spectrum(prediction)[1:], mean_spectrum(truth)[1:]
+    return float(jnp.mean(jnp.abs(jnp.log10(ours) - jnp.log10(reference))))
+
+
+def milliseconds(step: AnyStep, initial: Any, steps: int, repeats: int = 7) -> float:
+    """Wall time of `steps` steps of one state, compiled, the best of `repeats`."""
+    turns = 4  # several frames in one call, so that entering and leaving do not count
+    run = eqx.filter_jit(repeat(step, turns * steps, checkpoint=False))
+    jax.block_until_ready(run(initial))
+    best = np.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(run(initial))
+        best = min(best, time.perf_counter() - start)
+    return 1e3 * best / turns
+
+
+def effective_refinement(time: float, marks: dict[float, float]) -> float:
+    """The refinement of the grid whose plain solver follows the reference for as long: between
+    marks (refinement ->
+    time) log-linear, beyond them the nearest mark."""
+    factors = sorted(marks)
+    times = np.maximum.accumulate([marks[factor] for factor in factors])
+    return float(np.exp(np.interp(np.log(time), np.log(times), np.log(factors))))
+
+
+def group(rows: list[Row], name: str) -> list[Row]:
+    """The members of an ensemble, without their mean."""
+    return [row for row in rows if row.name.startswith(f"{name}_") and row.name[-1].isdigit()]
+
+
+def spread_and_error(rows: list[Row], truth: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square over points and trajectories, frame by frame: deviation of the members,
+    error of their mean.
+    """
+    predictions = jnp.stack([row.result.prediction for row in rows])
+    axes = (0, 2, 3)
+    spread = jnp.sqrt(jnp.mean(jnp.var(predictions, axis=0, ddof=1), axis=axes))
+    error = jnp.sqrt(jnp.mean((jnp.mean(predictions, axis=0) - truth) ** 2, axis=axes))
+    return np.asarray(spread), np.asarray(error)
+
+
+def summary(rows: list[Row], truth: Array, grid: Grid, frame: float) -> dict[str, float]:
+    """All metrics, `method.metric`; an ensemble also under its own name, averaged over members."""
+    metrics: dict[str, float] = {}
+    for row in rows:
+        for column, value in metrics_of(row, truth, grid, frame).items():
+            metrics[f"{row.name}.{column}"] = value
+    for name in ("emulator", "corrected"):
+        members = [row.name for row in group(rows, name)]
+        columns = [key.split(".")[1] for key in metrics if key.startswith(f"{members[0]}.")]
+        for column in columns:
+            metrics[f"{name}.{column}"] = float(
+                np.mean([metrics[f"{member}.{column}"] for member in members])
+            )
+        worst = min(metrics[f"{member}.time_095"] for member in members)
+        metrics[f"{name}.worst_time_095"] = worst
+    marks = {row.factor: metrics[f"{row.name}.time_095"] for row in rows if row.factor}
+    for name in ("corrected", "corrected_mean", "emulator"):
+        metrics[f"{name}.as_grid_finer"] = effective_refinement(metrics[f"{name}.time_095"], marks)
+    metrics["effective_refinement"] = metrics["corrected.as_grid_finer"]
+    return metrics
