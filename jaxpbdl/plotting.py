@@ -61,7 +61,7 @@ def figure(
 def save(made: Figure, path: str | Path, *, dpi: int = 160) -> None:
     """Write a figure as PNG; the file appears only when complete."""
     with rc_context(STYLE), replacing(path) as temporary:
-        made.savefig(temporary, dpi=dpi, format="png")
+        made.savefig(temporary, dpi=dpi, format="png", bbox_inches="tight", pad_inches=0.04)
 
 
 def field(

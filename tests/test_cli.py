@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from jaxpbdl import experiments
+from jaxpbdl import cli, experiments
+from jaxpbdl.checks import RunFolderError
 from jaxpbdl.cli import main
 
 HERE = Path(__file__).parent
@@ -81,6 +82,23 @@ def test_one_line_errors(here, capsys, arguments, message):
     assert main(arguments.split()) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and error.startswith("jaxpbdl: ")
+
+
+def test_a_busy_folder_is_left_alone(here, monkeypatch, capsys):
+    def busy(folder):
+        raise RunFolderError(f"{folder} belongs to a run that is still going")
+
+    monkeypatch.setattr(cli, "_lock", busy)
+    assert main(["run", "dummy", "--out", "r"]) == 2
+    assert capsys.readouterr().err == "jaxpbdl: r belongs to a run that is still going\n"
+    assert not Path("r/config.json").exists()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_an_unwritable_folder(here, capsys):
+    Path("locked").mkdir(mode=0o500)
+    assert main(["run", "dummy", "--out", "locked/r"]) == 2
+    assert "cannot be written" in capsys.readouterr().err
 
 
 USAGE = ["run dummy --stepz 3", "run dummy --steps 0", "resume a b", "walk", "run"]
