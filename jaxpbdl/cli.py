@@ -1,0 +1,214 @@
+"""The command `jaxpbdl`: list the experiments, run one, resume one.
+
+JAX is imported only when an experiment is, so that listing and help answer at once.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+from jaxpbdl.experiments import EXPERIMENTS, load
+
+USAGE_ERROR = 2
+MOST_DEVICES = 8
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, handled as Ctrl-C is."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0, 2 for an error of the user, 130, 143."""
+    parser = _parser()
+    options, settings = parser.parse_known_args(arguments)
+    if options.command is None or (options.command == "run" and options.name is None):
+        (parser if options.command is None else options.parser).print_help()
+        return 0 if options.command is None or options.help else USAGE_ERROR
+    if options.command == "list":
+        return _list()
+    if settings and options.command == "resume":
+        parser.error(f"unknown arguments: {' '.join(settings)}")
+    try:
+        if options.command == "resume":
+            return _resume(options.folder)
+        return _run(options, [*settings, *(["--help"] if options.help else [])])
+    except _errors_of_the_user() as error:
+        if options.traceback:
+            raise
+        print(f"jaxpbdl: {error}", file=sys.stderr)
+        return USAGE_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxpbdl", description="Physics-based deep learning in JAX.", allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", metavar="list | run | resume")
+    commands.add_parser("list", help="list the experiments", allow_abbrev=False)
+    run = commands.add_parser(
+        "run",
+        help="run an experiment; `jaxpbdl run NAME --help` lists its settings",
+        usage="jaxpbdl run NAME [--preset PRESET] [--out DIR] [--SETTING VALUE ...]",
+        epilog="`jaxpbdl run NAME --help` lists the settings of an experiment.",
+        add_help=False,
+        allow_abbrev=False,
+    )
+    run.add_argument("name", nargs="?", metavar="NAME", help=", ".join(EXPERIMENTS))
+    run.add_argument("--preset", default="quick", help="settings to start from (default: quick)")
+    run.add_argument("--out", type=Path, metavar="DIR", help="run folder (default: runs/NAME)")
+    run.add_argument("-h", "--help", action="store_true", help="show this help")
+    run.set_defaults(parser=run)
+    resume = commands.add_parser("resume", help="continue the run in a folder", allow_abbrev=False)
+    resume.add_argument("folder", type=Path, metavar="DIR")
+    for command in (run, resume):
+        command.add_argument("--traceback", action="store_true", help="show where an error arose")
+    return parser
+
+
+def _list() -> int:
+    width = max(map(len, EXPERIMENTS))
+    for name, entry in EXPERIMENTS.items():
+        print(f"{name:{width}}  {entry.summary}")
+    return 0
+
+
+def _run(options: argparse.Namespace, settings: list[str]) -> int:
+    import tyro
+
+    experiment = _load(options.name)
+    if options.preset not in experiment.presets:
+        raise ValueError(f"--preset must be one of {', '.join(experiment.presets)}")
+    default = experiment.presets[options.preset]
+    config = tyro.cli(
+        type(default),
+        default=default,
+        args=settings,
+        prog=f"jaxpbdl run {options.name}",
+        description=f"{experiment.summary}. Before the settings: --preset "
+        f"{'|'.join(experiment.presets)}, --out DIR, --traceback.",
+    )
+    if options.out is None:
+        folder = _free_folder(Path("runs") / options.name)
+    else:
+        folder = options.out
+        _refuse_if_taken(folder)
+    return _execute(experiment, options.preset, config, folder, new=True)
+
+
+def _resume(folder: Path) -> int:
+    from jaxpbdl.checks import RunFolderError
+    from jaxpbdl.experiments import configuration, contract
+
+    name, preset, values = configuration.load(folder)
+    if (folder / contract.RESULT).exists():
+        raise RunFolderError(f"{folder} holds a finished run; its results are in {contract.RESULT}")
+    experiment = _load(name)
+    if preset not in experiment.presets:
+        raise RunFolderError(f"{folder} was started from the preset {preset!r}, which is gone")
+    config = configuration.restore(type(experiment.presets[preset]), values)
+    return _execute(experiment, preset, config, folder, new=False)
+
+
+def _execute(experiment: Any, preset: str, config: Any, folder: Path, *, new: bool) -> int:
+    from jaxpbdl.checks import RunFolderError
+    from jaxpbdl.experiments import configuration, contract
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder):
+            if new:
+                _refuse_if_taken(folder)  # again, now that nobody else can take it
+                configuration.save(folder, experiment.name, preset, config)
+            print(f"{experiment.name} ({preset}) in {folder}", flush=True)
+            with _termination_as_interrupt():
+                contract.execute(experiment, preset, config, folder)
+    except KeyboardInterrupt as stop:
+        command = shlex.join(["jaxpbdl", "resume", str(folder)])
+        print(f"\nstopped; `{command}` continues it", file=sys.stderr)
+        return 143 if isinstance(stop, Terminated) else 130
+    except OSError as error:
+        raise RunFolderError(f"{folder} cannot be written: {error}") from error
+    return 0
+
+
+def _free_folder(folder: Path) -> Path:
+    """`folder`, or the first of `folder-2`, `folder-3`, ... that holds no run."""
+    free, number = folder, 1
+    while _state(free):
+        number += 1
+        free = folder.with_name(f"{folder.name}-{number}")
+    if free != folder:
+        print(f"{folder} holds {_state(folder)}; this run goes to {free}")
+    return free
+
+
+def _refuse_if_taken(folder: Path) -> None:
+    from jaxpbdl.checks import RunFolderError
+
+    if state := _state(folder):
+        raise RunFolderError(f"{folder} holds {state}; choose another --out")
+
+
+def _state(folder: Path) -> str:
+    """What run a folder holds, in words; nothing if none."""
+    if (folder / "result.json").exists():
+        return "a finished run"
+    if (folder / "config.json").exists():
+        return (
+            f"an unfinished run, which `{shlex.join(['jaxpbdl', 'resume', str(folder)])}` continues"
+        )
+    return ""
+
+
+def _lock(folder: Path) -> Any:
+    try:
+        from jaxpbdl.learning.checkpoint import RunLock  # pyright: ignore[reportMissingImports]
+    except ModuleNotFoundError:
+        return nullcontext()
+    return RunLock(folder)
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM stop a run the way Ctrl-C does, so that it can be resumed."""
+
+    def stop(signum: int, frame: Any) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _load(name: str) -> Any:
+    if name in EXPERIMENTS:
+        _spread_over_cores()  # before the experiment's module can start JAX
+    return load(name)
+
+
+def _spread_over_cores() -> None:
+    """Make each core a device, so that ensembles use all of them; a choice of the user stands."""
+    import jax
+
+    if not {"XLA_FLAGS", "JAX_NUM_CPU_DEVICES"} & set(os.environ):
+        with suppress(RuntimeError):  # the caller has used JAX already: its devices stay
+            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MOST_DEVICES))
+
+
+def _errors_of_the_user() -> tuple[type[Exception], ...]:
+    """Errors whose message says all there is to say."""
+    from jaxpbdl.checks import BlowUp, CheckpointError, RunFolderError
+
+    return (ValueError, BlowUp, CheckpointError, RunFolderError)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

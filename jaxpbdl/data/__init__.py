@@ -1,0 +1,21 @@
+"""Data sets: where they lie, readers of published layouts, writers of the same layouts."""
+
+from jaxpbdl.data.archive import write_npz
+from jaxpbdl.data.detect import read, verify
+from jaxpbdl.data.locate import find
+from jaxpbdl.data.pdebench import write_pdebench
+from jaxpbdl.data.trajectories import Trajectories
+from jaxpbdl.data.wake import Wake, read_wake
+from jaxpbdl.data.well import write_well
+
+__all__ = [
+    "Trajectories",
+    "Wake",
+    "find",
+    "read",
+    "read_wake",
+    "verify",
+    "write_npz",
+    "write_pdebench",
+    "write_well",
+]

@@ -1,0 +1,40 @@
+"""Which layout a file has."""
+
+from pathlib import Path
+
+from jaxpbdl.data import hdf5
+from jaxpbdl.data.archive import read_npz
+from jaxpbdl.data.pdebench import is_by_seed, is_by_variable, read_by_seed, read_by_variable
+from jaxpbdl.data.trajectories import Trajectories
+from jaxpbdl.data.well import is_well, read_well
+
+LAYOUTS = ((is_well, read_well), (is_by_variable, read_by_variable), (is_by_seed, read_by_seed))
+EXPECTED = (
+    "expected one dataset a variable beside x-coordinate (PDEBench), one group a seed with data "
+    "and grid (PDEBench), t0_fields and dimensions (The Well), or an .npz archive with values"
+)
+
+
+def read(path: str | Path) -> Trajectories:
+    """Read trajectories of any known layout; HDF5 values stay on disk until they are indexed.
+
+    Raises `DataError` for a missing or damaged file, or one of another layout.
+    """
+    path = Path(path)
+    if path.suffix == ".npz":
+        return read_npz(path)
+    with hdf5.opened(path) as file:
+        reader = next((reader for matches, reader in LAYOUTS if matches(file)), None)
+        if reader is None:
+            raise ValueError(f"unknown layout, found {hdf5.listing(file)}; {EXPECTED}")
+    return reader(path)
+
+
+def verify(path: str | Path) -> None:
+    """Read every value once, one trajectory at a time, so that damage shows before a long run.
+
+    Raises `DataError` at the first damaged or non-finite value.
+    """
+    trajectories = read(path)
+    for row in range(len(trajectories)):
+        trajectories.values[row]

@@ -1,0 +1,58 @@
+"""Where a data set lies on this computer. Nothing is ever fetched."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxpbdl.checks import DataError
+
+VARIABLE = "JAXPBDL_DATA"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A published data set: the names it may have below the data folder, and its origin."""
+
+    files: tuple[str, ...]
+    origin: str
+    licence: str
+
+
+SOURCES = {
+    "cylinder-wake": Source(
+        files=(
+            "pinns-raissi/cylinder_nektar_wake_f32.npz",
+            "pinns-raissi/cylinder_nektar_wake.mat",
+        ),
+        origin=(
+            "https://github.com/maziarraissi/PINNs, file main/Data/cylinder_nektar_wake.mat "
+            "(Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686)"
+        ),
+        licence="MIT",
+    ),
+}
+
+
+def find(name: str, *, given: str | Path | None = None) -> Path:
+    """The file of the data set `name`: the one `given`, or one below the folder `$JAXPBDL_DATA`.
+
+    Raises `ValueError` for an unknown name, and `DataError` if there is no file; the message says
+    where the data come from, their licence, and both ways to point to them.
+    """
+    if name not in SOURCES:
+        raise ValueError(f"data set must be one of {', '.join(SOURCES)}, got {name!r}")
+    source = SOURCES[name]
+    folder = os.environ.get(VARIABLE)
+    if given is not None:
+        candidates = [Path(given).expanduser()]
+    else:
+        candidates = [Path(folder).expanduser() / file for file in source.files] if folder else []
+    for path in candidates:
+        if path.is_file():
+            return path
+    searched = " or ".join(map(str, candidates))
+    tried = f"no file {searched}" if searched else f"{VARIABLE} is not set"
+    raise DataError(
+        f"data set {name}: {tried}. Origin: {source.origin}; licence: {source.licence}. "
+        f"Point to it with `--data FILE`, or set {VARIABLE} to a folder with {source.files[0]}"
+    )

@@ -1,0 +1,52 @@
+"""Experiments: one file a system, from data to a table and a picture.
+
+Importing this package imports no experiment, so listing them is quick.
+"""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxpbdl.experiments.contract import Experiment
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where an experiment lies: `module` exposes it as `EXPERIMENT`."""
+
+    module: str
+    summary: str
+
+
+EXPERIMENTS: dict[str, Entry] = {
+    "turbulence-correction": Entry(
+        "jaxpbdl.experiments.turbulence_correction",
+        "a network trained through a coarse solver corrects it towards a fine one",
+    ),
+    "wake-forecast": Entry(
+        "jaxpbdl.experiments.wake_forecast",
+        "an ensemble forecasts the wake of a cylinder and says how sure it is",
+    ),
+}
+
+
+def load(name: str) -> "Experiment":
+    """Import the experiment `name`.
+
+    Raises `ValueError` for an unknown name, with the names that come close.
+    """
+    if name not in EXPERIMENTS:
+        close = get_close_matches(name, EXPERIMENTS, n=3, cutoff=0.4)
+        hint = (
+            f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(EXPERIMENTS)}"
+        )
+        raise ValueError(f"unknown experiment {name!r}; {hint}")
+    try:
+        module = import_module(EXPERIMENTS[name].module)
+    except ModuleNotFoundError as error:
+        if error.name != EXPERIMENTS[name].module:
+            raise  # the experiment is there; something it needs is not
+        raise ValueError(f"experiment {name!r} is not part of this installation") from None
+    return module.EXPERIMENT

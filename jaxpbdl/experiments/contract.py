@@ -1,0 +1,123 @@
+"""What an experiment is, and what it leaves behind.
+
+An experiment is a frozen dataclass of settings and a function `run(config, folder) -> Result` that
+keeps its checkpoints and pictures in `folder` and continues from the checkpoints it finds there.
+`execute` measures it and writes two files beside them:
+
+`result.json`: `experiment`, `preset`, `seed`, `config`, `metrics` (name -> number), `published`
+(name -> `value`, `source`), `seconds` (of the session that finished the run), `versions`. Names are
+`method.metric`. JSON knows no NaN or infinity: such a metric is `null`, and `nonfinite` says which
+it was (name -> `"nan"`, `"inf"`, `"-inf"`).
+
+`table.md`: the metrics, one row a method, published values beside one's own.
+"""
+
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from jaxpbdl.experiments.configuration import plain
+from jaxpbdl.experiments.report import table
+from jaxpbdl.files import write_text
+
+RESULT = "result.json"
+PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "jaxpbdl")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A figure from the literature, and where it stands."""
+
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment found: numbers by `method.metric`, and published ones to hold against."""
+
+    metrics: Mapping[str, float]
+    published: Mapping[str, Published] = field(default_factory=dict)
+
+    def __post_init__(self):
+        for name in (*self.metrics, *self.published):
+            if not all(name.partition(".")):
+                raise ValueError(f"a metric is named method.metric, got {name!r}")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A named `run(config, folder)` and its presets, instances of one config dataclass.
+
+    The config has a field `seed`, and `data` if the experiment reads a file.
+    """
+
+    name: str
+    summary: str
+    presets: Mapping[str, Any]
+    run: Callable[[Any, Path], Result]
+
+
+def execute(experiment: Experiment, preset: str, config: Any, folder: str | Path) -> Result:
+    """Run to the end, write `result.json` and `table.md`, print the table."""
+    folder = Path(folder)
+    start = time.perf_counter()
+    result = experiment.run(config, folder)
+    seconds = time.perf_counter() - start
+    metrics = {name: float(value) for name, value in result.metrics.items()}
+    report = {
+        "experiment": experiment.name,
+        "preset": preset,
+        "seed": config.seed,
+        "config": plain(config),
+        "metrics": {name: v if math.isfinite(v) else None for name, v in metrics.items()},
+        "nonfinite": {name: str(v) for name, v in metrics.items() if not math.isfinite(v)},
+        "published": {
+            name: {"value": float(item.value), "source": item.source}
+            for name, item in result.published.items()
+        },
+        "seconds": round(seconds, 3),
+        "versions": versions(),
+    }
+    table(*rows_by_method(result), title=experiment.name, folder=folder)
+    # Last, because a folder with this file counts as finished.
+    write_text(folder / RESULT, json.dumps(report, indent=2, allow_nan=False) + "\n")
+    return result
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes, and the device it computes on."""
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        "python": platform.python_version(),
+        **{name: _version(name) for name in PACKAGES},
+        "device": f"{jax.device_count()} x {device.device_kind}",
+    }
+
+
+def rows_by_method(result: Result) -> tuple[list[list[Any]], list[str]]:
+    """Rows and columns of a table: one row a method, one column a metric, published rows last."""
+    published = {
+        f"{name.partition('.')[0]} (published).{name.partition('.')[2]}": item.value
+        for name, item in result.published.items()
+    }
+    numbers = {**result.metrics, **published}
+    methods = list(dict.fromkeys(name.partition(".")[0] for name in numbers))
+    columns = list(dict.fromkeys(name.partition(".")[2] for name in numbers))
+    rows = [[m, *(numbers.get(f"{m}.{column}") for column in columns)] for m in methods]
+    return rows, ["method", *columns]
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,297 @@
+"""Pictures with one look: fields, comparisons, spectra, curves, animations.
+
+Every function draws on the axes it is given, or returns a `Figure` of its own; none touches the
+global state of pyplot, so they are safe in threads and without a display. Save a figure with
+`save(figure, path)`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from io import BytesIO
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps, rc_context
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from PIL import Image
+
+from jaxpbdl.files import replacing
+
+SIGNED = "RdBu_r"
+"""Colours for a quantity with a sign: white at zero."""
+POSITIVE = "viridis"
+"""Colours for a quantity without one, such as an error."""
+LINES = ("#0b5fa5", "#d1495b", "#edae49", "#3b8f6b", "#7b5ea7", "#6b7280")
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.titleweight": "regular",
+    "axes.edgecolor": "#4b5563",
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.6,
+    "xtick.color": "#4b5563",
+    "ytick.color": "#4b5563",
+    "text.color": "#111827",
+    "axes.labelcolor": "#111827",
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.6,
+}
+
+
+def figure(
+    rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.0, 3.0)
+) -> tuple[Figure, np.ndarray]:
+    """A figure in the house style and its `(rows, columns)` axes, each of `size` inches."""
+    with rc_context(STYLE):
+        made = Figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
+        FigureCanvasAgg(made)
+        return made, made.subplots(rows, columns, squeeze=False)
+
+
+def save(made: Figure, path: str | Path, *, dpi: int = 160) -> None:
+    """Write a figure as PNG; the file appears only when complete."""
+    with rc_context(STYLE), replacing(path) as temporary:
+        made.savefig(temporary, dpi=dpi, format="png", bbox_inches="tight", pad_inches=0.04)
+
+
+def field(
+    ax: Axes,
+    values: Any,
+    lengths: tuple[float, float] | None = None,
+    *,
+    title: str = "",
+    limit: float | None = None,
+    colours: str | None = None,
+) -> AxesImage:
+    """Draw a field `(nx, ny)` with x to the right and y up; returns the image, for a colour bar.
+
+    A field that changes sign gets colours symmetric about zero, from `-limit` to `limit`; any other
+    runs from zero, or its least value, to `limit`. The limit is the largest magnitude unless given.
+
+    Raises `ValueError` unless `values` has two axes.
+    """
+    values = np.asarray(values)
+    if values.ndim != 2:
+        raise ValueError(f"a field to draw has two axes, got shape {values.shape}")
+    lengths = lengths or (values.shape[0], values.shape[1])
+    limit = _limit([values]) if limit is None else limit
+    signed = colours == SIGNED or (colours is None and np.nanmin(values) < 0)
+    image = ax.imshow(
+        values.T,
+        origin="lower",
+        extent=(0, lengths[0], 0, lengths[1]),
+        cmap=colours or (SIGNED if signed else POSITIVE),
+        vmin=-limit if signed else min(0.0, float(np.nanmin(values))),
+        vmax=limit,
+        interpolation="nearest",
+    )
+    ax.set(xticks=[], yticks=[])
+    ax.set_title(title, fontsize=9)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    return image
+
+
+def compare(
+    rows: Mapping[str, Any],
+    times: Sequence[float],
+    lengths: tuple[float, float] | None = None,
+    *,
+    label: str = "",
+    limit: float | None = None,
+) -> Figure:
+    """A row of pictures for each name, a column for each time, one colour scale for all.
+
+    Args:
+        rows: name -> frames `(times, nx, ny)`.
+        times: the time of each column.
+        label: what the colours show.
+        limit: end of the colour scale; by default the largest magnitude of the first row, so that
+            a method that blows up does not hide the others.
+
+    Raises `ValueError` if a row does not have one frame for each time.
+    """
+    frames = {name: np.asarray(values) for name, values in rows.items()}
+    for name, values in frames.items():
+        if values.ndim != 3 or len(values) != len(times):
+            raise ValueError(f"{name} must have shape ({len(times)}, nx, ny), got {values.shape}")
+    first = next(iter(frames.values()))
+    limit = _limit(first) if limit is None else limit
+    colours = SIGNED if min(np.nanmin(values) for values in frames.values()) < 0 else POSITIVE
+    wide, high = lengths or first.shape[1:]
+    width = 1.55 if wide <= 1.5 * high else 2.3
+    size = (width, max(0.6, width * high / wide) + 0.08)
+    made, axes = figure(len(frames), len(times), size=size)
+    made.set_layout_engine("compressed")
+    images = [
+        field(ax, frame, (wide, high), limit=limit, colours=colours)
+        for line, values in zip(axes, frames.values(), strict=True)
+        for ax, frame in zip(line, values, strict=True)
+    ]
+    for name, line in zip(frames, axes, strict=True):
+        line[0].set_ylabel(name, fontsize=9)
+    for ax, time in zip(axes[0], times, strict=True):
+        ax.set_title(f"t = {time:.3g}", fontsize=9)
+    with rc_context(STYLE):
+        bar = made.colorbar(images[0], ax=axes, shrink=0.8, aspect=30, pad=0.02, label=label)
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return made
+
+
+def curves(
+    ax: Axes,
+    lines: Mapping[str, Any],
+    x: Any = None,
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    logarithmic: bool = False,
+) -> None:
+    """Draw one line for each name; values `(members, points)` become a mean line in their range."""
+    for (name, values), colour in zip(lines.items(), cycle(LINES), strict=False):
+        values = np.atleast_2d(np.asarray(values))
+        points = np.arange(values.shape[1]) if x is None else np.asarray(x)
+        if len(values) > 1:
+            low, high = values.min(axis=0), values.max(axis=0)
+            ax.fill_between(points, low, high, color=colour, alpha=0.18, linewidth=0)
+        middle = np.exp(np.log(values).mean(axis=0)) if logarithmic else values.mean(axis=0)
+        ax.plot(points, middle, color=colour, label=name, linewidth=1.6)
+    if logarithmic:
+        ax.set_yscale("log")
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    _legend(ax, len(lines))
+
+
+def spectrum(
+    ax: Axes,
+    wavenumbers: Any,
+    energies: Mapping[str, Any],
+    *,
+    slope: float | None = None,
+    ylabel: str = "E(k)",
+) -> None:
+    """Draw energy spectra over `wavenumbers` with both axes logarithmic.
+
+    Args:
+        energies: name -> `(wavenumbers,)` or `(members, wavenumbers)`.
+        slope: exponent of a dashed guide through the middle of the first spectrum.
+    """
+    k = np.asarray(wavenumbers)
+    keep = k > 0  # the mean has no place on a logarithmic axis
+    shown = {name: np.atleast_2d(np.asarray(e))[:, keep] for name, e in energies.items()}
+    curves(ax, shown, k[keep], xlabel="wavenumber k", ylabel=ylabel, logarithmic=True)
+    if slope is not None:
+        first = np.exp(np.log(next(iter(shown.values()))).mean(axis=0))
+        middle = np.sqrt(k[keep][0] * k[keep][-1])
+        near = np.abs(np.log(k[keep] / middle)) < 0.8
+        height = 2.5 * first[np.argmin(np.abs(k[keep] - middle))]
+        guide = height * (k[keep][near] / middle) ** slope
+        ax.plot(
+            k[keep][near], guide, "--", color="#6b7280", linewidth=1, label=f"$k^{{{slope:.3g}}}$"
+        )
+    ax.set_xscale("log")
+    _legend(ax, len(shown) + (slope is not None))
+
+
+def spread_against_error(ax: Axes, times: Any, spread: Any, error: Any) -> None:
+    """Draw the spread of an ensemble beside the error of its mean; calibrated, the two agree."""
+    curves(ax, {"error of the mean": error, "spread": spread}, times, xlabel="time", ylabel="RMS")
+    ax.set_ylim(bottom=0)
+
+
+def animate(
+    rows: Mapping[str, Any],
+    path: str | Path,
+    lengths: tuple[float, float] | None = None,
+    *,
+    times: Sequence[float] | None = None,
+    seconds: float = 4.0,
+    most_frames: int = 48,
+    most_bytes: int = 1_500_000,
+    pixels: int = 200,
+) -> None:
+    """Write trajectories `(times, nx, ny)` side by side as a GIF that repeats.
+
+    Frames are thinned to `most_frames`, and further until the file is no larger than `most_bytes`;
+    `pixels` is the width of one picture. The colour scale is that of the first trajectory.
+    Raises `ValueError` for trajectories of unequal shape.
+    """
+    frames = {name: np.asarray(values) for name, values in rows.items()}
+    first = next(iter(frames.values()))
+    if first.ndim != 3 or {values.shape for values in frames.values()} != {first.shape}:
+        shapes = {name: values.shape for name, values in frames.items()}
+        raise ValueError(f"trajectories must share one shape (times, nx, ny), got {shapes}")
+    limit, (wide, high) = _limit(first), lengths or first.shape[1:]
+    colours = SIGNED if min(np.nanmin(values) for values in frames.values()) < 0 else POSITIVE
+    width = pixels / 100
+    made, axes = figure(1, len(frames), size=(width, width * high / wide + 0.45))
+    images = [
+        field(ax, values[0], (wide, high), title=name, limit=limit, colours=colours)
+        for ax, (name, values) in zip(axes[0], frames.items(), strict=True)
+    ]
+    chosen = np.unique(np.linspace(0, len(first) - 1, min(len(first), most_frames)).astype(int))
+    with rc_context(STYLE):
+        stamp = made.supxlabel(" ", fontsize=8)
+        pictures = []
+        for at in chosen:
+            for image, values in zip(images, frames.values(), strict=True):
+                image.set_data(values[at].T)
+            stamp.set_text(f"t = {times[at]:.3g}" if times is not None else " ")
+            pictures.append(_picture(made))
+    palette = _palette(colours)
+    pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    while len(content := _gif(pictures, seconds)) > most_bytes and len(pictures) > 2:
+        pictures = pictures[::2]
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _palette(colours: str) -> Image.Image:
+    """Shades of a colour map, and greys for the text: one palette, so that colours hold still."""
+    shades = colormaps[colours](np.linspace(0, 1, 48))[:, :3]
+    greys = np.repeat(np.linspace(0, 1, 8)[:, None], 3, axis=1)
+    image = Image.new("P", (1, 1))
+    image.putpalette((255 * np.concatenate([shades, greys])).round().astype(np.uint8).tobytes())
+    return image
+
+
+def _gif(pictures: list[Image.Image], seconds: float) -> bytes:
+    content = BytesIO()
+    pictures[0].save(
+        content,
+        format="GIF",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=max(20, int(1000 * seconds / len(pictures))),
+        loop=0,
+    )
+    return content.getvalue()
+
+
+def _picture(made: Figure) -> Image.Image:
+    canvas = FigureCanvasAgg(made)
+    made.set_dpi(100)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+
+
+def _limit(frames: Iterable[Any]) -> float:
+    """The largest finite magnitude, or one for a field of zeros."""
+    values = np.concatenate([np.ravel(frame) for frame in frames])
+    values = values[np.isfinite(values)]
+    return float(np.max(np.abs(values), initial=0.0)) or 1.0
+
+
+def _legend(ax: Axes, lines: int) -> None:
+    if lines > 1:
+        ax.legend(frameon=False, fontsize=8)

@@ -1,0 +1,249 @@
+"""Every layout gives back what was written, and every damage is reported with the file's name."""
+
+from dataclasses import replace
+from functools import partial
+
+import h5py
+import numpy as np
+import pytest
+
+from jaxpbdl.checks import DataError
+from jaxpbdl.data import Trajectories, read, verify, write_npz, write_pdebench, write_well
+
+
+def make(grid=(6, 4), channels=("velocity_x", "velocity_y", "pressure"), rows=3, frames=5):
+    values = np.random.default_rng(0).normal(size=(rows, frames, len(channels), *grid))
+    return Trajectories(
+        values.astype(np.float32),
+        np.linspace(0, 1, frames),
+        tuple((np.arange(n) + 0.5) / n for n in grid),
+        channels,
+        {"viscosity": 0.01},
+    )
+
+
+def well(path, data):
+    write_well(path, data, name="test", boundary=("periodic",) * len(data.coordinates))
+
+
+def seeds(path, data):
+    with h5py.File(path, "w") as file:
+        for row in range(len(data)):
+            file[f"{row:04}/data"] = np.moveaxis(data.values[row], 1, -1)
+            file[f"{row:04}/grid/t"] = data.times
+            for axis, points in zip("xyz", data.coordinates, strict=False):
+                file[f"{row:04}/grid/{axis}"] = points
+
+
+def same(found, expected):
+    np.testing.assert_array_equal(found.values[:], expected.values)
+    assert found.values.dtype == expected.values.dtype
+    np.testing.assert_array_equal(found.times, expected.times)
+    for a, b in zip(found.coordinates, expected.coordinates, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+WRITERS = {"pdebench": write_pdebench, "well": well, "npz": write_npz}
+
+
+def suffix(name):
+    return "npz" if name == "npz" else "hdf5"
+
+
+@pytest.mark.parametrize("grid", [(7,), (6, 4), (4, 3, 2)])
+@pytest.mark.parametrize("channels", [("u",), ("pressure", "velocity_x", "velocity_y")])
+@pytest.mark.parametrize("name", WRITERS)
+def test_round_trip(tmp_path, name, grid, channels):
+    data, path = make(grid, tuple(sorted(channels))), tmp_path / f"data.{suffix(name)}"
+    WRITERS[name](path, data)
+    found = read(path)
+    assert sorted(found.channels) == sorted(data.channels)
+    order = [found.channels.index(channel) for channel in data.channels]
+    same(replace(found, values=found.values[:][:, :, order], channels=data.channels), data)
+    assert found.parameters == pytest.approx(data.parameters)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_one_group_a_seed(tmp_path):
+    data = make()
+    seeds(tmp_path / "a.h5", data)
+    same(read(tmp_path / "a.h5"), data)
+
+
+def test_well_tensor_and_constant_fields(tmp_path):
+    channels = ("s_xx", "s_xy", "s_yx", "s_yy", "u_x", "u_y", "density")
+    data, path = make(channels=channels), tmp_path / "a.hdf5"
+    well(path, data)
+    with h5py.File(path, "a") as file:
+        assert file["t2_fields/s"].shape == (3, 5, 6, 4, 2, 2)
+        assert file["t1_fields/u"].shape == (3, 5, 6, 4, 2)
+        file["t0_fields"].attrs["field_names"] = ["density", "mask"]
+        mask = file["t0_fields"].create_dataset("mask", data=np.arange(6, dtype="f4"))
+        mask.attrs.update(sample_varying=False, time_varying=False, dim_varying=[True, False])
+    found = read(path)
+    assert found.channels == ("density", "mask", "u_x", "u_y", "s_xx", "s_xy", "s_yx", "s_yy")
+    np.testing.assert_array_equal(found.values[1, 2, 0], data.values[1, 2, 6])
+    np.testing.assert_array_equal(found.values[1, 2, 2:4], data.values[1, 2, 4:6])
+    np.testing.assert_array_equal(found.values[1, 2, 4:], data.values[1, 2, :4])
+    masks = np.broadcast_to(np.arange(6), (2, 2, 6))
+    np.testing.assert_array_equal(found.values[0:2, 1:3, 1, :, 3], masks)
+
+
+def test_pdebench_quirks(tmp_path):
+    path = tmp_path / "a.hdf5"
+    with h5py.File(path, "w") as file:  # one time too many, as in the published 1D files
+        file["tensor"] = np.ones((2, 4, 8), np.float32)
+        file["x-coordinate"], file["t-coordinate"] = np.arange(8.0), np.arange(5.0)
+        file.attrs["Nu"] = 0.01
+    found = read(path)
+    assert found.channels == ("tensor",) and len(found.times) == 4
+    assert found.parameters == {"Nu": 0.01}
+
+
+INDICES = [
+    np.s_[0], np.s_[-1, 2], np.s_[1:, ::2], np.s_[::-1, 4:1:-1], np.s_[..., 0], np.s_[1, ..., 2],
+    np.s_[[2, 0]], np.s_[np.array([1, 1]), 1:3, 0], np.s_[:, -2:, 1], np.s_[5:], np.s_[:, 1, :, 2],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("index", INDICES, ids=str)
+@pytest.mark.parametrize("write", [write_pdebench, seeds, well])
+def test_slicing_agrees_with_numpy(tmp_path, write, index):
+    data, path = make(channels=("a", "b", "c")), tmp_path / "a.hdf5"
+    write(path, data)
+    np.testing.assert_array_equal(read(path).values[index], data.values[index])
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_every_flipped_bit_is_caught_or_harmless(tmp_path, name):
+    data, path = make(), tmp_path / f"data.{suffix(name)}"
+    WRITERS[name](path, data)
+    whole, random = path.read_bytes(), np.random.default_rng(1)
+    start = whole.index(data.values[0, :, 0].tobytes()[:16]) if name == "pdebench" else 0
+    caught = 0
+    for trial in range(60):
+        damaged = bytearray(whole)
+        at = start + trial if start and trial < 20 else int(random.integers(len(whole)))
+        damaged[at] ^= 1 << int(random.integers(8))
+        path.write_bytes(bytes(damaged))
+        try:
+            found = read(path)
+            np.testing.assert_array_equal(np.sort(found.values[:], axis=2), np.sort(data.values, 2))
+            assert not (start and trial < 20), "a flip in the values went unnoticed"
+        except DataError as error:
+            assert str(path) in str(error)
+            caught += 1
+    assert caught > 20
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
+def test_truncated_file(tmp_path, name, part):
+    path = tmp_path / f"data.{suffix(name)}"
+    WRITERS[name](path, make())
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(DataError, match="data"):
+        read(path).values[:]
+
+
+def test_half_written_file_does_not_read_as_zeros(tmp_path):
+    path = tmp_path / "a.hdf5"
+    for chunks, rows in [((1, 4, 8), 2), (None, 0)]:
+        with h5py.File(path, "w") as file:
+            item = file.create_dataset("tensor", (3, 4, 8), "f4", chunks=chunks)
+            if rows:
+                item[:rows] = 1
+            file["x-coordinate"], file["t-coordinate"] = np.arange(8.0), np.arange(4.0)
+        with pytest.raises(DataError, match="incomplete"):
+            read(path)
+
+
+def edit(name, new):
+    def change(file):
+        del file[name]
+        if new is not None:
+            file[name] = new
+
+    return change
+
+
+NAN = np.where(np.arange(120).reshape(3, 5, 8) == 57, np.nan, 1.0)
+FAULTS = {
+    "no times": (edit("t-coordinate", None), "t-coordinate.*expected, found"),
+    "no coordinates": (edit("x-coordinate", None), "unknown layout"),
+    "no values": (edit("tensor", None), "no dataset with 3 axes"),
+    "other shape": (edit("tensor", np.ones((3, 9, 8))), "must have shape .*got"),
+    "wrong rank": (edit("tensor", np.ones((3, 8))), "no dataset with 3 axes"),
+    "integers": (edit("tensor", np.ones((3, 5, 8), int)), "floating-point"),
+    "empty": (edit("tensor", np.ones((0, 5, 8))), "empty"),
+    "times go back": (edit("t-coordinate", np.array([0.0, 1, 3, 2, 4])), "times must increase"),
+    "nan in coordinates": (edit("x-coordinate", np.full(8, np.nan)), "x must be a finite"),
+    "nan in values": (edit("tensor", NAN), "not finite at trajectory 1, time 2, channel 0"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_named(tmp_path, fault):
+    change, message = FAULTS[fault]
+    path = tmp_path / "a.hdf5"
+    write_pdebench(path, make((8,), ("u",)))
+    with h5py.File(path, "a") as file:
+        change(file)
+    with pytest.raises(DataError, match=message) as caught:
+        verify(path)
+    assert str(path) in str(caught.value)
+
+
+def test_faults_of_the_other_layouts(tmp_path):
+    path = tmp_path / "a.hdf5"
+    seeds(path, make())
+    with h5py.File(path, "a") as file:
+        edit("0001/data", np.ones((5, 6, 4, 2), "f4"))(file)
+    with pytest.raises(DataError, match="0001/data must have shape"):
+        read(path)
+    well(path, make(channels=("u", "v")))
+    with h5py.File(path, "a") as file:
+        edit("t0_fields/v", np.ones((3, 5, 6, 5)))(file)
+    with pytest.raises(DataError, match="t0_fields/v must have shape"):
+        read(path)
+    path.write_text("not HDF5")
+    with pytest.raises(DataError, match="a.hdf5"):
+        read(path)
+    with pytest.raises(DataError, match="no such file"):
+        read(tmp_path / "absent.hdf5")
+
+
+class Trap:
+    def __reduce__(self):
+        return (partial(open, "marker", "w"), ())
+
+
+def test_pickle_is_never_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("a.npz", values=np.array([Trap()], dtype=object))
+    with pytest.raises(DataError, match="allow_pickle"):
+        read("a.npz")
+    assert not (tmp_path / "marker").exists()
+
+
+def test_failed_write_keeps_the_old_file(tmp_path):
+    path, data = tmp_path / "a.hdf5", make()
+    write_pdebench(path, data)
+
+    class Broken:
+        shape, dtype = data.values.shape, data.values.dtype
+
+        def __getitem__(self, index):
+            raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        write_pdebench(path, replace(data, values=Broken()))
+    same(replace(read(path), values=read(path).values[:][:, :, [1, 2, 0]]), data)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_lengths():
+    assert make((8, 4)).lengths == pytest.approx((1, 1))
+    with pytest.raises(ValueError, match="evenly"):
+        replace(make((4,), ("u",)), coordinates=(np.array([0.0, 1, 2, 9]),)).lengths  # noqa: B018

@@ -1,0 +1,66 @@
+"""Pictures are drawn, with the right orientation and scale, and without global state."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxpbdl import plotting
+
+WAVES = np.sin(np.arange(6)[:, None, None] + np.arange(8)[:, None] + np.zeros(5))
+
+
+def test_field_has_x_to_the_right_and_y_up():
+    made, axes = plotting.figure()
+    values = np.zeros((8, 5))
+    values[7, 0] = -2.0  # greatest x, least y: the lower right corner
+    image = plotting.field(axes[0, 0], values, (2.0, 1.0))
+    assert image.get_clim() == (-2, 2) and image.get_extent() == [0, 2, 0, 1]
+    assert image.origin == "lower" and image.get_array()[0, 7] == -2
+    with pytest.raises(ValueError, match="two axes"):
+        plotting.field(axes[0, 0], values[0])
+
+
+def test_positive_field_starts_at_zero():
+    image = plotting.field(plotting.figure()[1][0, 0], 1 + np.ones((4, 4)))
+    assert image.get_clim() == (0, 2) and image.get_cmap().name == plotting.POSITIVE
+
+
+def test_compare(tmp_path):
+    rows = {"fine": WAVES[:3], "blown up": 1e9 * WAVES[:3]}
+    made = plotting.compare(rows, [0, 1, 2], label="u")
+    assert made.axes[3].images[0].get_clim()[1] == pytest.approx(np.abs(WAVES[:3]).max())
+    plotting.save(made, tmp_path / "a.png")
+    assert Image.open(tmp_path / "a.png").format == "PNG"
+    with pytest.raises(ValueError, match="blown up must have shape"):
+        plotting.compare({"fine": WAVES[:3], "blown up": WAVES}, [0, 1, 2])
+
+
+def test_lines(tmp_path):
+    made, axes = plotting.figure(1, 3)
+    k = np.arange(32)
+    plotting.spectrum(axes[0, 0], k, {"a": np.maximum(k, 1.0) ** -3}, slope=-3)
+    assert axes[0, 0].get_xscale() == "log" and len(axes[0, 0].lines) == 2
+    guide = axes[0, 0].lines[1].get_xydata()
+    slope = np.polyfit(*np.log(guide).T, 1)[0]
+    assert slope == pytest.approx(-3)
+    plotting.curves(axes[0, 1], {"one": np.ones(5), "three": np.eye(3, 5) + 1}, logarithmic=True)
+    assert len(axes[0, 1].collections) == 1
+    plotting.spread_against_error(axes[0, 2], k, k / 3, k / 2)
+    plotting.save(made, tmp_path / "a.png")
+
+
+def test_animation_fits_its_size(tmp_path):
+    path = tmp_path / "a.gif"
+    plotting.animate({"a": WAVES, "b": WAVES}, path, times=np.arange(6.0), pixels=80)
+    assert Image.open(path).n_frames == 6
+    size = path.stat().st_size
+    plotting.animate({"a": WAVES, "b": WAVES}, path, pixels=80, most_bytes=size // 2)
+    assert path.stat().st_size <= size // 2
+    with pytest.raises(ValueError, match="share one shape"):
+        plotting.animate({"a": WAVES, "b": WAVES[:2]}, path)
+
+
+def test_no_global_state():
+    assert "matplotlib.pyplot" not in sys.modules
