@@ -31,15 +31,15 @@ def call(net, field):
 
 
 def normal(seed, shape):
-    return jax.random.normal(jax.random.key(seed), shape)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-def randomised(model, seed=5):
-    """The model with all parameters drawn anew, so that none is zero."""
-    arrays, rest = eqx.partition(model, eqx.is_inexact_array)
-    leaves, structure = jax.tree.flatten(arrays)
+def drawn(make, *args, seed=5, **options):
+    """The network `make` builds, with all parameters random, so that none is zero."""
+    shapes = eqx.filter_eval_shape(make, *args, **options, key=jax.random.key(0))
+    leaves, structure = jax.tree.flatten(shapes)
     leaves = [0.3 * normal(seed + i, leaf.shape) for i, leaf in enumerate(leaves)]
-    return eqx.combine(jax.tree.unflatten(structure, leaves), rest)
+    return jax.tree.unflatten(structure, leaves)
 
 
 def reference(conv, field):
@@ -65,17 +65,14 @@ def reference(conv, field):
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (5, 2), (3, 4)])
 def test_convolution_is_the_formula(grid, kernel, dilation):
     for periodic in (True, (False,) + (True,) * (len(grid) - 1)):
-        conv = Convolution(
-            len(grid), 2, 3, kernel, dilation=dilation, periodic=periodic, key=jax.random.key(0)
-        )
-        conv = randomised(conv)
+        conv = drawn(Convolution, len(grid), 2, 3, kernel, dilation=dilation, periodic=periodic)
         field = normal(1, (2, *grid))
         np.testing.assert_allclose(call(conv, field), reference(conv, field), atol=2e-5)
 
 
 @pytest.mark.parametrize("periodic", [True, False])
 def test_convolution_gradients_are_those_of_the_formula(periodic):
-    conv = randomised(Convolution(2, 2, 3, dilation=2, periodic=periodic, key=jax.random.key(0)))
+    conv = drawn(Convolution, 2, 2, 3, dilation=2, periodic=periodic)
     field, weights = normal(1, (2, 9, 6)), normal(2, (3, 9, 6))
 
     def padded(field):
@@ -100,7 +97,7 @@ def test_convolution_gradients_are_those_of_the_formula(periodic):
     [(make, (8, 12)) for make in FAMILY] + [(FAMILY[-1], (16,)), (FAMILY[-1], (8, 4, 4))],
 )
 def test_periodic_networks_commute_with_shifts(make, grid):
-    net = randomised(make(len(grid), 2, 1, width=4, key=jax.random.key(0)))
+    net = drawn(make, len(grid), 2, 1, width=4)
     field = normal(1, (2, *grid))
     axes = tuple(range(1, len(grid) + 1))
     shift = (4,) * len(grid)  # what a U-Net of two levels admits; all others admit any shift
@@ -110,7 +107,7 @@ def test_periodic_networks_commute_with_shifts(make, grid):
 
 
 def test_zero_padding_does_not_wrap():
-    conv = randomised(Convolution(1, 1, 1, periodic=False, key=jax.random.key(0)))
+    conv = drawn(Convolution, 1, 1, 1, periodic=False)
     first = jnp.zeros((1, 8)).at[0, 0].set(1.0)
     change = call(conv, first) - call(conv, 0 * first)
     assert change[0, 0] != 0 and change[0, 1] != 0
@@ -119,8 +116,7 @@ def test_zero_padding_does_not_wrap():
 
 @pytest.mark.parametrize("make", FAMILY)
 def test_vmap_over_weights_is_the_loop(make):
-    nets = [make(2, 1, 1, width=4, key=k) for k in jax.random.split(jax.random.key(0), 3)]
-    nets = [randomised(net, seed) for net, seed in zip(nets, (3, 103, 203), strict=True)]
+    nets = [drawn(make, 2, 1, 1, width=4, seed=seed) for seed in (3, 103, 203)]
     stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *nets)
     field = normal(1, (1, 8, 9))
     together = jax.jit(jax.vmap(lambda net: net(field)))(stack)
@@ -131,7 +127,7 @@ def test_vmap_over_weights_is_the_loop(make):
 @pytest.mark.parametrize("grid", [(4,), (7, 5), (5, 6, 4)])
 def test_unet_takes_any_size(grid):
     periodic = (True,) + (False,) * (len(grid) - 1)
-    net = UNet(len(grid), 1, 2, width=2, levels=2, periodic=periodic, key=jax.random.key(0))
+    net = drawn(UNet, len(grid), 1, 2, width=2, levels=2, periodic=periodic)
     out = call(net, normal(1, (1, *grid)))
     assert out.shape == (2, *grid)
     assert jnp.all(jnp.isfinite(out))
@@ -139,13 +135,15 @@ def test_unet_takes_any_size(grid):
 
 @pytest.mark.parametrize("make", FAMILY)
 def test_zero_last_starts_at_zero(make):
-    net = make(1, 2, 1, width=4, zero_last=True, key=jax.random.key(0))
-    assert jnp.all(call(net, normal(1, (2, 8))) == 0)
+    def start(key):
+        return make(1, 2, 1, width=4, zero_last=True, key=key)(normal(1, (2, 8)))
+
+    assert jnp.all(jax.jit(start)(jax.random.key(0)) == 0)
 
 
 @pytest.mark.parametrize("make", FAMILY)
 def test_wrong_fields_are_refused_by_name(make):
-    net = make(2, 2, 1, width=4, key=jax.random.key(0))
+    net = drawn(make, 2, 2, 1, width=4)
     for shape in [(3, 8, 8), (8, 8), (4, 2, 8, 8), (8, 8, 2)]:
         with pytest.raises(ValueError, match=r"2 channels.*2 grid axes.*got shape"):
             net(jnp.zeros(shape))
@@ -153,7 +151,7 @@ def test_wrong_fields_are_refused_by_name(make):
 
 def test_too_small_a_grid_names_the_least():
     with pytest.raises(ValueError, match="at least 8 points.*got a grid of \\(16, 7\\)"):
-        UNet(2, 1, 1, width=2, key=jax.random.key(0))(jnp.zeros((1, 16, 7)))
+        drawn(UNet, 2, 1, 1, width=2)(jnp.zeros((1, 16, 7)))
 
 
 def test_wrong_arguments_are_refused():
@@ -171,7 +169,7 @@ def test_wrong_arguments_are_refused():
 
 
 def test_dense_is_its_formula():
-    net = randomised(Dense((3, 8, 5, 2), activation=jnp.sin, key=jax.random.key(0)))
+    net = drawn(Dense, (3, 8, 5, 2), activation=jnp.sin)
     x = np.asarray(normal(1, (3,)))
     for i, (w, b) in enumerate(zip(net.weights, net.biases, strict=True)):
         x = x @ np.asarray(w) + np.asarray(b)
@@ -190,7 +188,7 @@ def test_initial_variance_is_kept():
 
 
 def test_forward_and_reverse_mode_agree():
-    conv = randomised(Convolution(2, 2, 3, key=jax.random.key(0)))
+    conv = drawn(Convolution, 2, 2, 3)
     field, tangent, cotangent = normal(1, (2, 5, 6)), normal(2, (2, 5, 6)), normal(3, (3, 5, 6))
     _, forward = jax.jvp(conv, (field,), (tangent,))
     (backward,) = jax.vjp(conv, field)[1](cotangent)
