@@ -1,0 +1,184 @@
+"""The pure part of a fit: the state of one member and the function that advances it by a chunk.
+
+Nothing here knows of files, progress or several members: `fit` calls `advance` as it is,
+`fit_ensemble` under vmap.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+
+class Task(NamedTuple):
+    """What all members share: functions, or modules whose arrays jit takes as arguments."""
+
+    loss: Callable[..., Array]
+    batches: Callable[[PRNGKeyArray], Any]
+    optimiser: optax.GradientTransformation
+    validate: Callable[[Any], Array] | None
+    patience: int | None
+    ema: float | None
+    frame: PyTree  # the model without its arrays
+
+    def model(self, params: PyTree, constants: PyTree) -> PyTree:
+        return eqx.combine(params, constants, self.frame)
+
+
+class Member(NamedTuple):
+    """All that changes while one model is fitted."""
+
+    params: PyTree  # the trainable arrays; None elsewhere
+    moments: PyTree  # the optimiser's state
+    average: PyTree  # running average of the parameters, None without `ema`
+    best: PyTree  # parameters with the least validation loss, None without `validate`
+    best_value: Float[Array, ""]
+    stale: Int[Array, ""]  # validations since the best one
+    bad_step: Int[Array, ""]  # first update whose loss, gradient or result was not finite, or -1
+    active: Bool[Array, ""]  # whether updates are still applied
+
+
+def split(model: PyTree) -> tuple[PyTree, PyTree, PyTree]:
+    """`(params, constants, frame)`: trainable arrays, other arrays, and all that is no array."""
+    arrays, frame = eqx.partition(model, eqx.is_array)
+    params, constants = eqx.partition(arrays, eqx.is_inexact_array)
+    return params, constants, frame
+
+
+def start(task: Task, params: PyTree) -> Member:
+    """The state before the first update."""
+    params = jax.tree.map(jnp.asarray, params)
+    return Member(
+        params=params,
+        moments=task.optimiser.init(params),
+        average=None if task.ema is None else params,
+        best=None if task.validate is None else params,
+        best_value=jnp.asarray(jnp.inf, dtype=float),
+        stale=jnp.asarray(0),
+        bad_step=jnp.asarray(-1),
+        active=jnp.asarray(True),
+    )
+
+
+def averaged(member: Member) -> PyTree:
+    """The parameters a user sees: the running average where one is kept."""
+    return member.params if member.average is None else member.average
+
+
+def result(member: Member) -> PyTree:
+    """The parameters a fit returns: the best validated ones where there was a validation."""
+    return averaged(member) if member.best is None else member.best
+
+
+def where(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
+    """`new` if the condition holds, else `old`, leaf by leaf."""
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def all_finite(*trees: PyTree) -> Bool[Array, ""]:
+    leaves = [leaf for leaf in jax.tree.leaves(trees) if eqx.is_inexact_array(leaf)]
+    return jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]).all()
+
+
+def takes_key(loss: Callable) -> bool:
+    """Whether a loss is `loss(model, batch, key)` rather than `loss(model, batch)`. A third
+    argument with a default counts only if it is called `key`."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    arguments = [p for p in inspect.signature(loss).parameters.values() if p.kind in kinds]
+    return len(arguments) > 2 and (
+        arguments[2].default is arguments[2].empty or arguments[2].name == "key"
+    )
+
+
+def evaluate(task: Task, params: PyTree, constants: PyTree, key: PRNGKeyArray) -> Array:
+    """The loss of one batch; the key of the step gives the batch's key and the loss's."""
+    batch_key, loss_key = jax.random.split(key)
+    model, batch = task.model(params, constants), task.batches(batch_key)
+    value = task.loss(model, batch, loss_key) if takes_key(task.loss) else task.loss(model, batch)
+    if jnp.shape(value) != ():
+        raise ValueError(f"loss must return a scalar, got shape {jnp.shape(value)}")
+    return value
+
+
+def update(
+    task: Task, member: Member, constants: PyTree, key: PRNGKeyArray, step: Int[Array, ""]
+) -> tuple[Member, Float[Array, ""]]:
+    """One update with the key `fold_in(key, step)`. An update that is not finite is not applied:
+    the member stops with its last finite parameters and the step is recorded."""
+    step_key = jax.random.fold_in(key, step)
+    of_params = lambda params: evaluate(task, params, constants, step_key)  # noqa: E731
+    value, gradient = jax.value_and_grad(of_params)(member.params)
+    # JAX's gradient of a complex parameter is the conjugate of the direction of steepest ascent
+    gradient = jax.tree.map(jnp.conj, gradient)
+    changes, moments = optax.with_extra_args_support(task.optimiser).update(
+        gradient, member.moments, member.params, value=value, grad=gradient, value_fn=of_params
+    )
+    params = optax.apply_updates(member.params, changes)
+    average = member.average
+    if task.ema is not None:
+        decay = jnp.minimum(task.ema, (1 + step) / (10 + step))  # forget the start faster
+        average = jax.tree.map(
+            lambda a, p: (decay * a + (1 - decay) * p).astype(p.dtype), average, params
+        )
+    finite = all_finite(value, gradient, params)
+    apply = member.active & finite
+    new = member._replace(
+        params=where(apply, params, member.params),
+        moments=where(apply, moments, member.moments),
+        average=where(apply, average, member.average),
+        bad_step=jnp.where(member.active & ~finite, step, member.bad_step),
+        active=apply,
+    )
+    return new, value.astype(float)
+
+
+def judge(task: Task, member: Member, constants: PyTree) -> tuple[Member, Float[Array, ""]]:
+    """Validate; keep the parameters if they are the best so far; stop when patience is over."""
+    if task.validate is None:
+        return member, jnp.asarray(jnp.nan)
+    params = averaged(member)
+    value = jnp.asarray(task.validate(task.model(params, constants)), dtype=float)
+    if value.shape != ():
+        raise ValueError(f"validate must return a scalar, got shape {value.shape}")
+    better = member.active & (value < member.best_value)
+    stale = jnp.where(better, 0, member.stale + member.active)
+    patient = True if task.patience is None else stale < task.patience
+    new = member._replace(
+        best=where(better, params, member.best),
+        best_value=jnp.where(better, value, member.best_value),
+        stale=stale,
+        active=member.active & patient,
+    )
+    return new, value
+
+
+def advance(
+    task: Task,
+    constants: PyTree,
+    key: PRNGKeyArray,
+    member: Member,
+    begin: Int[Array, ""],
+    end: Int[Array, ""],
+    chunk: int,
+) -> tuple[Member, Float[Array, " chunk"], Float[Array, ""]]:
+    """The updates `begin <= step < end` (at most `chunk` of them) and one validation.
+
+    Returns the state, the loss of each update (NaN where none was made) and the validation loss.
+    The number of updates is an argument, so that every chunk runs the same compiled code.
+    """
+
+    def body(step: Array, carry: tuple[Member, Array]) -> tuple[Member, Array]:
+        member, losses = carry
+        new, value = update(task, member, constants, key, step)
+        value = jnp.where(member.active, value, jnp.nan)
+        return new, losses.at[step - begin].set(value)
+
+    losses = jnp.full(chunk, jnp.nan, dtype=float)
+    member, losses = jax.lax.fori_loop(begin, end, body, (member, losses))
+    member, value = judge(task, member, constants)
+    return member, losses, value
