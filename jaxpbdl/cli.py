@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +118,11 @@ def _resume(folder: Path) -> int:
 def _execute(experiment: Any, preset: str, config: Any, folder: Path, *, new: bool) -> int:
     from jaxpbdl.checks import RunFolderError
     from jaxpbdl.experiments import configuration, contract
+    from jaxpbdl.learning.lock import RunLock
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder):
+        with RunLock(folder):
             if new:
                 _refuse_if_taken(folder)  # again, now that nobody else can take it
                 configuration.save(folder, experiment.name, preset, config)
@@ -164,14 +165,6 @@ def _state(folder: Path) -> str:
             f"an unfinished run, which `{shlex.join(['jaxpbdl', 'resume', str(folder)])}` continues"
         )
     return ""
-
-
-def _lock(folder: Path) -> Any:
-    try:
-        from jaxpbdl.learning.checkpoint import RunLock  # pyright: ignore[reportMissingImports]
-    except ModuleNotFoundError:
-        return nullcontext()
-    return RunLock(folder)
 
 
 @contextmanager

@@ -40,15 +40,16 @@ class Published:
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment found: numbers by `method.metric`, and published ones to hold against."""
+    """What an experiment found: numbers by `method.metric` (or `metric`, of the experiment as a
+    whole), and published ones to hold against."""
 
     metrics: Mapping[str, float]
     published: Mapping[str, Published] = field(default_factory=dict)
 
     def __post_init__(self):
         for name in (*self.metrics, *self.published):
-            if not all(name.partition(".")):
-                raise ValueError(f"a metric is named method.metric, got {name!r}")
+            if not all(name.split(".")) or name.count(".") > 1:
+                raise ValueError(f"a metric is named metric or method.metric, got {name!r}")
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,16 @@ def versions() -> dict[str, str]:
 
 def rows_by_method(result: Result) -> tuple[list[list[Any]], list[str]]:
     """Rows and columns of a table: one row a method, one column a metric, published rows last."""
-    published = {
-        f"{name.partition('.')[0]} (published).{name.partition('.')[2]}": item.value
-        for name, item in result.published.items()
-    }
-    numbers = {**result.metrics, **published}
-    methods = list(dict.fromkeys(name.partition(".")[0] for name in numbers))
-    columns = list(dict.fromkeys(name.partition(".")[2] for name in numbers))
-    rows = [[m, *(numbers.get(f"{m}.{column}") for column in columns)] for m in methods]
+
+    def place(name: str, suffix: str = "") -> tuple[str, str]:
+        method, _, metric = name.rpartition(".")
+        return (method or "overall") + suffix, metric
+
+    numbers = {place(name): value for name, value in result.metrics.items()}
+    numbers |= {place(n, " (published)"): item.value for n, item in result.published.items()}
+    methods = list(dict.fromkeys(method for method, _ in numbers))
+    columns = list(dict.fromkeys(column for _, column in numbers))
+    rows = [[method, *(numbers.get((method, column)) for column in columns)] for method in methods]
     return rows, ["method", *columns]
 
 

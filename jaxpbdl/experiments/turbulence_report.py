@@ -1,6 +1,7 @@
 """The numbers and pictures of `turbulence-correction`."""
 
 import time
+from pathlib import Path
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,3 +123,9 @@ def summary(rows: list[Row], truth: Array, grid: Grid, frame: float) -> dict[str
         metrics[f"{name}.as_grid_finer"] = effective_refinement(metrics[f"{name}.time_095"], marks)
     metrics["effective_refinement"] = metrics["corrected.as_grid_finer"]
     return metrics
+
+
+def report(
+    rows: list[Row], truth: Array, grid: Grid, frame: float, folder: Path
+) -> dict[str, float]:
+    return summary(rows, truth, grid, frame)

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,17 @@ def load(folder: str | os.PathLike, like: PyTree) -> tuple[PyTree, dict[str, Any
         if step == Path(folder) or not before:
             raise
         raise CheckpointError(f"{error}\nThe checkpoint before it is {before[-1]}") from error
+
+
+def cached(folder: str | os.PathLike, make: Callable[[], PyTree]) -> PyTree:
+    """The arrays of `make()`: read from `folder` where an earlier call left them, else computed and
+    left there. Raises CheckpointError if what is there is damaged or of another shape."""
+    if latest(folder) is None:
+        tree = make()
+        save(folder, tree, {"step": 0})
+        return tree
+    like = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), eqx.filter_eval_shape(make))
+    return jax.tree.map(jnp.asarray, load(folder, like)[0])
 
 
 def load_newest_intact(folder: str | os.PathLike, like_of: Any) -> tuple[PyTree, dict[str, Any]]:

@@ -20,7 +20,7 @@ from jaxpbdl.learning.update import Member, Task
 
 
 def fit_ensemble(
-    make_model: Callable[[PRNGKeyArray], Any],
+    models: Callable[[PRNGKeyArray], Any] | Sequence[Any],
     loss: Callable[..., Array],
     batches: Callable[[PRNGKeyArray], Any],
     optimiser: optax.GradientTransformation,
@@ -37,32 +37,42 @@ def fit_ensemble(
     name: str = "ensemble",
     devices: Sequence[Any] | None = None,
 ) -> tuple[Any, list[History]]:
-    """Fit one model a key: member `m` is `fit(make_model(keys[m]), ..., key=keys[m])`.
+    """Fit one model a key: member `m` is `fit(models(keys[m]), ..., key=keys[m])`.
 
-    The members run under vmap. Several `devices` share them out, without any communication; on a
-    CPU `jax.config.update("jax_num_cpu_devices", 2)` at the start of the program makes two devices
-    of its cores. The other arguments are those of `fit`.
+    `models` makes a model from a key, or is a list of them (to go on with what an earlier fit
+    returned). The members run under vmap, and what they have in common (a solver, say) is there
+    once. They are shared out over `devices` without any communication: by default as many of JAX's
+    as divide the number of members. On a CPU `jax.config.update("jax_num_cpu_devices", 2)` at the
+    start of the program makes two devices of its cores. The other arguments are those of `fit`.
 
     **Returns** the members stacked along axis 0 of their arrays (see `member`, `members`), and a
     `History` for each. A member that diverges keeps its last finite parameters while the others go
     on; a warning names it and the update.
 
     **Raises** ValueError for duplicate keys, members of different structure, or a number of members
-    that the devices do not divide; `Diverged` if all members do; else as `fit`.
+    that the given devices do not divide; `Diverged` if all members do; else as `fit`.
     """
     keys = keys if isinstance(keys, jax.Array) else jnp.stack(list(keys))
     _check_distinct(keys)
-    stacked = stack([make_model(key) for key in keys])
+    made = [models(key) for key in keys] if callable(models) else list(models)
+    if len(made) != len(keys):
+        raise ValueError(f"there must be one key a model, got {len(keys)} for {len(made)} models")
+    stacked = stack(made)
     task, params, constants = prepare(stacked, loss, batches, optimiser, validate, patience, ema)
     plan = planned(steps, chunk, folder, save_every, progress, name)
     mesh = _mesh(devices, len(keys))
-    start = own(_start(task, params))
-    task, shared = _place(task, mesh, PartitionSpec()), (constants, keys)
-    start, shared = (_place(tree, mesh, PartitionSpec("member")) for tree in (start, shared))
+    # What all members have in common is not batched: one copy, and no batched arithmetic with it.
+    differing, common = eqx.partition(constants, lambda leaf: not bool(jnp.all(leaf == leaf[:1])))
+    common = jax.tree.map(lambda leaf: leaf[0], common)
+    everywhere = _place((task, common), mesh, PartitionSpec())
+    start, each = (
+        _place(tree, mesh, PartitionSpec("member"))
+        for tree in (own(_start(task, params)), (differing, keys))
+    )
 
     def advance(member: Member, begin: int, end: int) -> tuple[Member, Array, Array]:
         bounds = jnp.asarray([begin, end])
-        return _advance((task, *shared, bounds, chunk, mesh), member)
+        return _advance((everywhere, each, bounds, chunk, mesh), member)
 
     final, histories = train(advance, start, plan, keys, task.frame)
     bad = {i: h.bad_step for i, h in enumerate(histories) if h.bad_step is not None}
@@ -107,26 +117,31 @@ def _start(task: Task, params: PyTree) -> Member:
 
 @eqx.filter_jit(donate="all-except-first")
 def _advance(fixed: tuple, member: Member) -> tuple[Member, Array, Array]:
-    task, constants, keys, bounds, chunk, mesh = fixed
-    arrays, frame = eqx.partition(task, eqx.is_array)
+    everywhere, each, bounds, chunk, mesh = fixed
+    arrays, frame = eqx.partition(everywhere, eqx.is_array)
 
-    def block(arrays, bounds, constants, keys, member):
-        task = eqx.combine(arrays, frame)
+    def block(arrays, bounds, each, member):
+        task, common = eqx.combine(arrays, frame)
 
-        def one(constants, key, member):
+        def one(each, member):
+            differing, key = each
+            constants = eqx.combine(differing, common)
             return update.advance(task, constants, key, member, bounds[0], bounds[1], chunk)
 
-        return jax.vmap(one)(constants, keys, member)
+        return jax.vmap(one)(each, member)
 
     if mesh is not None:
         everywhere, split = PartitionSpec(), PartitionSpec("member")
-        specs = (everywhere, everywhere, split, split, split)
+        specs = (everywhere, everywhere, split, split)
         block = jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
-    return block(arrays, bounds, constants, keys, member)
+    return block(arrays, bounds, each, member)
 
 
 def _mesh(devices: Sequence[Any] | None, count: int) -> Mesh | None:
-    if devices is None or len(devices) < 2:
+    if devices is None:
+        available = jax.devices()
+        devices = available[: max(n for n in range(1, len(available) + 1) if count % n == 0)]
+    if len(devices) < 2:
         return None
     if count % len(devices):
         raise ValueError(

@@ -47,7 +47,7 @@ def fit(
     progress: bool = True,
     name: str = "fit",
 ) -> tuple[Model, History]:
-    """Apply `steps` updates of `optimiser` to the inexact arrays of `model`.
+    """Apply `steps` updates of `optimiser` to the `trainable` arrays of `model`.
 
     **Arguments**
 
@@ -120,7 +120,7 @@ def prepare(
         raise ValueError(f"ema must lie between 0 and 1, got {ema}")
     params, constants, frame = update.split(model)
     if not jax.tree.leaves(params):
-        raise ValueError("model has no inexact array to fit")
+        raise ValueError("model has no float array to fit")
     return Task(loss, batches, optimiser, validate, patience, ema, frame), params, constants
 
 

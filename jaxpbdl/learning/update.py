@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
+from jaxpbdl.learning.hybrid import trainable
+
 
 class Task(NamedTuple):
     """What all members share: functions, or modules whose arrays jit takes as arguments."""
@@ -45,8 +47,8 @@ class Member(NamedTuple):
 
 def split(model: PyTree) -> tuple[PyTree, PyTree, PyTree]:
     """`(params, constants, frame)`: trainable arrays, other arrays, and all that is no array."""
-    arrays, frame = eqx.partition(model, eqx.is_array)
-    params, constants = eqx.partition(arrays, eqx.is_inexact_array)
+    params, rest = eqx.partition(model, trainable(model))
+    constants, frame = eqx.partition(rest, eqx.is_array)
     return params, constants, frame
 
 
