@@ -110,16 +110,16 @@ def test_divergence_leaves_the_checkpoint_before_it(tmp_path):
     def loss(model, batch):
         return jnp.where(jnp.abs(model.weight[0]) < 2, jnp.sum(model.weight**2), jnp.nan)
 
-    growing = optax.sgd(-0.01)
+    growing = optax.sgd(-0.002)
     with pytest.raises(learning.Diverged, match="newest checkpoint is .*step-") as caught:
         fitted(tmp_path, 1000, loss=loss, optimiser=growing)
     bad = caught.value.history.bad_step
+    assert bad > 20
     assert learning.latest(tmp_path).name == f"step-{bad // 20 * 20:08d}"
     with pytest.raises(learning.Diverged) as again:
         fitted(tmp_path, 1000, loss=loss, optimiser=growing)
-    assert_same(
-        (again.value.model, again.value.history), (caught.value.model, caught.value.history)
-    )
+    assert bool(eqx.tree_equal(again.value.model, caught.value.model))
+    np.testing.assert_array_equal(again.value.history.loss, caught.value.history.loss)
 
 
 def test_an_ensemble_resumes(tmp_path):
