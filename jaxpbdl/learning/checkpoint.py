@@ -164,7 +164,10 @@ def _read_leaf(step: Path, record: dict[str, Any]) -> np.ndarray:
     data = _read(path, leaf)
     if _sha(data) != record["sha256"]:
         raise CheckpointError(f"{path} ({leaf}) is damaged: its SHA-256 is not the manifest's")
-    return np.load(io.BytesIO(data), allow_pickle=False)
+    try:
+        return np.load(io.BytesIO(data), allow_pickle=False)
+    except ValueError as error:
+        raise CheckpointError(f"{path} ({leaf}) is no array of numbers: {error}") from error
 
 
 def _compare(step: Path, manifest: dict[str, Any], like: PyTree) -> None:

@@ -93,7 +93,7 @@ def stack(models: Sequence[Any]) -> Any:
     """Models of one structure as one, with their arrays stacked along axis 0. Raises ValueError if
     their structures, shapes or anything that is no array differ."""
     arrays, frames = zip(*(eqx.partition(model, eqx.is_array) for model in models), strict=True)
-    if not all(eqx.tree_equal(frame, frames[0]) is True for frame in frames):
+    if not all(bool(eqx.tree_equal(frame, frames[0])) for frame in frames):
         raise ValueError("members must differ in their arrays only, not in structure or settings")
     return eqx.combine(jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays), frames[0])
 
