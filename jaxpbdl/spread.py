@@ -47,17 +47,23 @@ def spread(
     return jax.tree.map(lambda a: a[:members], results) if missing else results
 
 
+def of_each(function: Callable[..., Any], *batched: Any) -> Any:
+    """`function` of each member on one device: a batch on accelerators; on a CPU one after another,
+    where a batch overflows the cache and matrix products with a batch axis are slow."""
+    if jax.default_backend() == "cpu":
+        return lax.map(lambda member: function(*member), batched)
+    return jax.vmap(function)(*batched)
+
+
 @eqx.filter_jit
 def _spread(function: Callable[..., Any], batched: Any, devices: tuple[jax.Device, ...]) -> Any:
-    def on_one_device(mine: Any) -> Any:
-        if devices[0].platform == "cpu":
-            return lax.map(lambda member: function(*member), mine)
-        return jax.vmap(function)(*mine)
+    def on_one_device(*mine: Any) -> Any:
+        return of_each(function, *mine)
 
     if len(devices) == 1:
-        return on_one_device(batched)
+        return on_one_device(*batched)
     mesh = Mesh(np.array(devices), ("member",))
     shared_out = PartitionSpec("member")
     return jax.shard_map(
         on_one_device, mesh=mesh, in_specs=shared_out, out_specs=shared_out, check_vma=False
-    )(batched)
+    )(*batched)

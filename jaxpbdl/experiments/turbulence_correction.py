@@ -23,7 +23,7 @@ from jaxpbdl import checks
 from jaxpbdl.diagnostics import velocity
 from jaxpbdl.equations import NavierStokes2D, kolmogorov
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.turbulence_report import Row, report
+from jaxpbdl.experiments.turbulence_report import Row, pictures, summary
 from jaxpbdl.grid import Grid
 from jaxpbdl.initial_states import random_vorticity
 from jaxpbdl.learning import (
@@ -147,7 +147,7 @@ def run(config: Config, folder: Path) -> Result:
 
     def network(key: PRNGKeyArray) -> ConvNet:
         sizes = dict(width=config.width, depth=config.depth)
-        return ConvNet(2, 3, 1, **sizes, activation=jax.nn.gelu, zero_last=True, key=key)
+        return ConvNet(2, 3, 1, **sizes, activation=jax.nn.relu, zero_last=True, key=key)
 
     def corrected(key: PRNGKeyArray) -> Corrected:
         net, size = network(key), scale * config.frame
@@ -162,7 +162,8 @@ def run(config: Config, folder: Path) -> Result:
     ensemble = train_all(corrected, config.members, next(keys), "corrected")
     emulators = train_all(emulator, config.emulators, next(keys), "emulator")
     rows = _compare(config, test, coarse, ensemble, emulators)
-    metrics = report(rows, test["coarse"], coarse, config.frame, folder)
+    metrics = summary(rows, test["coarse"], coarse, config.frame)
+    pictures(rows, test["coarse"], coarse, folder)
     published = {
         "effective_refinement": Published(8.0, f"8-10 times finer; {SOURCE}"),
         "speed_up": Published(40.0, f"40-80 times faster; {SOURCE}"),

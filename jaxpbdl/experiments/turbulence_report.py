@@ -1,8 +1,8 @@
 """The numbers and pictures of `turbulence-correction`."""
 
 import time
-from pathlib import Path
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxpbdl import plotting
 from jaxpbdl.diagnostics import energy_spectrum
 from jaxpbdl.grid import Grid
 from jaxpbdl.learning.evaluate import Evaluation
@@ -55,14 +56,15 @@ def spectrum_error(prediction: Array, truth: Array, grid: Grid) -> float:
     """Mean over wavenumbers of |log10 E(k) - log10 E_ref(k)|, spectra averaged over the second half
     of the time.
     """
-    half = truth.shape[1] // 2
-
-    def mean_spectrum(trajectories: Array) -> Array:
-        states = trajectories[:, half:].reshape(-1, *grid.shape)
-        return jnp.mean(jax.vmap(lambda w: energy_spectrum(w, grid)[1])(states), axis=0)
-
-    ours, reference = mean_spectrum(prediction)[1:], mean_spectrum(truth)[1:]
+    ours, reference = mean_spectrum(prediction, grid)[1:], mean_spectrum(truth, grid)[1:]
     return float(jnp.mean(jnp.abs(jnp.log10(ours) - jnp.log10(reference))))
+
+
+def mean_spectrum(trajectories: Array, grid: Grid) -> Array:
+    """Energy spectrum averaged over trajectories and the second half of the time."""
+    half = trajectories.shape[1] // 2
+    states = trajectories[:, half:].reshape(-1, *grid.shape)
+    return jnp.mean(jax.vmap(lambda w: energy_spectrum(w, grid)[1])(states), axis=0)
 
 
 def milliseconds(step: AnyStep, initial: Any, steps: int, repeats: int = 7) -> float:
@@ -125,7 +127,32 @@ def summary(rows: list[Row], truth: Array, grid: Grid, frame: float) -> dict[str
     return metrics
 
 
-def report(
-    rows: list[Row], truth: Array, grid: Grid, frame: float, folder: Path
-) -> dict[str, float]:
-    return summary(rows, truth, grid, frame)
+def pictures(rows: list[Row], truth: Array, grid: Grid, folder: Path) -> None:
+    """`vorticity.png` and `vorticity.gif` of the first test trajectory, `accuracy.png` of all."""
+    by_name = {row.name: row.result for row in rows}
+    shown = {"coarse solver": "coarse", "corrected": "corrected_0", "network alone": "emulator_0"}
+    films = {"reference": truth[0]}
+    films |= {label: by_name[name].prediction[0] for label, name in shown.items()}
+    times = rows[0].result.times
+    frames = np.linspace(0, 0.8 * (len(times) - 1), 5).round().astype(int)
+    stills = {label: np.asarray(film)[frames] for label, film in films.items()}
+    picture = plotting.compare(stills, times[frames].tolist(), grid.lengths, label="vorticity")
+    plotting.save(picture, folder / "vorticity.png")
+    plotting.animate(films, folder / "vorticity.gif", grid.lengths, times=times)
+
+    figure, axes = plotting.figure(1, 3, size=(4.6, 3.6))
+    lines = {row.name.replace("_", " "): row.result for row in rows if row.factor}
+    lines |= {name: by_name[f"{name}_0"] for name in ("emulator", "corrected")}
+    lines |= {"corrected, mean of members": by_name["corrected_mean"]}
+    correlations = {name: result.correlation.mean(axis=0) for name, result in lines.items()}
+    plotting.curves(axes[0, 0], correlations, times, xlabel="time", ylabel="vorticity correlation")
+    axes[0, 0].axhline(0.95, color="0.6", linewidth=0.8)
+    spectra = {"reference": mean_spectrum(truth, grid)}
+    for label, name in shown.items():
+        spectra[label] = mean_spectrum(by_name[name].prediction, grid)
+    k = energy_spectrum(truth[0, 0], grid)[0][1:]
+    energies = {label: np.asarray(spectrum)[1:] for label, spectrum in spectra.items()}
+    plotting.spectrum(axes[0, 1], k, energies, ylabel="energy spectrum E(k)")
+    spread, error = spread_and_error(group(rows, "corrected"), truth)
+    plotting.spread_against_error(axes[0, 2], times, spread, error)
+    plotting.save(figure, folder / "accuracy.png")

@@ -17,6 +17,7 @@ from jaxpbdl.learning import update
 from jaxpbdl.learning.fit import Diverged, advice, own, planned, prepare
 from jaxpbdl.learning.loop import History, key_numbers, train
 from jaxpbdl.learning.update import Member, Task
+from jaxpbdl.spread import of_each
 
 
 def fit_ensemble(
@@ -40,10 +41,11 @@ def fit_ensemble(
     """Fit one model a key: member `m` is `fit(models(keys[m]), ..., key=keys[m])`.
 
     `models` makes a model from a key, or is a list of them (to go on with what an earlier fit
-    returned). The members run under vmap, and what they have in common (a solver, say) is there
-    once. They are shared out over `devices` without any communication: by default as many of JAX's
-    as divide the number of members. On a CPU `jax.config.update("jax_num_cpu_devices", 2)` at the
-    start of the program makes two devices of its cores. The other arguments are those of `fit`.
+    returned). The members run as one compiled program, and what they have in common (a solver,
+    say) is there once. They are shared out over `devices` without any communication: by default as
+    many of JAX's as divide the number of members. On a CPU
+    `jax.config.update("jax_num_cpu_devices", 2)` at the start of the program makes two devices of
+    its cores. The other arguments are those of `fit`.
 
     **Returns** the members stacked along axis 0 of their arrays (see `member`, `members`), and a
     `History` for each. A member that diverges keeps its last finite parameters while the others go
@@ -128,7 +130,7 @@ def _advance(fixed: tuple, member: Member) -> tuple[Member, Array, Array]:
             constants = eqx.combine(differing, common)
             return update.advance(task, constants, key, member, bounds[0], bounds[1], chunk)
 
-        return jax.vmap(one)(each, member)
+        return of_each(one, each, member)
 
     if mesh is not None:
         everywhere, split = PartitionSpec(), PartitionSpec("member")

@@ -1,20 +1,25 @@
-"""Convolution on a grid of any dimension, as gathered patches and one matrix product.
+"""Convolution on a grid of any dimension, as gathered neighbours and one matrix product.
 
     y[o, x] = bias[o] + sum_{j, c} weight[j, c, o] u[c, x + dilation (j - (kernel - 1) / 2)]
 
 XLA turns a convolution under vmap over its weights (an ensemble) into a grouped convolution, which
 is slow on CPU. Here the neighbours along all axes but the first are gathered into channels, one
 matrix product yields the contribution to each of the `kernel` neighbours along the first axis, and
-shifted slices of that are summed. Gathering on one side and scattering on the other keeps both
-sides of the product narrow, forward and backward (the transpose has the same form), and under vmap
-over the weights it stays one batched matrix product.
+shifted slices of that are summed. Under vmap over the weights it stays one batched matrix product.
+
+The derivative is written out: its products have the same form and the gathered neighbours are
+gathered again, where the automatic one adds padded arrays and stores every gather (twice as slow).
+It serves reverse mode; `jax.jvp` of a convolution is not defined.
 """
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -37,22 +42,81 @@ def check_field(name: str, field: Array, channels: int, ndim: int) -> None:
         )
 
 
-def patches(
-    field: Array, kernel: int, dilation: int, periodic: tuple[bool, ...]
-) -> Float[Array, "*padded channels"]:
-    """The padded field, channels last, with the neighbours along all axes but the first gathered
-    into the channels: `kernel**(ndim - 1) * channels` of them, the last axis varying fastest."""
-    sizes = field.shape[1:]
-    margin = dilation * (kernel - 1) // 2
-    field = jnp.moveaxis(field, 0, -1)
-    for axis, wraps in enumerate(periodic):
-        pad = [(margin, margin) if a == axis else (0, 0) for a in range(field.ndim)]
-        field = jnp.pad(field, pad, mode="wrap" if wraps else "constant")
-    for axis in reversed(range(1, len(sizes))):
-        starts = [j * dilation for j in range(kernel)]
-        slices = [jax.lax.slice_in_dim(field, s, s + sizes[axis], axis=axis) for s in starts]
-        field = jnp.concatenate(slices, axis=-1)
+class Stencil(NamedTuple):
+    """The points that a convolution reads: offsets along each axis, and which axes wrap around."""
+
+    offsets: tuple[int, ...]
+    periodic: tuple[bool, ...]
+
+
+def shifted(field: Array, offset: int, axis: int, wraps: bool) -> Array:
+    """The values `offset` points further along an axis, beyond its end those of its start or
+    zeros.
+    """
+    n = field.shape[axis]
+    if wraps:
+        offset %= n
+        parts = [(offset, n), (0, offset)] if offset else [(0, n)]
+        slices = [lax.slice_in_dim(field, *part, axis=axis) for part in parts]
+        return jnp.concatenate(slices, axis) if offset else field
+    pad = [(-offset, offset, 0) if a == axis else (0, 0, 0) for a in range(field.ndim)]
+    return lax.pad(field, jnp.zeros((), field.dtype), pad)
+
+
+def spread_out(field: Array, offsets: Sequence[int], axis: int, wraps: bool) -> Array:
+    """The neighbours along an axis side by side in the channels (the last axis)."""
+    return jnp.concatenate([shifted(field, j, axis, wraps) for j in offsets], axis=-1)
+
+
+def drawn_in(field: Array, offsets: Sequence[int], axis: int, wraps: bool) -> Array:
+    """Channels in blocks, one for each offset, summed at the points they are offset to."""
+    blocks = jnp.split(field, len(offsets), axis=-1)
+    pairs = zip(blocks, offsets, strict=True)
+    return sum((shifted(block, j, axis, wraps) for block, j in pairs), start=jnp.zeros(()))
+
+
+def gathered(field: Array, stencil: Stencil) -> Array:
+    for axis in reversed(range(1, len(stencil.periodic))):
+        field = spread_out(field, stencil.offsets, axis, stencil.periodic[axis])
     return field
+
+
+def as_matrix(weight: Array) -> Array:
+    """`(kernel^(ndim - 1) in, kernel out)`, rows as `gathered` orders them."""
+    return jnp.moveaxis(weight, 0, -2).reshape(-1, weight.shape[0] * weight.shape[-1])
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def convolve(stencil: Stencil, weight: Array, field: Array) -> Array:
+    """The convolution of a field with its channels last."""
+    partial_sums = gathered(field, stencil) @ as_matrix(weight)
+    return drawn_in(partial_sums, stencil.offsets, 0, stencil.periodic[0])
+
+
+def _forward(stencil: Stencil, weight: Array, field: Array) -> tuple[Array, tuple[Array, Array]]:
+    return convolve(stencil, weight, field), (weight, field)
+
+
+def _backward(stencil: Stencil, kept: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    weight, field = kept
+    back = tuple(-j for j in stencil.offsets)
+    rows = spread_out(cotangent, back, 0, stencil.periodic[0])
+    neighbours = gathered(field, stencil)
+    # One product a sample: merged over a batch, XLA would first transpose the gathered neighbours.
+    of_matrix = lax.dot_general(
+        neighbours.reshape(-1, neighbours.shape[-1]),
+        rows.reshape(-1, rows.shape[-1]),
+        (((0,), (0,)), ((), ())),
+    )
+    kernel, out = weight.shape[0], weight.shape[-1]
+    of_weight = jnp.moveaxis(of_matrix.reshape(*weight.shape[1:-1], kernel, out), -2, 0)
+    of_field = rows @ as_matrix(weight).T
+    for axis in range(1, len(stencil.periodic)):
+        of_field = drawn_in(of_field, back, axis, stencil.periodic[axis])
+    return of_weight, of_field
+
+
+convolve.defvjp(_forward, _backward)
 
 
 class Convolution(eqx.Module):
@@ -99,17 +163,14 @@ class Convolution(eqx.Module):
         self, field: Float[Array, " in_channels *grid"]
     ) -> Float[Array, " out_channels *grid"]:
         """Raises ValueError if `field` has another rank or number of channels."""
-        kernel, (channels, out) = self.weight.shape[0], self.weight.shape[-2:]
-        check_field("Convolution", field, channels, len(self.periodic))
-        shifts = [j * self.dilation for j in range(kernel)]
-        # the patches are cheap to gather again and `kernel**(ndim - 1)` times as large as the
-        # field: not kept for the backward pass
-        gather = jax.checkpoint(patches, prevent_cse=False, static_argnums=(1, 2, 3))
-        neighbours = jnp.moveaxis(self.weight, 0, -2).reshape(-1, kernel * out)
-        partial = gather(field, kernel, self.dilation, self.periodic) @ neighbours
-        parts = [partial[..., j * out : (j + 1) * out] for j in range(kernel)]
-        n = field.shape[1]
-        result = sum(part[shift : shift + n] for part, shift in zip(parts, shifts, strict=True))
-        if self.bias is not None:
-            result = result + self.bias
-        return jnp.moveaxis(jnp.asarray(result), -1, 0)
+        check_field("Convolution", field, self.weight.shape[-2], len(self.periodic))
+        return jnp.moveaxis(self.channels_last(jnp.moveaxis(field, 0, -1)), -1, 0)
+
+    def channels_last(
+        self, field: Float[Array, "*grid in_channels"]
+    ) -> Float[Array, "*grid out_channels"]:
+        """The same for a field with its channels last, unchecked."""
+        kernel = self.weight.shape[0]
+        offsets = tuple((j - kernel // 2) * self.dilation for j in range(kernel))
+        result = convolve(Stencil(offsets, self.periodic), self.weight, field)
+        return result if self.bias is None else result + self.bias

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.networks.convolution import Convolution
+from jaxpbdl.networks.convolution import Convolution, check_field
 
 Activation = Callable[[Array], Array]
 
@@ -61,9 +63,35 @@ class ConvNet(eqx.Module):
     def __call__(
         self, field: Float[Array, " in_channels *grid"]
     ) -> Float[Array, " out_channels *grid"]:
-        for layer in self.layers[:-1]:
-            field = self.activation(layer(field))
-        return self.layers[-1](field)
+        first = self.layers[0]
+        check_field("ConvNet", field, first.weight.shape[-2], len(first.periodic))
+        field = jnp.moveaxis(field, 0, -1)
+        for alike in _runs(self.layers[:-1]):
+            field = self._apply(alike, field)
+        return jnp.moveaxis(self.layers[-1].channels_last(field), -1, 0)
+
+    def _apply(self, alike: Sequence[Convolution], field: Array) -> Array:
+        """Layers of one shape, as a loop: unrolled, XLA on CPU fuses the end of each layer into the
+        gather of the next and computes it once for every neighbour (measured: twice the time)."""
+        if len(alike) == 1:
+            return self.activation(alike[0].channels_last(field))
+        arrays, frames = zip(*(eqx.partition(layer, eqx.is_array) for layer in alike), strict=True)
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
+
+        def turn(field: Array, layer: Convolution) -> tuple[Array, None]:
+            layer = eqx.combine(layer, frames[0])
+            return self.activation(layer.channels_last(field)), None
+
+        return jax.lax.scan(turn, field, stacked)[0]
+
+
+def _runs(layers: Sequence[Convolution]) -> list[list[Convolution]]:
+    """Consecutive layers grouped by shape and settings."""
+
+    def kind(layer: Convolution) -> tuple:
+        return layer.weight.shape, layer.bias is None, layer.dilation, layer.periodic
+
+    return [list(group) for _, group in groupby(layers, kind)]
 
 
 class ResNet(eqx.Module):

@@ -44,7 +44,8 @@ def semi_lagrangian(equation: Burgers, grid: Grid, dt: Any) -> SemiLagrangianSte
         rate = 2 * float(equation.viscosity) * sum(step**-2 for step in grid.spacing)
         if float(dt) * rate > 1:
             raise ValueError(
-                f"dt = {float(dt):g} is above the limit of explicit diffusion: use dt <= {1 / rate:.3g}"
+                f"dt = {float(dt):g} is above the limit of explicit diffusion, "
+                f"use dt <= {1 / rate:.3g}"
             )
     return SemiLagrangianStep(equation, grid, jnp.asarray(dt, grid.dtype))
 

@@ -187,11 +187,20 @@ def test_initial_variance_is_kept():
     assert 0.3 < jnp.mean(call(net, normal(1, (32, 16, 16))) ** 2) < 3
 
 
-def test_forward_and_reverse_mode_agree():
-    conv = drawn(Convolution, 2, 2, 3)
-    field, tangent, cotangent = normal(1, (2, 5, 6)), normal(2, (2, 5, 6)), normal(3, (3, 5, 6))
-    _, forward = jax.jvp(conv, (field,), (tangent,))
-    (backward,) = jax.vjp(conv, field)[1](cotangent)
-    np.testing.assert_allclose(
-        jnp.vdot(cotangent, forward), jnp.vdot(backward, tangent), rtol=1e-4, atol=1e-4
-    )
+@pytest.mark.parametrize("periodic", [True, False, (True, False)])
+def test_gradients_are_the_adjoint(periodic):
+    """A convolution is linear in the field and in the weight: <c, conv(t)> = <vjp(c), t>."""
+    conv = drawn(Convolution, 2, 2, 3, dilation=2, periodic=periodic, use_bias=False)
+    field, cotangent = normal(1, (2, 5, 6)), normal(3, (3, 5, 6))
+
+    def of(weight, field):
+        return eqx.tree_at(lambda c: c.weight, conv, weight)(field)
+
+    output, pull = jax.vjp(of, conv.weight, field)
+    of_weight, of_field = pull(cotangent)
+    tangent, change = normal(2, field.shape), normal(4, conv.weight.shape)
+    for paired, direct in (
+        (jnp.vdot(of_field, tangent), jnp.vdot(cotangent, of(conv.weight, tangent))),
+        (jnp.vdot(of_weight, change), jnp.vdot(cotangent, of(change, field))),
+    ):
+        np.testing.assert_allclose(paired, direct, rtol=1e-4, atol=1e-4)
