@@ -22,13 +22,11 @@ def random_field(
     mean square 1 (per component, in expectation over many modes exactly in this sample)."""
     spectrum = Spectrum(grid)
     noise = jax.random.normal(key, components + grid.shape, grid.dtype)
-    k = np.sqrt(np.asarray(spectrum.k_squared))
+    k = jnp.sqrt(spectrum.k_squared)
     # White noise fills a shell in proportion to its surface k^(d-1).
-    safe = np.where(k == 0, 1.0, k)
-    density = power(jnp.asarray(safe, grid.dtype)) / jnp.asarray(
-        safe ** (grid.ndim - 1), grid.dtype
-    )
-    amplitude = jnp.where(jnp.asarray(k == 0), 0.0, jnp.sqrt(jnp.maximum(density, 0.0)))
+    safe = jnp.where(k == 0, 1.0, k)
+    density = power(safe) / safe ** (grid.ndim - 1)
+    amplitude = jnp.where(k == 0, 0.0, jnp.sqrt(jnp.maximum(density, 0.0)))
     field = spectrum.to_grid(spectrum.transform(noise) * amplitude)
     return field / jnp.sqrt(jnp.mean(field**2))
 
