@@ -1,4 +1,4 @@
-"""Published numbers and files: solitons, Lyapunov exponent, the reference solutions of Raissi et al.
+"""Published numbers and files: solitons, Lyapunov exponent, reference solutions of Raissi et al.
 
 (Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686).
 """
@@ -85,13 +85,13 @@ def test_lyapunov_exponent():
     assert error < 0.001 and abs(exponent - 0.0485) < 0.003
 
 
-# Name, equation, refinement of the file's grid, dealiasing, steps a frame, relative L2 over all frames.
+# Name, equation, refinement of the file's grid, dealiasing, steps a frame, relative L2.
 FILES = [
     ("burgers_shock", lambda: eq.Burgers(0.01 / pi), 8, None, 20, 1e-9),
     ("KdV", lambda: eq.KortewegDeVries(1.0, 0.0025), 1, None, 20, 1e-9),
     # computed without dealiasing, which shows because the initial state has a kink at the ends
     ("AC", eq.AllenCahn, 1, 1.0, 10, 1e-10),
-    # u_t + u u_x + u_xx + u_xxxx = 0 on [-3 pi, 3 pi] for a time of 15, scaled to [-1, 1] and [0, 1]
+    # u_t + u u_x + u_xx + u_xxxx = 0 on [-3 pi, 3 pi], time 15, scaled to [-1, 1] and [0, 1]
     ("KS", lambda: eq.KuramotoSivashinsky(*(15 / (3 * pi) ** p for p in (1, 2, 4))), 1, None, 20,
      1e-9),
 ]  # fmt: skip
