@@ -95,7 +95,7 @@ CASES = [
     Case("wave-2d", lambda: eq.Wave(1.5), (18, 15), plane, 0.5, mean=0.3, linear=True),
     Case("burgers", lambda: eq.Burgers(0.1), (32,), one, 0.4),
     Case("burgers-2d", lambda: eq.Burgers(0.2, 2), (24, 18), plane, 0.4),
-    Case("burgers-3d", lambda: eq.Burgers(0.3, 3), (12, 12, 12), box, 0.4),
+    Case("burgers-3d", lambda: eq.Burgers(0.3, 3), (12, 12, 12), box, 0.4, 0.4),
     Case("kdv", lambda: eq.KortewegDeVries(1.0, 0.1), (32,), one, 0.4),
     Case("ks", lambda: eq.KuramotoSivashinsky(1.2, 0.9, 1.1), (32,), long, 1.0),
     Case("ks-2d", lambda: eq.KuramotoSivashinsky(), (18, 15), wide, 1.0, 2.0),
@@ -129,6 +129,15 @@ ONE_EACH = [
     case for case in CASES if not (type(case.make()) in _seen or _seen.add(type(case.make())))
 ]
 
+# Every scheme on one case, and every equation with one scheme.
+SCHEMES_AND_EQUATIONS = [(CASES[7], scheme) for scheme, _ in SCHEMES]
+SCHEMES_AND_EQUATIONS += [(case, solvers.etdrk4) for case in ONE_EACH]
+
+every_scheme_and_equation = pytest.mark.parametrize(
+    ("case", "scheme"),
+    SCHEMES_AND_EQUATIONS,
+    ids=[f"{case.name}-{scheme.__name__}" for case, scheme in SCHEMES_AND_EQUATIONS],
+)
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_equation = pytest.mark.parametrize("case", ONE_EACH, ids=lambda case: case.name)
 every_scheme = pytest.mark.parametrize(

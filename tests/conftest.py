@@ -1,6 +1,12 @@
 """What all tests share: float64 by a marker, and the folder with the real data."""
 
 import os
+
+# Compile fast rather than well: the suite runs thousands of small programs once.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 from collections.abc import Iterator
 from pathlib import Path
 

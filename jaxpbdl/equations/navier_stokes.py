@@ -217,7 +217,8 @@ def velocity_modes(vorticity: Complex[Array, "*modes"], spectrum: Spectrum) -> A
 def project(modes: Array, spectrum: Spectrum) -> Array:
     """The divergence-free part of a vector field's coefficients (Helmholtz-Hodge)."""
     flux = sum(k * component for k, component in zip(spectrum.k, modes, strict=True))
-    potential = flux * spectrum.inverse_k_squared
+    squared = sum(k**2 for k in spectrum.k)  # of the first derivatives: without Nyquist modes
+    potential = flux / jnp.where(squared == 0, 1.0, squared)
     return modes - jnp.stack([k * potential for k in spectrum.k])
 
 
