@@ -61,20 +61,22 @@ def power_spectrum(
     """Mean square of a field by shells of wavenumber: (k, power), with sum(power) = mean(values^2).
 
     Shell `m` holds the wave vectors within half a fundamental wavenumber of `m` times it (the
-    fundamental of the longest side), up to the largest wavenumber that every direction holds.
+    fundamental of the longest side). Shells beyond the largest wavenumber of an axis are filled in
+    part only.
     """
     fundamental = 2 * np.pi / max(grid.lengths)
     wavenumbers = np.meshgrid(*(grid.wavenumbers(a) for a in range(grid.ndim)), indexing="ij")
     shell = np.rint(np.sqrt(sum(k**2 for k in wavenumbers)) / fundamental).astype(int)
-    shells = int(min(np.abs(grid.wavenumbers(a)).max() for a in range(grid.ndim)) / fundamental) + 1
+    shells = int(shell.max()) + 1
     # The half spectrum stands for its mirror image too, except where it is its own (m = 0 and
     # Nyquist).
     last = np.arange(grid.shape[-1] // 2 + 1)
     twice = np.where((last == 0) | (2 * last == grid.shape[-1]), 1.0, 2.0)
     modes = Spectrum(grid).transform(values)
     power = jnp.abs(modes) ** 2 * jnp.asarray(twice / grid.size**2, grid.dtype)
-    summed = jax.ops.segment_sum(power.ravel(), np.minimum(shell, shells).ravel(), shells + 1)
-    return fundamental * np.arange(shells), summed[:shells]
+    return fundamental * np.arange(shells), jax.ops.segment_sum(
+        power.ravel(), shell.ravel(), shells
+    )
 
 
 def energy_spectrum(

@@ -83,9 +83,10 @@ def raise_blow_up(first_bad: Any, steps: int, dt: Any = None) -> None:
     `watched_rollout`) is within `steps`.
     """
     first_bad = np.atleast_1d(np.asarray(first_bad))
+    steps_in_time = np.broadcast_to(np.nan if dt is None else np.asarray(dt), first_bad.shape)
     for member, bad in enumerate(first_bad):
         if bad <= steps:
-            time = "" if dt is None else f" (time {float(bad * np.ravel(dt)[0]):g})"
+            time = "" if dt is None else f" (time {float(bad * steps_in_time[member]):g})"
             who = f" of member {member}" if len(first_bad) > 1 else ""
             raise checks.BlowUp(
                 f"step {int(bad)}{time}{who} is the first without finite values; "

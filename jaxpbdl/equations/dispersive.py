@@ -44,7 +44,8 @@ class KortewegDeVries(Equation):
         )
 
     def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
-        return advective_rate([jnp.abs(self.advection) * jnp.max(jnp.abs(state))], spectrum.k)
+        # Solitons rise to at most twice the largest value of the state they come from.
+        return advective_rate([2 * jnp.abs(self.advection) * jnp.max(jnp.abs(state))], spectrum.k)
 
     def two_solitons(
         self, x: Float[Array, " n"], time: float, rates: tuple[float, float]

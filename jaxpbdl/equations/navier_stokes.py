@@ -217,7 +217,8 @@ def velocity_modes(vorticity: Complex[Array, "*modes"], spectrum: Spectrum) -> A
 def project(modes: Any, spectrum: Spectrum) -> Array:
     """The divergence-free part of a vector field's coefficients (Helmholtz-Hodge)."""
     flux = sum(scaled(k, component) for k, component in zip(spectrum.k, modes, strict=True))
-    potential = scaled(spectrum.inverse_k_squared, flux)
+    squared = sum(k**2 for k in spectrum.k)  # of the first derivatives: without Nyquist modes
+    potential = scaled(1 / jnp.where(squared == 0, 1.0, squared), flux)
     return jnp.stack([c - scaled(k, potential) for k, c in zip(spectrum.k, modes, strict=True)])
 
 

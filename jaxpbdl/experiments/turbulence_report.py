@@ -56,7 +56,8 @@ def spectrum_error(prediction: Array, truth: Array, grid: Grid) -> float:
     """Mean over wavenumbers of |log10 E(k) - log10 E_ref(k)|, spectra averaged over the second half
     of the time.
     """
-    ours, reference = mean_spectrum(prediction, grid)[1:], mean_spectrum(truth, grid)[1:]
+    shells = slice(1, (min(grid.shape) + 1) // 2)  # those that the coarse grid holds all around
+    ours, reference = (mean_spectrum(states, grid)[shells] for states in (prediction, truth))
     return float(jnp.mean(jnp.abs(jnp.log10(ours) - jnp.log10(reference))))
 
 
@@ -150,8 +151,9 @@ def pictures(rows: list[Row], truth: Array, grid: Grid, folder: Path) -> None:
     spectra = {"reference": mean_spectrum(truth, grid)}
     for label, name in shown.items():
         spectra[label] = mean_spectrum(by_name[name].prediction, grid)
-    k = energy_spectrum(truth[0, 0], grid)[0][1:]
-    energies = {label: np.asarray(spectrum)[1:] for label, spectrum in spectra.items()}
+    shells = slice(1, (min(grid.shape) + 1) // 2)
+    k = energy_spectrum(truth[0, 0], grid)[0][shells]
+    energies = {label: np.asarray(spectrum)[shells] for label, spectrum in spectra.items()}
     plotting.spectrum(axes[0, 1], k, energies, ylabel="energy spectrum E(k)")
     spread, error = spread_and_error(group(rows, "corrected"), truth)
     plotting.spread_against_error(axes[0, 2], times, spread, error)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -66,7 +68,7 @@ class SpectralStep(Step):
         rate = self.equation.transport_rate(state, self.spectrum)
         if rate is None:
             return float("inf")
-        damping = jnp.abs(phi(1, self.equation.symbol(self.spectrum) * self.dt))
+        damping = phi(1, self.equation.symbol(self.spectrum).real * self.dt)
         fastest = float(jnp.max(rate * damping * self.equation.kept(self.spectrum)))
         return self.integrator.stability / fastest if fastest > 0 else float("inf")
 
@@ -96,6 +98,9 @@ def spectral(
     checks.positive("dt", dt)
     equation.check_grid(grid)
     dt = jnp.asarray(dt, grid.dtype)
+    equation = jax.tree.map(
+        lambda leaf: leaf.astype(grid.dtype) if eqx.is_inexact_array(leaf) else leaf, equation
+    )
     spectrum = Spectrum(grid, equation.keep if keep is None else keep)
     symbol = equation.symbol(spectrum)
     precision = jnp.complex64 if grid.dtype == jnp.float32 else jnp.complex128

@@ -1,0 +1,42 @@
+"""What all tests share: float64 by a marker, and the folder with the real data."""
+
+import os
+
+# Compile fast rather than well: the suite runs thousands of small programs once.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def precision(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Float64 inside tests marked `x64`, JAX's float32 default in all others."""
+    with jax.enable_x64(request.node.get_closest_marker("x64") is not None):
+        yield
+
+
+def data_folder() -> Path:
+    """Where the real data lie: `JAXPBDL_DATA`, else `shared/data` beside the repository."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("JAXPBDL_DATA", default))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """`real_data("pinns-raissi/KS.mat")` is the path of that file; the test is skipped where it is
+    absent.
+    """
+
+    def locate(name: str) -> Path:
+        path = data_folder() / name
+        if not path.exists():
+            pytest.skip(f"{name} is not in {data_folder()}; set JAXPBDL_DATA to the data folder")
+        return path
+
+    return locate

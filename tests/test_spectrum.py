@@ -1,0 +1,135 @@
+"""The Fourier side: derivatives, transforms, dealiasing mask, resampling, centred modes."""
+
+from math import pi
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxpbdl as jp
+from jaxpbdl.spectrum import CentredModes, scaled
+
+pytestmark = pytest.mark.x64
+SHAPES = [(8,), (9,), (1,), (12, 9), (7, 10), (1, 8), (6, 5, 8), (5, 8, 7)]
+every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
+
+
+def grid_of(shape):
+    return jp.Grid(shape, (2.0, 3.0, 5.0)[: len(shape)], (0.3, -1.0, 0.0)[: len(shape)])
+
+
+def noise(shape, seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+@every_shape
+def test_transform_is_inverted(shape):
+    grid = grid_of(shape)
+    spectrum, values = jp.Spectrum(grid), noise((2, *shape))
+    np.testing.assert_allclose(spectrum.to_grid(spectrum.to_modes(values)), values, atol=1e-13)
+    assert spectrum.transform(values).shape == (2, *spectrum.modes)
+
+
+@every_shape
+def test_derivatives_of_the_highest_wave(shape):
+    grid = grid_of(shape)
+    spectrum = jp.Spectrum(grid)
+    for axis, (x, n) in enumerate(zip(grid.coordinates, shape, strict=True)):
+        k = 2 * pi / grid.lengths[axis] * ((n - 1) // 2)
+        modes = spectrum.transform(jnp.sin(k * x))
+        slope = spectrum.to_grid(spectrum.gradient(modes))
+        np.testing.assert_allclose(slope[axis], k * jnp.cos(k * x), atol=1e-11)
+        for other in set(range(grid.ndim)) - {axis}:
+            assert jnp.max(jnp.abs(slope[other])) < 1e-11
+        curvature = spectrum.to_grid(-spectrum.k_squared * modes)
+        np.testing.assert_allclose(curvature, -(k**2) * jnp.sin(k * x), atol=1e-9)
+        inverse = spectrum.to_grid(spectrum.inverse_k_squared * spectrum.k_squared * modes)
+        np.testing.assert_allclose(inverse, jnp.sin(k * x) - jnp.mean(jnp.sin(k * x)), atol=1e-12)
+
+
+@every_shape
+def test_derivative_is_antisymmetric_and_real(shape):
+    """Summation by parts, with the Nyquist modes of the noise included."""
+    grid = grid_of(shape)
+    spectrum = jp.Spectrum(grid)
+    f, g = noise(shape, 1), noise(shape, 2)
+    for axis in range(grid.ndim):
+        slopes = [
+            spectrum.to_grid(spectrum.derivative(spectrum.transform(u), axis)) for u in (f, g)
+        ]
+        np.testing.assert_allclose(jnp.sum(f * slopes[1]), -jnp.sum(g * slopes[0]), atol=1e-10)
+        full = np.fft.fftn(np.asarray(f))
+        frequency = 2 * pi / grid.lengths[axis] * np.fft.fftfreq(shape[axis], 1 / shape[axis])
+        frequency[np.abs(frequency) * grid.lengths[axis] / pi == shape[axis]] = 0
+        along = [-1 if other == axis else 1 for other in range(grid.ndim)]
+        expected = np.fft.ifftn(1j * frequency.reshape(along) * full)
+        np.testing.assert_allclose(slopes[0], expected.real, atol=1e-11)
+
+
+@pytest.mark.parametrize("keep", [2 / 3, 1 / 2])
+@pytest.mark.parametrize("n", [6, 8, 9, 12, 15, 31, 32, 33, 97])
+def test_mask_keeps_what_products_cannot_reach(n, keep):
+    """With p factors of modes up to K, aliases of the product stay above K: (p + 1) K < n."""
+    spectrum = jp.Spectrum(jp.Grid(n), keep)
+    highest = int(np.flatnonzero(np.asarray(spectrum.mask)).max())
+    factors = round(2 / keep - 1)
+    assert (factors + 1) * highest < n <= (factors + 1) * (highest + 1)
+
+
+@every_shape
+def test_resampling_down_and_up(shape):
+    grid = grid_of(shape)
+    values = noise((2, *shape))
+    for finer in (tuple(2 * n for n in shape), tuple(2 * n + 1 for n in shape)):
+        fine = grid.resized(finer)
+        limited = jp.resample(jp.resample(values, grid, fine), fine, grid)  # no Nyquist mode
+        up = jp.resample(limited, grid, fine)
+        np.testing.assert_allclose(jp.resample(up, fine, grid), limited, atol=1e-12)
+        axes = tuple(range(-grid.ndim, 0))
+        np.testing.assert_allclose(jnp.mean(up, axes), jnp.mean(values, axes), atol=1e-13)
+        noisy = noise(finer, 3)
+        down = jp.resample(noisy, fine, grid)
+        np.testing.assert_allclose(jnp.mean(down), jnp.mean(noisy), atol=1e-13)
+
+
+@every_shape
+def test_resampling_is_interpolation(shape):
+    grid = grid_of(shape)
+    fine = grid.resized(tuple(n + 3 for n in shape))
+    limited = jp.resample(jp.resample(noise(shape), grid, fine), fine, grid)
+    expected = jax.vmap(jp.fields.interpolate(grid, limited))(fine.points.reshape(-1, grid.ndim))
+    found = jp.resample(limited, grid, fine)
+    np.testing.assert_allclose(found, expected.reshape(fine.shape), atol=1e-12)
+
+
+def test_resampling_needs_the_same_box():
+    with pytest.raises(ValueError, match="must be the same box, got lengths"):
+        jp.resample(jnp.zeros(8), jp.Grid(8), jp.Grid(8, 3.0))
+
+
+@pytest.mark.parametrize("keep", [2 / 3, 1.0])
+@pytest.mark.parametrize("shape", [(8, 8), (9, 12), (12, 7), (1, 8), (9, 1), (15, 15)], ids=str)
+def test_centred_modes(shape, keep):
+    """A change of layout and back, and the square of a complex field."""
+    spectrum = jp.Spectrum(jp.Grid(shape, (2.0, 3.0)), keep)
+    centred = CentredModes(spectrum)
+    inside = centred.to_half(centred.from_half(spectrum.transform(noise(shape))))
+    real = spectrum.to_grid(inside)
+    assert jnp.max(jnp.abs(real)) > 0.1
+    np.testing.assert_allclose(centred.to_half(centred.from_half(inside)), inside, atol=1e-12)
+    other = spectrum.to_grid(
+        centred.to_half(centred.from_half(spectrum.transform(noise(shape, 5))))
+    )
+    first, second = (centred.from_half(spectrum.transform(u)) for u in (real, other))
+    square = centred.square(first + 1j * second)
+    expected = [
+        centred.from_half(spectrum.transform(u)) for u in (real**2 - other**2, 2 * real * other)
+    ]
+    np.testing.assert_allclose(square, expected[0] + 1j * expected[1], atol=1e-10)
+
+
+def test_scaled_multiplies():
+    z = noise((4,)) + 1j * noise((4,), 1)
+    for multiplier in (noise((4,), 2), noise((4,), 2) + 2j):
+        np.testing.assert_allclose(scaled(multiplier, z), multiplier * z, rtol=1e-15)
