@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 class BlowUp(FloatingPointError):
@@ -36,7 +37,7 @@ class RunFolderError(RuntimeError):
 
 def is_concrete(value: Any) -> bool:
     """Whether every leaf of `value` holds numbers now, rather than being traced by JAX."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(value))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
 def finite(name: str, value: Any) -> None:

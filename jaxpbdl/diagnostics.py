@@ -10,7 +10,7 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.equations.navier_stokes import velocity_modes
 from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum
+from jaxpbdl.spectrum import Spectrum, total
 
 
 def velocity(vorticity: Float[Array, "nx ny"], grid: Grid) -> Float[Array, "2 nx ny"]:
@@ -52,7 +52,7 @@ def divergence(velocity: Float[Array, "dim *grid"], grid: Grid) -> Float[Array, 
     """Divergence of a velocity field."""
     spectrum = Spectrum(grid)
     modes = spectrum.transform(velocity)
-    return spectrum.to_grid(sum(spectrum.derivative(modes[i], i) for i in range(grid.ndim)))
+    return spectrum.to_grid(total(spectrum.derivative(modes[i], i) for i in range(grid.ndim)))
 
 
 def power_spectrum(

@@ -4,6 +4,10 @@ Coefficients follow `numpy.fft.rfftn` over the last `ndim` axes, unnormalised, h
 last axis.
 """
 
+from collections.abc import Iterable
+from functools import reduce
+from operator import add
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -161,6 +165,11 @@ class CentredModes(eqx.Module):
             else:
                 product = jnp.take(product, np.arange(top, 3 * top + 1) % n, axis=axis)
         return product
+
+
+def total(terms: Iterable[Array]) -> Array:
+    """The sum of arrays, at least one (the built-in starts from the integer 0)."""
+    return reduce(add, terms)
 
 
 def scaled(multiplier: Array, coefficients: Array) -> Array:

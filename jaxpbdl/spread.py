@@ -12,7 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 
 def spread(
-    function: Callable[..., Any], *batched: Any, devices: Sequence[jax.Device] | None = None
+    function: Callable[..., Any], *batched: Any, devices: Sequence[Any] | None = None
 ) -> Any:
     """`function` of each member along the first axis of `batched`, like
     `jax.vmap(function)(*batched)`.
@@ -56,7 +56,7 @@ def of_each(function: Callable[..., Any], *batched: Any) -> Any:
 
 
 @eqx.filter_jit
-def _spread(function: Callable[..., Any], batched: Any, devices: tuple[jax.Device, ...]) -> Any:
+def _spread(function: Callable[..., Any], batched: Any, devices: tuple[Any, ...]) -> Any:
     def on_one_device(*mine: Any) -> Any:
         return of_each(function, *mine)
 

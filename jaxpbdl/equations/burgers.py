@@ -7,6 +7,7 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import (
     Equation,
+    Parameter,
     advective_rate,
     laplacian_symbol,
     parameter,
@@ -14,7 +15,7 @@ from jaxpbdl.equations.equation import (
 )
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, time_derivative
 from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum
+from jaxpbdl.spectrum import Spectrum, total
 
 
 class Burgers(Equation):
@@ -25,7 +26,7 @@ class Burgers(Equation):
     **Arguments:** `viscosity` >= 0; `ndim`, the dimension of the grid.
     """
 
-    viscosity: Array = parameter(default=0.01)
+    viscosity: Parameter = parameter(default=0.01)
     ndim: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
@@ -45,7 +46,7 @@ class Burgers(Equation):
         velocity = spectrum.to_grid(modes)
         if self.ndim == 1:
             return spectrum.derivative(spectrum.transform(-0.5 * velocity**2), 0)
-        transport = sum(
+        transport = total(
             velocity[axis] * spectrum.to_grid(spectrum.derivative(modes, axis))
             for axis in range(self.ndim)
         )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Equation, advective_rate, parameter, require_ndim
+from jaxpbdl.equations.equation import Equation, Parameter, advective_rate, parameter, require_ndim
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
 from jaxpbdl.grid import Grid
 from jaxpbdl.spectrum import Spectrum, scaled
@@ -18,8 +18,8 @@ class KortewegDeVries(Equation):
     The defaults are the form of soliton theory, u_t + 6 u u_x + u_xxx = 0.
     """
 
-    advection: Array = parameter(default=6.0)
-    dispersion: Array = parameter(default=1.0)
+    advection: Parameter = parameter(default=6.0)
+    dispersion: Parameter = parameter(default=1.0)
 
     def __check_init__(self):
         checks.finite("advection", self.advection)
@@ -76,9 +76,9 @@ class KuramotoSivashinsky(Equation):
     0, h the front itself.
     """
 
-    advection: Array = parameter(default=1.0)
-    growth: Array = parameter(default=1.0)
-    damping: Array = parameter(default=1.0)
+    advection: Parameter = parameter(default=1.0)
+    growth: Parameter = parameter(default=1.0)
+    damping: Parameter = parameter(default=1.0)
 
     def __check_init__(self):
         checks.finite("advection", self.advection)

@@ -2,7 +2,7 @@
 discretisation needs.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,7 +10,10 @@ from jaxtyping import Array, Complex, Float
 
 from jaxpbdl.fields import Field
 from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum
+from jaxpbdl.spectrum import Spectrum, total
+
+Parameter: TypeAlias = Any
+"""Given as a number or an array, kept as an array of floats."""
 
 
 def parameter(**options: Any) -> Any:
@@ -101,7 +104,7 @@ class Equation(eqx.Module):
 
 def advective_rate(speeds: Any, wavenumbers: Any) -> Array:
     """sum_i speed_i |k_i| from the largest speed along each axis."""
-    return sum(s * jnp.abs(k) for s, k in zip(speeds, wavenumbers, strict=True))
+    return total(s * jnp.abs(k) for s, k in zip(speeds, wavenumbers, strict=True))
 
 
 def require_ndim(equation: Equation, grid: Grid, *allowed: int) -> None:

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxpbdl.equations.equation import parameter
+from jaxpbdl.equations.equation import Parameter, parameter
 
 
 class Kolmogorov(eqx.Module):
@@ -12,8 +12,8 @@ class Kolmogorov(eqx.Module):
     `kolmogorov`.
     """
 
-    wavenumber: Array = parameter()
-    amplitude: Array = parameter()
+    wavenumber: Parameter = parameter()
+    amplitude: Parameter = parameter()
 
     def __call__(self, position: Float[Array, " dim"]) -> Float[Array, " dim"]:
         strength = self.amplitude * jnp.sin(self.wavenumber * position[1])

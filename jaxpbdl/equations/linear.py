@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Equation, optional_parameter, parameter
+from jaxpbdl.equations.equation import Equation, Parameter, optional_parameter, parameter
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
 from jaxpbdl.grid import Grid
 from jaxpbdl.spectrum import Spectrum
@@ -20,10 +20,10 @@ class AdvectionDiffusion(Equation):
     `dispersion`, `hyper_diffusivity` >= 0.
     """
 
-    velocity: Array | None = optional_parameter()
-    diffusivity: Array | None = optional_parameter()
-    dispersion: Array | None = optional_parameter()
-    hyper_diffusivity: Array | None = optional_parameter()
+    velocity: Parameter = optional_parameter()
+    diffusivity: Parameter = optional_parameter()
+    dispersion: Parameter = optional_parameter()
+    hyper_diffusivity: Parameter = optional_parameter()
 
     def __check_init__(self):
         for name in ("diffusivity", "hyper_diffusivity"):
@@ -75,7 +75,7 @@ class Wave(Equation):
     mean of du/dt.
     """
 
-    propagation_speed: Array = parameter(default=1.0)
+    propagation_speed: Parameter = parameter(default=1.0)
 
     def __check_init__(self):
         checks.positive("propagation_speed", self.propagation_speed)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex, Float
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import (
     Equation,
+    Parameter,
     advective_rate,
     laplacian_symbol,
     optional_parameter,
@@ -19,7 +20,7 @@ from jaxpbdl.equations.equation import (
 )
 from jaxpbdl.fields import Field, at_time, curl, divergence, gradient, laplacian, time_derivative
 from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import CentredModes, Spectrum, scaled
+from jaxpbdl.spectrum import CentredModes, Spectrum, scaled, total
 
 Force = Callable[[Float[Array, " dim"]], Float[Array, " dim"]]
 
@@ -35,9 +36,9 @@ class NavierStokes2D(Equation):
     example `kolmogorov()`. Terms that are None are absent.
     """
 
-    viscosity: Array = parameter(default=1e-3)
-    drag: Array | None = optional_parameter()
-    beta: Array | None = optional_parameter()
+    viscosity: Parameter = parameter(default=1e-3)
+    drag: Parameter = optional_parameter()
+    beta: Parameter = optional_parameter()
     forcing: Force | None = None
 
     def __check_init__(self):
@@ -59,12 +60,12 @@ class NavierStokes2D(Equation):
 
     def symbol(self, spectrum: Spectrum) -> Array:
         modes = CentredModes(spectrum)
-        total = -self.viscosity * modes.k_squared
+        symbol = -self.viscosity * modes.k_squared
         if self.drag is not None:
-            total = total - self.drag
+            symbol = symbol - self.drag
         if self.beta is not None:
-            total = total + 1j * self.beta * modes.k[0] * modes.inverse_k_squared
-        return total
+            symbol = symbol + 1j * self.beta * modes.k[0] * modes.inverse_k_squared
+        return symbol
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         """-u . grad w with one complex transform each way, the work of four real ones.
@@ -127,8 +128,8 @@ class NavierStokes3D(Equation):
     vector.
     """
 
-    viscosity: Array = parameter(default=1e-3)
-    drag: Array | None = optional_parameter()
+    viscosity: Parameter = parameter(default=1e-3)
+    drag: Parameter = optional_parameter()
     forcing: Force | None = None
 
     def __check_init__(self):
@@ -144,8 +145,8 @@ class NavierStokes3D(Equation):
         require_ndim(self, grid, 3)
 
     def symbol(self, spectrum: Spectrum) -> Array:
-        total = self.viscosity * laplacian_symbol(spectrum)
-        return total if self.drag is None else total - self.drag
+        symbol = self.viscosity * laplacian_symbol(spectrum)
+        return symbol if self.drag is None else symbol - self.drag
 
     def enter(self, modes: Array, spectrum: Spectrum) -> Array:
         return project(modes, spectrum)
@@ -180,8 +181,8 @@ class NavierStokes3D(Equation):
         transport = spectrum.transform(jnp.einsum("jxyz,ijxyz->ixyz", state, gradients))
         if self.forcing is not None:
             transport = transport - _modes_of(self.forcing, spectrum)
-        total = sum(spectrum.derivative(transport[axis], axis) for axis in range(3))
-        return spectrum.to_grid(total * spectrum.inverse_k_squared)
+        flux = total(spectrum.derivative(transport[axis], axis) for axis in range(3))
+        return spectrum.to_grid(flux * spectrum.inverse_k_squared)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """Of a field that gives (u, v, w, p): three components of momentum and the divergence."""
@@ -216,8 +217,8 @@ def velocity_modes(vorticity: Complex[Array, "*modes"], spectrum: Spectrum) -> A
 
 def project(modes: Any, spectrum: Spectrum) -> Array:
     """The divergence-free part of a vector field's coefficients (Helmholtz-Hodge)."""
-    flux = sum(scaled(k, component) for k, component in zip(spectrum.k, modes, strict=True))
-    squared = sum(k**2 for k in spectrum.k)  # of the first derivatives: without Nyquist modes
+    flux = total(scaled(k, component) for k, component in zip(spectrum.k, modes, strict=True))
+    squared = total(k**2 for k in spectrum.k)  # of the first derivatives: without Nyquist modes
     potential = scaled(1 / jnp.where(squared == 0, 1.0, squared), flux)
     return jnp.stack([c - scaled(k, potential) for k, c in zip(spectrum.k, modes, strict=True)])
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Equation, laplacian_symbol, parameter
+from jaxpbdl.equations.equation import Equation, Parameter, laplacian_symbol, parameter
 from jaxpbdl.fields import Field, at_time, laplacian, time_derivative
 from jaxpbdl.spectrum import Spectrum
 
@@ -12,9 +12,9 @@ from jaxpbdl.spectrum import Spectrum
 class AllenCahn(Equation):
     """du/dt = diffusivity lap u + growth u - saturation u^3: two phases and their interface."""
 
-    diffusivity: Array = parameter(default=1e-4)
-    growth: Array = parameter(default=5.0)
-    saturation: Array = parameter(default=5.0)
+    diffusivity: Parameter = parameter(default=1e-4)
+    growth: Parameter = parameter(default=5.0)
+    saturation: Parameter = parameter(default=5.0)
 
     def __check_init__(self):
         checks.non_negative("diffusivity", self.diffusivity)
@@ -43,8 +43,8 @@ class AllenCahn(Equation):
 class FisherKPP(Equation):
     """du/dt = diffusivity lap u + growth u (1 - u): a population that spreads."""
 
-    diffusivity: Array = parameter(default=0.01)
-    growth: Array = parameter(default=1.0)
+    diffusivity: Parameter = parameter(default=0.01)
+    growth: Parameter = parameter(default=1.0)
 
     def __check_init__(self):
         checks.non_negative("diffusivity", self.diffusivity)
@@ -68,9 +68,9 @@ class GrayScott(Equation):
     (feed + kill) v (Pearson, Science 261 (1993) 189).
     """
 
-    diffusivities: Array = parameter(default=(2e-5, 1e-5))
-    feed: Array = parameter(default=0.04)
-    kill: Array = parameter(default=0.06)
+    diffusivities: Parameter = parameter(default=(2e-5, 1e-5))
+    feed: Parameter = parameter(default=0.04)
+    kill: Parameter = parameter(default=0.06)
 
     def __check_init__(self):
         checks.non_negative("diffusivities", self.diffusivities)
@@ -111,9 +111,9 @@ class GrayScott(Equation):
 class SwiftHohenberg(Equation):
     """du/dt = growth u - (wavenumber^2 + lap)^2 u + asymmetry u^2 - u^3: stripes and hexagons."""
 
-    growth: Array = parameter(default=0.7)
-    wavenumber: Array = parameter(default=1.0)
-    asymmetry: Array = parameter(default=0.0)
+    growth: Parameter = parameter(default=0.7)
+    wavenumber: Parameter = parameter(default=1.0)
+    asymmetry: Parameter = parameter(default=0.0)
 
     def __check_init__(self):
         checks.positive("wavenumber", self.wavenumber)
@@ -147,8 +147,8 @@ class CahnHilliard(Equation):
     mass.
     """
 
-    mobility: Array = parameter(default=1.0)
-    interface_width: Array = parameter(default=0.1)
+    mobility: Parameter = parameter(default=1.0)
+    interface_width: Parameter = parameter(default=0.1)
 
     def __check_init__(self):
         checks.non_negative("mobility", self.mobility)

@@ -23,6 +23,7 @@ from jaxpbdl import checks
 from jaxpbdl.diagnostics import velocity
 from jaxpbdl.equations import NavierStokes2D, kolmogorov
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.turbulence_data import read_trajectories
 from jaxpbdl.experiments.turbulence_report import Row, pictures, summary
 from jaxpbdl.grid import Grid
 from jaxpbdl.initial_states import random_vorticity
@@ -146,8 +147,8 @@ def run(config: Config, folder: Path) -> Result:
     corrected_solver, _ = config.solver(config.coarse, config.keep)
 
     def network(key: PRNGKeyArray) -> ConvNet:
-        sizes = dict(width=config.width, depth=config.depth)
-        return ConvNet(2, 3, 1, **sizes, activation=jax.nn.relu, zero_last=True, key=key)
+        width, depth = config.width, config.depth
+        return ConvNet(2, 3, 1, width=width, depth=depth, zero_last=True, key=key)
 
     def corrected(key: PRNGKeyArray) -> Corrected:
         net, size = network(key), scale * config.frame
@@ -190,14 +191,14 @@ def _train(
 
     stages = [("single steps", 1, 2 * config.batch, config.pretraining)]
     stages += [("unrolled", config.unroll, config.batch, config.updates)]
-    models = None
+    models: list[Any] = []
     for stage, steps, batch, updates in stages:
         if not updates:
             continue
         schedule = optax.cosine_decay_schedule(config.learning_rate, updates, alpha=0.02)
         optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
         stacked, _ = fit_ensemble(
-            make if models is None else models,
+            models or make,
             loss,
             Windows(train, steps, batch),
             optimiser,
@@ -244,9 +245,7 @@ def _data(
     finest grid.
     """
     if config.data is not None:
-        from jaxpbdl.experiments.turbulence_data import read_trajectories
-
-        return read_trajectories(config)
+        return read_trajectories(config.data, config.coarse, config.frame)
     return checkpoint.cached(folder / "data", lambda: _simulate(config, train_key, test_key))
 
 

@@ -134,12 +134,12 @@ def pictures(rows: list[Row], truth: Array, grid: Grid, folder: Path) -> None:
     shown = {"coarse solver": "coarse", "corrected": "corrected_0", "network alone": "emulator_0"}
     films = {"reference": truth[0]}
     films |= {label: by_name[name].prediction[0] for label, name in shown.items()}
-    times = rows[0].result.times
+    times, sides = rows[0].result.times, (grid.lengths[0], grid.lengths[1])
     frames = np.linspace(0, 0.8 * (len(times) - 1), 5).round().astype(int)
     stills = {label: np.asarray(film)[frames] for label, film in films.items()}
-    picture = plotting.compare(stills, times[frames].tolist(), grid.lengths, label="vorticity")
+    picture = plotting.compare(stills, times[frames].tolist(), sides, label="vorticity")
     plotting.save(picture, folder / "vorticity.png")
-    plotting.animate(films, folder / "vorticity.gif", grid.lengths, times=times)
+    plotting.animate(films, folder / "vorticity.gif", sides, times=times.tolist())
 
     figure, axes = plotting.figure(1, 3, size=(4.6, 3.6))
     lines = {row.name.replace("_", " "): row.result for row in rows if row.factor}

@@ -7,6 +7,8 @@ coordinates.
 """
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 from typing import TypeAlias
 
 import jax
@@ -48,7 +50,12 @@ def laplacian(field: Field) -> Field:
     """Sum of the second derivatives over all coordinates; applied twice, the biharmonic
     operator.
     """
-    return lambda point: sum(partial(field, axis, 2)(point) for axis in range(point.shape[0]))
+
+    def value(point: Point) -> Array:
+        terms = [partial(field, axis, 2)(point) for axis in range(point.shape[0])]
+        return reduce(add, terms)
+
+    return value
 
 
 def divergence(field: Field) -> Field:

@@ -24,19 +24,19 @@ class Interpolant(eqx.Module):
         """The value at `(x_1, .., x_d)`, or at `(x_1, .., x_d, t)` for a trajectory."""
         coefficients = self.coefficients
         if self.times is not None:
-            coefficients = self._at(point[-1])
+            coefficients = self._at(self.times, point[-1])
         for axis in range(self.grid.ndim):
             waves = _waves(self.grid, axis, point[axis])
             first = coefficients.ndim - (self.grid.ndim - axis)
             coefficients = jnp.tensordot(coefficients, waves, axes=(first, 0))
         return coefficients.real
 
-    def _at(self, time: Array) -> Array:
+    def _at(self, all_times: Array, time: Array) -> Array:
         """Lagrange polynomial through the `degree + 1` frames around `time`."""
         count = self.degree + 1
-        nearest = jnp.searchsorted(self.times, jax.lax.stop_gradient(time)) - count // 2
-        start = jnp.clip(nearest, 0, self.times.shape[0] - count)
-        times = jax.lax.dynamic_slice_in_dim(self.times, start, count)
+        nearest = jnp.searchsorted(all_times, jax.lax.stop_gradient(time)) - count // 2
+        start = jnp.clip(nearest, 0, all_times.shape[0] - count)
+        times = jax.lax.dynamic_slice_in_dim(all_times, start, count)
         frames = jax.lax.dynamic_slice_in_dim(self.coefficients, start, count)
         weights = []
         for i in range(count):

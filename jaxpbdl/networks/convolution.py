@@ -172,5 +172,5 @@ class Convolution(eqx.Module):
         """The same for a field with its channels last, unchecked."""
         kernel = self.weight.shape[0]
         offsets = tuple((j - kernel // 2) * self.dilation for j in range(kernel))
-        result = convolve(Stencil(offsets, self.periodic), self.weight, field)
+        result = jnp.asarray(convolve(Stencil(offsets, self.periodic), self.weight, field))
         return result if self.bias is None else result + self.bias

@@ -57,7 +57,13 @@ class ExponentialRungeKutta(Integrator):
 def etdrk1(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialRungeKutta:
     """Exponential Euler: order 1, one evaluation of N a step."""
     z = symbol * dt
-    return ExponentialRungeKutta((), (), jnp.exp(z), (dt * mask * phi(1, z),), stability=1.0)
+    return ExponentialRungeKutta(
+        stage_propagators=(),
+        stage_weights=(),
+        propagator=jnp.exp(z),
+        weights=(dt * mask * phi(1, z),),
+        stability=1.0,
+    )
 
 
 def etdrk2(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialRungeKutta:
@@ -66,7 +72,11 @@ def etdrk2(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialRungeKutta:
     propagator, second = jnp.exp(z), h * phi(2, z)
     first = h * phi(1, z)
     return ExponentialRungeKutta(
-        (propagator,), ((first,),), propagator, (first - second, second), stability=1.0
+        stage_propagators=(propagator,),
+        stage_weights=((first,),),
+        propagator=propagator,
+        weights=(first - second, second),
+        stability=1.0,
     )
 
 
@@ -76,10 +86,14 @@ def etdrk3(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialRungeKutta:
     phi1, phi2, phi3 = phi(1, z), phi(2, z), phi(3, z)
     half, full = jnp.exp(z / 2), jnp.exp(z)
     return ExponentialRungeKutta(
-        (half, full),
-        ((h / 2 * phi(1, z / 2),), (-h * phi1, 2 * h * phi1)),
-        full,
-        (h * (phi1 - 3 * phi2 + 4 * phi3), h * (4 * phi2 - 8 * phi3), h * (4 * phi3 - phi2)),
+        stage_propagators=(half, full),
+        stage_weights=((h / 2 * phi(1, z / 2),), (-h * phi1, 2 * h * phi1)),
+        propagator=full,
+        weights=(
+            h * (phi1 - 3 * phi2 + 4 * phi3),
+            h * (4 * phi2 - 8 * phi3),
+            h * (4 * phi3 - phi2),
+        ),
         stability=1.73,
     )
 
@@ -94,10 +108,10 @@ def etdrk4(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialRungeKutta:
     quarter = h / 2 * phi(1, z / 2)
     middle = h * (2 * phi2 - 4 * phi3)
     return ExponentialRungeKutta(
-        (half, half, full),
-        ((quarter,), (None, quarter), ((half - 1) * quarter, None, 2 * quarter)),
-        full,
-        (h * (phi1 - 3 * phi2 + 4 * phi3), middle, middle, h * (4 * phi3 - phi2)),
+        stage_propagators=(half, half, full),
+        stage_weights=((quarter,), (None, quarter), ((half - 1) * quarter, None, 2 * quarter)),
+        propagator=full,
+        weights=(h * (phi1 - 3 * phi2 + 4 * phi3), middle, middle, h * (4 * phi3 - phi2)),
         stability=2.82,
     )
 
@@ -133,4 +147,4 @@ def etd_multistep(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialMultist
     """
     z, h = symbol * dt, dt * mask
     past = h * phi(2, z)
-    return ExponentialMultistep(jnp.exp(z), h * phi(1, z) + past, -past)
+    return ExponentialMultistep(propagator=jnp.exp(z), present=h * phi(1, z) + past, past=-past)

@@ -1,0 +1,153 @@
+"""Steps that hold a network, their losses and their measure."""
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxpbdl as jp
+from jaxpbdl.learning import (
+    Corrected,
+    Emulator,
+    Windows,
+    one_step,
+    pushforward,
+    trainable,
+    unrolled,
+)
+from jaxpbdl.networks import ConvNet
+
+GRID = jp.Grid((8, 8))
+FLOW = jp.equations.NavierStokes2D(0.05, drag=0.1, forcing=jp.equations.kolmogorov(2))
+SOLVER = jp.solvers.spectral(FLOW, GRID, 0.05)
+
+
+def state(seed=0):
+    return jp.initial_states.random_vorticity(jax.random.key(seed), GRID, 2.0)
+
+
+def network(seed=0, **options):
+    return ConvNet(2, 1, 1, width=4, depth=3, key=jax.random.key(seed), **options)
+
+
+def truth(count=3, frames=6):
+    """Trajectories of another viscosity: something for a corrector to learn."""
+    other = jp.solvers.spectral(eqx.tree_at(lambda f: f.viscosity, FLOW, 0.2), GRID, 0.05)
+    return jnp.stack([jp.rollout(other, state(seed), frames - 1) for seed in range(count)])
+
+
+def test_a_network_of_zero_output_leaves_the_solver_as_it_is():
+    hybrid = Corrected(SOLVER, network(zero_last=True), substeps=3)
+    expected = jp.rollout(SOLVER, state(), 6, 3)
+    np.testing.assert_allclose(jp.rollout(hybrid, state(), 2), expected, atol=1e-5)
+
+
+def test_the_correction_is_added_after_the_substeps():
+    net = network()
+    hybrid = Corrected(SOLVER, net, scale=0.3, substeps=2)
+    solved = jp.rollout(SOLVER, state(), 2, 2)[-1]
+    np.testing.assert_allclose(hybrid(state()), solved + 0.3 * net(solved[None])[0], atol=1e-5)
+    expected = state() + 0.3 * net(state()[None])[0]
+    np.testing.assert_allclose(Emulator(net, scale=0.3)(state()), expected, atol=1e-6)
+
+
+def test_only_the_network_is_trained():
+    hybrid = Corrected(SOLVER, network(), scale=0.1)
+    changed = trainable(hybrid)
+    assert all(jax.tree.leaves(changed.network))
+    assert not any(jax.tree.leaves((changed.solver, changed.scale)))
+    windows = Windows(truth(), steps=2, batch=4)
+    fitted, history = jp.learning.fit(
+        hybrid, unrolled, windows, optax.adam(1e-2), 30, key=jax.random.key(0), progress=False
+    )
+    assert eqx.tree_equal(fitted.solver, hybrid.solver)
+    assert np.mean(history.loss[-5:]) < 0.5 * np.mean(history.loss[:5])
+
+
+def test_windows_are_cuts_of_the_trajectories():
+    trajectories = jnp.arange(2 * 20).reshape(2, 20, 1).astype(float)
+    cuts = Windows(trajectories, steps=3, batch=50, stride=2)(jax.random.key(0))[..., 0]
+    assert cuts.shape == (50, 4)
+    np.testing.assert_array_equal(np.diff(cuts, axis=1), 2)  # never across two trajectories
+    assert {float(c) for c in cuts[:, 0]} <= {float(i) for i in range(14)} | {
+        20.0 + i for i in range(14)
+    }
+
+
+def test_one_unrolled_step_is_one_step():
+    hybrid = Corrected(SOLVER, network(), scale=0.1)
+    windows = Windows(truth(), steps=1, batch=3)(jax.random.key(0))
+    values = [float(loss(hybrid, windows)) for loss in (one_step, unrolled, pushforward)]
+    np.testing.assert_allclose(values, values[0], rtol=1e-5)
+
+
+def test_unrolled_loss_and_gradient_against_a_loop():
+    hybrid = Corrected(SOLVER, network(), scale=0.1)
+    windows = Windows(truth(), steps=3, batch=2)(jax.random.key(0))
+
+    def loop(model):
+        errors = []
+        for window in windows:
+            current = window[0]
+            for target in window[1:]:
+                current = model(current)
+                errors.append(jnp.mean((current - target) ** 2))
+        return jnp.mean(jnp.stack(errors))
+
+    def gradient(loss):
+        value, grads = eqx.filter_value_and_grad(loss)(hybrid)
+        return value, grads.network.layers[0].weight
+
+    expected = gradient(loop)
+    for options in ({}, {"checkpoint": True}):
+        value, grads = gradient(lambda m, o=options: unrolled(m, windows, **o))
+        np.testing.assert_allclose(value, expected[0], rtol=1e-5)
+        np.testing.assert_allclose(grads, expected[1], rtol=2e-4, atol=1e-7)
+    value, grads = gradient(lambda m: unrolled(m, windows, stop_gradient=True))
+    np.testing.assert_allclose(value, expected[0], rtol=1e-5)
+    assert not np.allclose(grads, expected[1], rtol=1e-3)
+
+
+def test_pushforward_looks_at_the_last_step_alone():
+    windows = Windows(truth(), steps=3, batch=2)(jax.random.key(0))
+    reached = jnp.stack([jp.rollout(SOLVER, window[0], 3)[-1] for window in windows])
+    expected = jnp.mean((reached - windows[:, -1]) ** 2)
+    np.testing.assert_allclose(pushforward(SOLVER, windows), expected, rtol=1e-5)
+
+
+def test_evaluation_of_a_perfect_and_a_worse_step():
+    times = 0.05 * np.arange(11)
+    reference = jnp.stack([jp.rollout(SOLVER, state(seed), 10) for seed in range(2)])
+    perfect = jp.learning.evaluate(SOLVER, reference, times)
+    assert perfect.time_above(0.95) == times[-1]
+    assert perfect.error_at(0.5) < 1e-5
+    worse = jp.learning.evaluate(lambda w: w, reference, times)
+    np.testing.assert_allclose(worse.prediction[:, -1], reference[:, 0])
+    assert worse.error_at(0.5) > worse.error_at(0.1) > 0
+    broken = jp.learning.evaluate(lambda w: w * jnp.nan, reference, times)
+    assert broken.time_above(0.95) < 0.05 and broken.error_at(0.5) == np.inf
+
+
+def test_evaluation_on_another_grid():
+    fine = jp.Grid((16, 16))
+    step = jp.solvers.spectral(FLOW, fine, 0.025)
+    initial = jnp.stack([jp.initial_states.random_vorticity(jax.random.key(5), fine, 2.0)])
+    observe = partial(jp.resample, source=fine, target=GRID)
+    trajectory = jp.rollout(step, initial[0], 8, 2, observe=observe)
+    result = jp.learning.evaluate(
+        step, trajectory[None], 0.05 * np.arange(5), 2, initial=initial, observe=observe
+    )
+    assert result.error_at(0.2) < 1e-5
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="needs 7 frames, the trajectories have 6"):
+        Windows(truth(), steps=3, batch=1, stride=2)
+    with pytest.raises(ValueError, match="substeps must be an integer >= 1, got 0"):
+        Corrected(SOLVER, network(), substeps=0)
+    with pytest.raises(ValueError, match="step must be a callable"):
+        Corrected(3.0, network())
