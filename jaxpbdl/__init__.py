@@ -4,10 +4,21 @@ A step is a pure function `state -> state`, a field a pure function `point -> va
 the physics that turns into the one and judges the other.
 """
 
-from jaxpbdl import checks, diagnostics, equations, fields, initial_states, solvers
+from jaxpbdl import (
+    checks,
+    data,
+    diagnostics,
+    equations,
+    fields,
+    initial_states,
+    learning,
+    networks,
+    solvers,
+)
 from jaxpbdl.grid import Grid
 from jaxpbdl.rollout import raise_blow_up, repeat, rollout, watched_rollout
 from jaxpbdl.spectrum import Spectrum, resample
+from jaxpbdl.spread import spread
 from jaxpbdl.step import Step
 
 __all__ = [
@@ -15,14 +26,18 @@ __all__ = [
     "Spectrum",
     "Step",
     "checks",
+    "data",
     "diagnostics",
     "equations",
     "fields",
     "initial_states",
+    "learning",
+    "networks",
     "raise_blow_up",
     "repeat",
     "resample",
     "rollout",
     "solvers",
+    "spread",
     "watched_rollout",
 ]

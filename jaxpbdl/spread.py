@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxpbdl.checks import is_concrete
 
 
 def spread(
@@ -43,6 +45,11 @@ def spread(
         batched = jax.tree.map(
             lambda a: jnp.concatenate([a, jnp.repeat(a[-1:], missing, 0)]), batched
         )
+    if len(devices) > 1 and is_concrete((function, batched)):
+        # What is bound to one device (the outcome of a fit, say) is needed on all of them.
+        arrays, rest = eqx.partition(function, eqx.is_array)
+        everywhere = NamedSharding(Mesh(np.array(devices), ("member",)), PartitionSpec())
+        function = eqx.combine(jax.device_put(arrays, everywhere), rest)
     results = _spread(function, batched, tuple(devices))
     return jax.tree.map(lambda a: a[:members], results) if missing else results
 

@@ -2,7 +2,7 @@
 
 from jaxpbdl.equations.burgers import Burgers
 from jaxpbdl.equations.dispersive import KortewegDeVries, KuramotoSivashinsky
-from jaxpbdl.equations.equation import Equation, optional_parameter, parameter
+from jaxpbdl.equations.equation import Equation, Parameter, optional_parameter, parameter
 from jaxpbdl.equations.forcing import Kolmogorov, kolmogorov
 from jaxpbdl.equations.linear import AdvectionDiffusion, Wave
 from jaxpbdl.equations.navier_stokes import NavierStokes2D, NavierStokes3D
@@ -27,6 +27,7 @@ __all__ = [
     "KuramotoSivashinsky",
     "NavierStokes2D",
     "NavierStokes3D",
+    "Parameter",
     "SwiftHohenberg",
     "Wave",
     "kolmogorov",

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxpbdl.experiments.configuration import plain
-from jaxpbdl.experiments.report import table
+from jaxpbdl.experiments.report import show, table
 from jaxpbdl.files import write_text
 
 RESULT = "result.json"
@@ -87,6 +87,8 @@ def execute(experiment: Experiment, preset: str, config: Any, folder: str | Path
         "versions": versions(),
     }
     table(*rows_by_method(result), title=experiment.name, folder=folder)
+    for line in overall(result):
+        print(line)
     # Last, because a folder with this file counts as finished.
     write_text(folder / RESULT, json.dumps(report, indent=2, allow_nan=False) + "\n")
     return result
@@ -106,17 +108,26 @@ def versions() -> dict[str, str]:
 
 def rows_by_method(result: Result) -> tuple[list[list[Any]], list[str]]:
     """Rows and columns of a table: one row a method, one column a metric, published rows last."""
-
-    def place(name: str, suffix: str = "") -> tuple[str, str]:
-        method, _, metric = name.rpartition(".")
-        return (method or "overall") + suffix, metric
-
-    numbers = {place(name): value for name, value in result.metrics.items()}
-    numbers |= {place(n, " (published)"): item.value for n, item in result.published.items()}
+    numbers = {tuple(n.split(".")): value for n, value in result.metrics.items() if "." in n}
+    for name, item in result.published.items():
+        if "." in name:
+            method, metric = name.split(".")
+            numbers[f"{method} (published)", metric] = item.value
     methods = list(dict.fromkeys(method for method, _ in numbers))
     columns = list(dict.fromkeys(column for _, column in numbers))
     rows = [[method, *(numbers.get((method, column)) for column in columns)] for method in methods]
     return rows, ["method", *columns]
+
+
+def overall(result: Result) -> list[str]:
+    """Lines of the metrics of the experiment as a whole, each beside its published value."""
+    lines = []
+    for name, value in result.metrics.items():
+        if "." not in name:
+            item = result.published.get(name)
+            beside = "" if item is None else f"   (published {show(item.value)}: {item.source})"
+            lines.append(f"{name} = {show(value)}{beside}")
+    return lines
 
 
 def _version(package: str) -> str:

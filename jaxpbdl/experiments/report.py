@@ -33,7 +33,10 @@ def table(
         shown.add_column(column, justify="right" if right else "left", overflow="fold")
     for row in cells:
         shown.add_row(*row)
-    Console().print(shown)
+    console = Console()
+    # A file or pipe has no width of its own; 80 columns would fold every number.
+    console = console if console.is_terminal else Console(width=200)
+    console.print(shown)
     if folder is not None:
         rule = ["---:" if right else "---" for right in numeric]
         lines = [f"| {' | '.join(row)} |" for row in ([*columns], rule, *cells)]

@@ -219,7 +219,7 @@ def _compare(
     times = config.frame * np.arange(truth.shape[1])
     rows = []
     settings = [(1.0, None, "coarse"), (1.0, config.keep, "coarse_keep")]
-    settings += [(factor, None, f"finer_{factor:g}x") for factor in config.marks]
+    settings += [(factor, None, f"finer_{factor:g}x".replace(".", "_")) for factor in config.marks]
     for factor, keep, name in settings:
         points = round(config.coarse * factor)
         if points > finest.shape[0]:
@@ -267,13 +267,14 @@ def simulate(
     """Trajectories of developed turbulence with `points` per side, filtered to the coarse grid, and
     their initial
     states unfiltered."""
-    warm, _ = config.solver(min(2 * config.coarse, points))
+    warm, warm_every = config.solver(min(2 * config.coarse, points))
+    warm_steps = warm_every * max(1, round(config.warm_up / config.frame))
     step, every = config.solver(points)
     coarse = Grid((config.coarse,) * 2)
 
     def one(key: PRNGKeyArray) -> tuple[Array, Array]:
         start = random_vorticity(key, warm.grid, config.wavenumber, max_speed=3.0)
-        developed = repeat(warm, round(config.warm_up / float(warm.dt)), checkpoint=False)(start)
+        developed = repeat(warm, warm_steps, checkpoint=False)(start)
         # A few frames on the fine grid fill the scales that the warm-up did not hold.
         fine = resample(developed, warm.grid, step.grid)
         initial = repeat(step, every * max(1, round(2 / config.frame)), checkpoint=False)(fine)

@@ -5,6 +5,7 @@ reference.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import Array, Float
@@ -59,11 +60,8 @@ def evaluate(
     """
     initial = reference[:, 0] if initial is None else initial
     checks.shape("times", times, (reference.shape[1],))
-    steps = (reference.shape[1] - 1) * every
-
-    def predict(state: Array) -> Array:
-        return rollout(step, state, steps, every, observe=observe, checkpoint=False)
-
+    # As a pytree, so that members of one structure share the compiled program.
+    predict = eqx.Partial(_predict, step, observe, (reference.shape[1] - 1) * every, every)
     prediction = spread(predict, initial)
     return compare(prediction, reference, times)
 
@@ -76,3 +74,7 @@ def compare(prediction: Array, reference: Array, times: Any) -> Evaluation:
     bad = ~np.isfinite(errors)
     correlations[bad], errors[bad] = 0.0, np.inf
     return Evaluation(np.asarray(times, float), prediction, correlations, errors)
+
+
+def _predict(step: Any, observe: Any, steps: int, every: int, state: Array) -> Array:
+    return rollout(step, state, steps, every, observe=observe, checkpoint=False)
