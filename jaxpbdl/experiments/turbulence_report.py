@@ -148,9 +148,10 @@ def pictures(rows: list[Row], truth: Array, grid: Grid, folder: Path) -> None:
     plotting.animate(films, folder / "vorticity.gif", sides, times=times.tolist())
 
     figure, axes = plotting.figure(1, 3, size=(4.6, 3.6))
-    lines = {row.name.replace("_", " "): row.result for row in rows if row.factor}
-    lines |= {name: by_name[f"{name}_0"] for name in ("emulator", "corrected")}
-    lines |= {"corrected, mean of members": by_name["corrected_mean"]}
+    marks = [row for row in rows if row.factor]
+    lines = {f"solver, {row.factor:g} x finer": row.result for row in marks[1:-1]}
+    lines = {"coarse solver": by_name["coarse"], **lines, "network alone": by_name["emulator_0"]}
+    lines |= {"corrected": by_name["corrected_0"], "mean of members": by_name["corrected_mean"]}
     correlations = {name: result.correlation.mean(axis=0) for name, result in lines.items()}
     plotting.curves(axes[0, 0], correlations, times, xlabel="time", ylabel="vorticity correlation")
     axes[0, 0].axhline(0.95, color="0.6", linewidth=0.8)
@@ -159,7 +160,11 @@ def pictures(rows: list[Row], truth: Array, grid: Grid, folder: Path) -> None:
         spectra[label] = mean_spectrum(by_name[name].prediction, grid)
     shells = slice(1, (min(grid.shape) + 1) // 2)
     k = energy_spectrum(truth[0, 0], grid)[0][shells]
-    energies = {label: np.asarray(spectrum)[shells] for label, spectrum in spectra.items()}
+    floor = 0.03 * float(jnp.min(spectra["reference"][shells]))  # beyond its cut a solver has zero
+    energies = {
+        label: np.maximum(np.asarray(spectrum)[shells], floor)
+        for label, spectrum in spectra.items()
+    }
     plotting.spectrum(axes[0, 1], k, energies, ylabel="energy spectrum E(k)")
     spread, error = spread_and_error(group(rows, "corrected"), truth)
     plotting.spread_against_error(axes[0, 2], times, spread, error)

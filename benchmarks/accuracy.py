@@ -1,0 +1,117 @@
+"""Work against precision, and the Taylor-Green vortex at Re 1600 against the 512³ reference."""
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flows import DRAG, FLOW, VISCOSITY, loop, vorticity
+from peers import exponax_navier_stokes_2d, jax_cfd_navier_stokes_2d
+from timing import Line, Timing
+
+import jaxpbdl as jp
+
+
+def work_precision(points: int = 128, horizon: float = 1.0) -> list[Line]:
+    """Cheapest time to a relative error at t = 1 (dt free) against a converged run of the same
+    equation.
+
+    Each method is compared with its own converged run, so that differences of discretisation do not
+    count.
+    """
+    w0 = vorticity(points)
+    counts = [40, 80, 160, 320, 640, 1280]
+    physics = dict(viscosity=VISCOSITY, drag=DRAG)
+
+    def ours(scheme: Any, steps: int):
+        step = jp.solvers.spectral(FLOW, jp.Grid((points, points)), horizon / steps, scheme)
+        return step.advance, step.enter(w0), lambda w: step.leave(w)
+
+    def exponax(order: int, steps: int):
+        advance, start = exponax_navier_stokes_2d(
+            points, horizon / steps, w0, order=order, **physics
+        )
+        return advance, start, lambda w: jnp.fft.irfftn(w[0], s=(points, points))
+
+    def cfd(steps: int):
+        advance, start = jax_cfd_navier_stokes_2d(points, horizon / steps, w0, **physics)
+        return advance, start, lambda w: jnp.fft.irfftn(w, s=(points, points))
+
+    methods = {
+        "ours etdrk4": partial(ours, jp.solvers.etdrk4),
+        "ours etdrk2": partial(ours, jp.solvers.etdrk2),
+        "exponax etdrk4": partial(exponax, 4),
+        "exponax etdrk2": partial(exponax, 2),
+        "jax-cfd spectral CN-RK4": cfd,
+    }
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for name, make in methods.items():
+        advance, start, leave = make(4 * counts[-1])
+        converged = leave(loop(advance, start, 4 * counts[-1])())
+        curves[name] = []
+        for steps in counts:
+            advance, start, leave = make(steps)
+            run = loop(advance, start, steps)
+            error = float(jp.diagnostics.relative_l2(leave(run()), converged))
+            best = np.inf
+            for _ in range(3):
+                begin = time.perf_counter()
+                jax.block_until_ready(run())
+                best = min(best, time.perf_counter() - begin)
+            if np.isfinite(error):
+                curves[name].append((error, best))
+    lines = []
+    for target in (1e-2, 1e-3, 1e-4):
+        prices = {
+            name: min((t for e, t in curve if e <= target), default=None)
+            for name, curve in curves.items()
+        }
+        mine = min((p, n) for n, p in prices.items() if n.startswith("ours") and p)
+        peer = min((p, n) for n, p in prices.items() if not n.startswith("ours") and p)
+        work = f"2D Navier-Stokes {points}² to t = 1 with error <= {target:g} ({mine[1]})"
+        lines.append(
+            Line(work, Timing(mine[0], mine[0]), peer[1], Timing(peer[0], peer[0]), "ms", 2.0)
+        )
+    return lines
+
+
+def taylor_green_3d(points: int = 64, dt: float = 0.02) -> str:
+    """Dissipation of the Taylor-Green vortex at Re 1600: peak, its time, and the distance to the
+    reference curve.
+    """
+    grid, viscosity = jp.Grid((points,) * 3), 1 / 1600
+    step = jp.solvers.spectral(jp.equations.NavierStokes3D(viscosity), grid, dt)
+
+    def enstrophy(u: jax.Array) -> jax.Array:
+        return jnp.stack([jp.diagnostics.kinetic_energy(u),
+                          jp.diagnostics.kinetic_energy(jp.diagnostics.curl(u, grid))])  # fmt: skip
+
+    frames, every = round(12 / dt), 5
+    begin = time.perf_counter()
+    values = np.asarray(
+        jp.rollout(step, jp.initial_states.taylor_green_3d(grid), frames, every, observe=enstrophy)
+    )
+    seconds = time.perf_counter() - begin
+    times = np.arange(len(values)) * every * dt
+    dissipation = 2 * viscosity * values[:, 1]
+    total = -np.gradient(values[:, 0], times)
+    peak = int(np.argmax(dissipation))
+    text = (
+        f"Taylor-Green Re 1600 on {points}³: peak resolved dissipation {dissipation[peak]:.6f} at "
+        f"t = {times[peak]:.2f} (-dE/dt: {total.max():.6f} at {times[np.argmax(total)]:.2f}; "
+        f"512³ reference 0.012858 at 8.97), {seconds:.0f} s"
+    )
+    folder = os.environ.get("JAXPBDL_DATA")
+    if folder is None:
+        return text + "; set JAXPBDL_DATA for the distance to the reference curve"
+    path = Path(folder) / "flow-references" / "taylor_green_3d_Re1600_spectral_512.gdiag"
+    reference = np.loadtxt(path)
+    inside = reference[:, 0] <= times[-1]
+    exact = reference[inside, 2]
+    distance = np.interp(reference[inside, 0], times, dissipation) - exact
+    share = np.sqrt(np.mean(distance**2) / np.mean(exact**2))
+    return f"{text}; relative L2 distance of the dissipation curve to t = 12: {share:.3f}"

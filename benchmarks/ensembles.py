@@ -1,0 +1,97 @@
+"""Many members: simulations shared out over the cores, networks trained together. Two CPU
+devices.
+"""
+
+import time
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 2)
+
+import jax.numpy as jnp  # noqa: E402
+import optax  # noqa: E402
+from flows import FLOW, vorticity  # noqa: E402
+from timing import Line, Timing, side_by_side  # noqa: E402
+
+import jaxpbdl as jp  # noqa: E402
+from jaxpbdl.learning import Corrected, Windows, fit_ensemble, unrolled  # noqa: E402
+from jaxpbdl.networks import ConvNet  # noqa: E402
+
+
+def simulations(points: int = 128, members: int = 16, steps: int = 50) -> list[Line]:
+    """Rollouts of an ensemble: in turn, under vmap, shared out by `spread`."""
+    grid = jp.Grid((points, points))
+    step = jp.solvers.spectral(FLOW, grid, 0.005)
+    states = jnp.stack([jnp.roll(vorticity(points), 3 * i, 0) for i in range(members)])
+
+    def ahead(state: jax.Array) -> jax.Array:
+        return jp.repeat(step, steps, checkpoint=False)(state)
+
+    one, batch = jax.jit(ahead), jax.jit(jax.vmap(ahead))
+    spread = jax.jit(lambda s: jp.spread(ahead, s))
+    times = side_by_side(
+        {
+            "in turn": lambda: [one(state) for state in states],
+            "vmap": lambda: batch(states),
+            "spread": lambda: spread(states),
+        },
+        repeats=5,
+    )
+    work = f"{members} members x {steps} steps at {points}²"
+    cores = len(jax.devices())
+    return [
+        Line(f"{work}, vmap", times["vmap"], "in turn", times["in turn"], "ms", 1.0),
+        Line(
+            f"{work}, spread over {cores} devices",
+            times["spread"],
+            "in turn",
+            times["in turn"],
+            "ms",
+            0.8 * cores,
+        ),
+    ]
+
+
+def networks(members: int = 8, updates: int = 20) -> list[Line]:
+    """Training through the solver: members together against one after another, on one device and on
+    all.
+    """
+    grid = jp.Grid((32, 32))
+    solver = jp.solvers.spectral(FLOW, grid, 0.05)
+    start = jp.initial_states.random_vorticity(jax.random.key(0), grid, 4.0, 3.0)
+    trajectories = jp.rollout(solver, start, 400, 4)[None]
+
+    def make(key: jax.Array) -> Corrected:
+        return Corrected(
+            solver, ConvNet(2, 1, 1, width=24, depth=5, key=key), scale=0.1, substeps=4
+        )
+
+    windows = Windows(trajectories, 4, 8)
+    keys = jax.random.split(jax.random.key(1), members)
+    devices = jax.devices()
+
+    def per_update(count: int, used: list) -> Timing:
+        """Seconds per update without compilation: the difference of a long and a short fit."""
+        seconds = []
+        for total in (updates, 3 * updates):
+            begin = time.perf_counter()
+            fit_ensemble(
+                make, unrolled, windows, optax.adam(1e-3), total, keys=keys[:count], chunk=updates,
+                progress=False, devices=used,
+            )  # fmt: skip
+            seconds.append(time.perf_counter() - begin)
+        value = (seconds[1] - seconds[0]) / (2 * updates)
+        return Timing(value, value)
+
+    alone = per_update(1, devices[:1])
+    in_turn = Timing(members * alone.least, members * alone.median)
+    work = f"{members} networks trained through the solver, per update"
+    name = f"{members} in turn"
+    return [
+        Line(f"{work}, one device", per_update(members, devices[:1]), name, in_turn, "ms", 1.0),
+        Line(f"{work}, {len(devices)} devices", per_update(members, devices), name, in_turn, "ms"),
+    ]
+
+
+def lines() -> list[Line]:
+    return [*simulations(), *networks()]

@@ -1,0 +1,57 @@
+"""Dynamic mode decomposition: the best linear step of low rank, fitted to frames."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.step import Step
+
+
+class LinearStep(Step):
+    """state -> mean + modes propagator modes^T (state - mean); made by `dynamic_modes`.
+
+    Between steps only the `rank` coefficients are carried.
+    """
+
+    mean: Float[Array, "*state"]
+    modes: Float[Array, "rank *state"]
+    propagator: Float[Array, "rank rank"]
+
+    def enter(self, state: Float[Array, "*state"]) -> Float[Array, " rank"]:
+        return jnp.tensordot(self.modes, state - self.mean, axes=state.ndim)
+
+    def advance(self, working: Float[Array, " rank"]) -> Float[Array, " rank"]:
+        return self.propagator @ working
+
+    def leave(self, working: Float[Array, " rank"]) -> Float[Array, "*state"]:
+        return self.mean + jnp.tensordot(working, self.modes, axes=1)
+
+    def check(self, state: Any) -> None:
+        """Refuse a state of another shape or with values that are not finite."""
+        checks.shape("state", state, self.mean.shape)
+        checks.finite("state", state)
+
+
+def dynamic_modes(frames: Float[Array, "frames *state"], rank: int) -> LinearStep:
+    """The linear step of rank `rank` that maps each frame closest to the next, about their mean.
+
+    The frames are projected on their `rank` leading proper orthogonal modes, where the propagator
+    is a least-squares fit (Schmid, J. Fluid Mech. 656 (2010) 5).
+
+    **Raises:** ValueError if `rank` is below 1 or above the number of pairs of frames.
+    """
+    checks.count("rank", rank)
+    checks.finite("frames", frames)
+    if rank > len(frames) - 1:
+        raise ValueError(
+            f"rank must be at most the number of pairs of frames, {len(frames) - 1}, got {rank}"
+        )
+    mean = jnp.mean(frames, axis=0)
+    fluctuations = (frames - mean).reshape(len(frames), -1)
+    _, _, modes = jnp.linalg.svd(fluctuations, full_matrices=False)
+    modes = modes[:rank]
+    coefficients = fluctuations @ modes.T
+    propagator = jnp.linalg.lstsq(coefficients[:-1], coefficients[1:])[0].T
+    return LinearStep(mean, modes.reshape(rank, *frames.shape[1:]), propagator)
