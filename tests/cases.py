@@ -102,7 +102,7 @@ CASES = [
     Case("navier-stokes-2d", _flow_2d, (24, 21), plane, 0.5),
     Case("navier-stokes-3d", _flow_3d, (12, 12, 15), box, 0.5),
     Case("allen-cahn", lambda: eq.AllenCahn(0.01, 2.0, 2.0), (32,), one, 0.5),
-    Case("allen-cahn-3d", lambda: eq.AllenCahn(0.1, 2.0, 2.0), (12, 12, 12), box, 0.3, 0.3),
+    Case("allen-cahn-3d", lambda: eq.AllenCahn(0.1, 2.0, 2.0), (12, 12, 12), box, 0.3, 0.2),
     Case("fisher-kpp", lambda: eq.FisherKPP(0.1, 3.0), (32,), one, 0.5, 0.3, 0.5),
     Case("fisher-kpp-2d", lambda: eq.FisherKPP(0.1, 3.0), (18, 15), plane, 0.5, 0.3, 0.5),
     Case("gray-scott", lambda: eq.GrayScott((0.2, 0.1), 0.4, 0.6), (32,), one, 0.5, 0.3, 1.0),
