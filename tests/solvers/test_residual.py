@@ -8,7 +8,7 @@ import pytest
 
 import jaxpbdl as jp
 from jaxpbdl import equations as eq
-from tests.cases import every_case
+from tests.cases import every_case_in_time
 
 pytestmark = pytest.mark.x64
 DEGREE = (
@@ -27,7 +27,7 @@ def field_of(equation, grid, frames, times):
     return jp.fields.interpolate(grid, frames, times, DEGREE)
 
 
-@every_case
+@every_case_in_time
 def test_residual_of_the_solution_vanishes(case):
     factor = {1: 4, 2: 3, 3: 2}[len(case.shape)]
     grid = case.grid().resized(tuple(factor * n for n in case.shape))
