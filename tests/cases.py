@@ -102,7 +102,7 @@ CASES = [
     Case("navier-stokes-2d", _flow_2d, (24, 21), plane, 0.5),
     Case("navier-stokes-3d", _flow_3d, (12, 12, 15), box, 0.5),
     Case("allen-cahn", lambda: eq.AllenCahn(0.01, 2.0, 2.0), (32,), one, 0.5),
-    Case("allen-cahn-3d", lambda: eq.AllenCahn(0.1, 2.0, 2.0), (12, 12, 12), box, 0.3, 0.3),
+    Case("allen-cahn-3d", lambda: eq.AllenCahn(0.1, 2.0, 2.0), (12, 12, 12), box, 0.3, 0.2),
     Case("fisher-kpp", lambda: eq.FisherKPP(0.1, 3.0), (32,), one, 0.5, 0.3, 0.5),
     Case("fisher-kpp-2d", lambda: eq.FisherKPP(0.1, 3.0), (18, 15), plane, 0.5, 0.3, 0.5),
     Case("gray-scott", lambda: eq.GrayScott((0.2, 0.1), 0.4, 0.6), (32,), one, 0.5, 0.3, 1.0),
@@ -111,7 +111,7 @@ CASES = [
     Case("swift-hohenberg", lambda: eq.SwiftHohenberg(0.7, 1.0, 0.5), (32,), long, 0.4),
     Case("swift-hohenberg-2d", lambda: eq.SwiftHohenberg(0.7, 1.0, 0.5), (18, 15), wide, 0.4),
     Case("cahn-hilliard", lambda: eq.CahnHilliard(0.5, 0.5), (32,), long, 2.0, 0.8, 0.1),
-    Case("cahn-hilliard-2d", lambda: eq.CahnHilliard(0.5, 0.5), (18, 15), wide, 0.8, 0.6, 0.1),
+    Case("cahn-hilliard-2d", lambda: eq.CahnHilliard(0.5, 0.7), (18, 15), wide, 0.8, 0.4, 0.1),
 ]  # fmt: skip
 
 SCHEMES = [
@@ -137,6 +137,12 @@ every_scheme_and_equation = pytest.mark.parametrize(
     ("case", "scheme"),
     SCHEMES_AND_EQUATIONS,
     ids=[f"{case.name}-{scheme.__name__}" for case, scheme in SCHEMES_AND_EQUATIONS],
+)
+# Every case, those of a second dimension in the slow run only.
+every_case_in_time = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[] if case in ONE_EACH else pytest.mark.slow) for case in CASES],
+    ids=lambda case: case.name,
 )
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_equation = pytest.mark.parametrize("case", ONE_EACH, ids=lambda case: case.name)

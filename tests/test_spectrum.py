@@ -11,12 +11,15 @@ import jaxpbdl as jp
 from jaxpbdl.spectrum import CentredModes, scaled
 
 pytestmark = pytest.mark.x64
-SHAPES = [(8,), (9,), (1,), (12, 9), (7, 10), (1, 8), (6, 5, 8), (5, 8, 7)]
+SHAPES = [(8,), (9,), (1,), (12, 9), (1, 8), (5, 6, 7)]
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
 def grid_of(shape):
     return jp.Grid(shape, (2.0, 3.0, 5.0)[: len(shape)], (0.3, -1.0, 0.0)[: len(shape)])
+
+
+resample = jax.jit(jp.resample, static_argnums=(1, 2))
 
 
 def noise(shape, seed=0):
@@ -83,13 +86,13 @@ def test_resampling_down_and_up(shape):
     values = noise((2, *shape))
     for finer in (tuple(2 * n for n in shape), tuple(2 * n + 1 for n in shape)):
         fine = grid.resized(finer)
-        limited = jp.resample(jp.resample(values, grid, fine), fine, grid)  # no Nyquist mode
-        up = jp.resample(limited, grid, fine)
-        np.testing.assert_allclose(jp.resample(up, fine, grid), limited, atol=1e-12)
+        limited = resample(resample(values, grid, fine), fine, grid)  # no Nyquist mode
+        up = resample(limited, grid, fine)
+        np.testing.assert_allclose(resample(up, fine, grid), limited, atol=1e-12)
         axes = tuple(range(-grid.ndim, 0))
         np.testing.assert_allclose(jnp.mean(up, axes), jnp.mean(values, axes), atol=1e-13)
         noisy = noise(finer, 3)
-        down = jp.resample(noisy, fine, grid)
+        down = resample(noisy, fine, grid)
         np.testing.assert_allclose(jnp.mean(down), jnp.mean(noisy), atol=1e-13)
 
 
@@ -97,36 +100,41 @@ def test_resampling_down_and_up(shape):
 def test_resampling_is_interpolation(shape):
     grid = grid_of(shape)
     fine = grid.resized(tuple(n + 3 for n in shape))
-    limited = jp.resample(jp.resample(noise(shape), grid, fine), fine, grid)
-    expected = jax.vmap(jp.fields.interpolate(grid, limited))(fine.points.reshape(-1, grid.ndim))
-    found = jp.resample(limited, grid, fine)
+    limited = resample(resample(noise(shape), grid, fine), fine, grid)
+    points = fine.points.reshape(-1, grid.ndim)
+    expected = jax.jit(lambda v: jax.vmap(jp.fields.interpolate(grid, v))(points))(limited)
+    found = resample(limited, grid, fine)
     np.testing.assert_allclose(found, expected.reshape(fine.shape), atol=1e-12)
 
 
 def test_resampling_needs_the_same_box():
     with pytest.raises(ValueError, match="must be the same box, got lengths"):
-        jp.resample(jnp.zeros(8), jp.Grid(8), jp.Grid(8, 3.0))
+        resample(jnp.zeros(8), jp.Grid(8), jp.Grid(8, 3.0))
 
 
 @pytest.mark.parametrize("keep", [2 / 3, 1.0])
 @pytest.mark.parametrize("shape", [(8, 8), (9, 12), (12, 7), (1, 8), (9, 1), (15, 15)], ids=str)
 def test_centred_modes(shape, keep):
     """A change of layout and back, and the square of a complex field."""
-    spectrum = jp.Spectrum(jp.Grid(shape, (2.0, 3.0)), keep)
-    centred = CentredModes(spectrum)
-    inside = centred.to_half(centred.from_half(spectrum.transform(noise(shape))))
-    real = spectrum.to_grid(inside)
-    assert jnp.max(jnp.abs(real)) > 0.1
-    np.testing.assert_allclose(centred.to_half(centred.from_half(inside)), inside, atol=1e-12)
-    other = spectrum.to_grid(
-        centred.to_half(centred.from_half(spectrum.transform(noise(shape, 5))))
-    )
-    first, second = (centred.from_half(spectrum.transform(u)) for u in (real, other))
-    square = centred.square(first + 1j * second)
-    expected = [
-        centred.from_half(spectrum.transform(u)) for u in (real**2 - other**2, 2 * real * other)
-    ]
-    np.testing.assert_allclose(square, expected[0] + 1j * expected[1], atol=1e-10)
+
+    @jax.jit
+    def run(values):
+        spectrum = jp.Spectrum(jp.Grid(shape, (2.0, 3.0)), keep)
+        centred = CentredModes(spectrum)
+
+        def enter(field):
+            return centred.from_half(spectrum.transform(field))
+
+        inside = centred.to_half(enter(values[0]))
+        u, v = spectrum.to_grid(inside), spectrum.to_grid(centred.to_half(enter(values[1])))
+        square = centred.square(enter(u) + 1j * enter(v))
+        expected = enter(u**2 - v**2) + 1j * enter(2 * u * v)
+        return u, inside, centred.to_half(centred.from_half(inside)), square, expected
+
+    u, inside, again, square, expected = run(noise((2, *shape)))
+    assert jnp.max(jnp.abs(u)) > 0.1
+    np.testing.assert_allclose(again, inside, atol=1e-12)
+    np.testing.assert_allclose(square, expected, atol=1e-10)
 
 
 def test_scaled_multiplies():

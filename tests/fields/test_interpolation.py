@@ -1,5 +1,6 @@
 """Interpolation: exact for band-limited fields, of its order in time, real and differentiable."""
 
+import functools
 from math import pi
 
 import jax
@@ -11,7 +12,7 @@ import jaxpbdl as jp
 from jaxpbdl import fields
 
 pytestmark = pytest.mark.x64
-SHAPES = [(7,), (8,), (1,), (9, 6), (6, 9), (8, 1), (5, 6, 7), (4, 5, 4)]
+SHAPES = [(7,), (8,), (1,), (9, 6), (8, 1), (5, 4, 6)]
 
 
 def grid_of(shape):
@@ -37,9 +38,13 @@ def test_exact_for_band_limited_fields(shape):
     values = jax.vmap(field)(grid.points.reshape(-1, grid.ndim)).reshape(shape)
     found = fields.interpolate(grid, values)
     points = jax.random.uniform(jax.random.key(0), (20, grid.ndim), minval=-7.0, maxval=7.0)
-    np.testing.assert_allclose(jax.vmap(found)(points), jax.vmap(field)(points), atol=1e-12)
-    slopes = jax.vmap(fields.gradient(found))(points)
-    np.testing.assert_allclose(slopes, jax.vmap(fields.gradient(field))(points), atol=1e-10)
+
+    def both(function):
+        return jax.jit(jax.vmap(lambda point: (function(point), fields.gradient(function)(point))))
+
+    (value, slope), (exact, exact_slope) = both(found)(points), both(field)(points)
+    np.testing.assert_allclose(value, exact, atol=1e-12)
+    np.testing.assert_allclose(slope, exact_slope, atol=1e-10)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -48,7 +53,8 @@ def test_passes_through_any_values(shape, components):
     """Also through noise, which fills the Nyquist modes of even axes."""
     grid = grid_of(shape)
     values = jax.random.normal(jax.random.key(1), components + shape)
-    found = jax.vmap(fields.interpolate(grid, values))(grid.points.reshape(-1, grid.ndim))
+    points = grid.points.reshape(-1, grid.ndim)
+    found = jax.jit(lambda v: jax.vmap(fields.interpolate(grid, v))(points))(values)
     found = jnp.moveaxis(found, 0, -1).reshape(values.shape)
     assert not jnp.iscomplexobj(found)
     np.testing.assert_allclose(found, values, atol=1e-12)
@@ -58,6 +64,7 @@ def test_passes_through_any_values(shape, components):
 def test_order_in_time(degree):
     grid = jp.Grid(4)
 
+    @functools.partial(jax.jit, static_argnums=0)
     def error(frames):
         times = jnp.linspace(0.0, 2.0, frames)
         values = jnp.exp(-times)[:, None] * jnp.cos(grid.axes[0])
