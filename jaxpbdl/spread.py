@@ -25,6 +25,8 @@ def spread(
     `jax.config.update("jax_num_cpu_devices", cores)`, which must come before JAX's first
     computation; the command line does it.
 
+    The results are on the first device.
+
     **Arguments:** `function`, of pytrees of arrays; `batched`, pytrees whose arrays share their
     first axis; `devices`, all by default.
 
@@ -45,13 +47,21 @@ def spread(
         batched = jax.tree.map(
             lambda a: jnp.concatenate([a, jnp.repeat(a[-1:], missing, 0)]), batched
         )
-    if len(devices) > 1 and is_concrete((function, batched)):
-        # What is bound to one device (the outcome of a fit, say) is needed on all of them.
-        arrays, rest = eqx.partition(function, eqx.is_array)
-        everywhere = NamedSharding(Mesh(np.array(devices), ("member",)), PartitionSpec())
-        function = eqx.combine(jax.device_put(arrays, everywhere), rest)
+    concrete = len(devices) > 1 and is_concrete((function, batched))
+    if concrete:
+        # What is bound to one device (the outcome of a fit, say) has to move to where it is needed.
+        mesh = Mesh(np.array(devices), ("member",))
+        function = _placed(function, NamedSharding(mesh, PartitionSpec()))
+        batched = _placed(batched, NamedSharding(mesh, PartitionSpec("member")))
     results = _spread(function, batched, tuple(devices))
-    return jax.tree.map(lambda a: a[:members], results) if missing else results
+    if missing:
+        results = jax.tree.map(lambda a: a[:members], results)
+    return jax.device_put(results, devices[0]) if concrete else results
+
+
+def _placed(tree: Any, sharding: NamedSharding) -> Any:
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.device_put(arrays, sharding), rest)
 
 
 def of_each(function: Callable[..., Any], *batched: Any) -> Any:
