@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxpbdl import equations, solvers
-from tests.cases import CASES, SCHEMES, every_case, every_scheme
+from tests.cases import CASES, SCHEMES, every_case_in_time, every_scheme
 
 pytestmark = pytest.mark.x64
 
@@ -39,7 +39,7 @@ def error(case, scheme, steps):
 
 
 @every_scheme
-@every_case
+@every_case_in_time
 def test_order_in_time(case, scheme, order):
     if case.linear and scheme is not solvers.imex:
         assert error(case, scheme, 4) < 1e-12
