@@ -1,6 +1,6 @@
 """The command `jaxpbdl`: list the experiments, run one, resume one.
 
-JAX is imported only when an experiment is, so that listing and help answer at once.
+JAX starts only with an experiment, after the devices are chosen; listing and help start nothing.
 """
 
 import argparse

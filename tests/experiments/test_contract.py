@@ -47,7 +47,7 @@ def test_a_run_that_fails_leaves_no_result(tmp_path, dummy):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["error", ".error", "method."])
+@pytest.mark.parametrize("name", ["", ".error", "method.", "a.b.c"])
 def test_metric_names(name):
     with pytest.raises(ValueError, match=r"method\.metric"):
         Result({name: 1.0})
