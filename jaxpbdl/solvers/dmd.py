@@ -10,7 +10,8 @@ from jaxpbdl.step import Step
 
 
 class LinearStep(Step):
-    """state -> mean + modes propagator modes^T (state - mean); made by `dynamic_modes`.
+    """c -> propagator c + offset for the coefficients c = modes^T (state - mean) of a state; made
+    by `dynamic_modes`.
 
     Between steps only the `rank` coefficients are carried.
     """
@@ -18,12 +19,13 @@ class LinearStep(Step):
     mean: Float[Array, "*state"]
     modes: Float[Array, "rank *state"]
     propagator: Float[Array, "rank rank"]
+    offset: Float[Array, " rank"]
 
     def enter(self, state: Float[Array, "*state"]) -> Float[Array, " rank"]:
         return jnp.tensordot(self.modes, state - self.mean, axes=state.ndim)
 
     def advance(self, working: Float[Array, " rank"]) -> Float[Array, " rank"]:
-        return self.propagator @ working
+        return self.propagator @ working + self.offset
 
     def leave(self, working: Float[Array, " rank"]) -> Float[Array, "*state"]:
         return self.mean + jnp.tensordot(working, self.modes, axes=1)
@@ -38,7 +40,8 @@ def dynamic_modes(frames: Float[Array, "frames *state"], rank: int) -> LinearSte
     """The linear step of rank `rank` that maps each frame closest to the next, about their mean.
 
     The frames are projected on their `rank` leading proper orthogonal modes, where the propagator
-    is a least-squares fit (Schmid, J. Fluid Mech. 656 (2010) 5).
+    is a least-squares fit (Schmid, J. Fluid Mech. 656 (2010) 5). The offset is fitted along: the
+    mean of a record that holds no whole number of periods is not where the flow rests.
 
     **Raises:** ValueError if `rank` is below 1 or above the number of pairs of frames.
     """
@@ -53,5 +56,6 @@ def dynamic_modes(frames: Float[Array, "frames *state"], rank: int) -> LinearSte
     _, _, modes = jnp.linalg.svd(fluctuations, full_matrices=False)
     modes = modes[:rank]
     coefficients = fluctuations @ modes.T
-    propagator = jnp.linalg.lstsq(coefficients[:-1], coefficients[1:])[0].T
-    return LinearStep(mean, modes.reshape(rank, *frames.shape[1:]), propagator)
+    before = jnp.pad(coefficients[:-1], ((0, 0), (0, 1)), constant_values=1.0)
+    fitted = jnp.linalg.lstsq(before, coefficients[1:])[0]
+    return LinearStep(mean, modes.reshape(rank, *frames.shape[1:]), fitted[:-1].T, fitted[-1])
