@@ -75,7 +75,7 @@ class Grid(eqx.Module):
     def axes(self) -> tuple[Float[Array, " n"], ...]:
         """The coordinates of the points along each axis."""
         return tuple(
-            jnp.asarray(start + step * np.arange(n), self.dtype)
+            jnp.asarray((start + step * np.arange(n)).astype(self.dtype))
             for start, step, n in zip(self.origin, self.spacing, self.shape, strict=True)
         )
 

@@ -61,10 +61,10 @@ class Spectrum(eqx.Module):
         for along_axis in kept:
             mask = mask * along_axis
         safe = np.where(k_squared == 0, 1.0, k_squared)
-        self.k = tuple(jnp.asarray(array, grid.dtype) for array in k)
-        self.k_squared = jnp.asarray(k_squared, grid.dtype)
-        self.inverse_k_squared = jnp.asarray(np.where(k_squared == 0, 0.0, mask / safe), grid.dtype)
-        self.mask = jnp.asarray(mask, grid.dtype)
+        self.k = tuple(_constant(array, grid) for array in k)
+        self.k_squared = _constant(k_squared, grid)
+        self.inverse_k_squared = _constant(np.where(k_squared == 0, 0.0, mask / safe), grid)
+        self.mask = _constant(mask, grid)
 
     @property
     def modes(self) -> tuple[int, ...]:
@@ -109,6 +109,11 @@ class CentredModes(eqx.Module):
     Both halves of the spectrum are there, so that two real fields travel as one complex field, and
     the mirror image of a mode is a plain reversal of the array. Made for `NavierStokes2D`;
     coefficients are unnormalised as elsewhere.
+
+    **Attributes:** `k`, `k_squared`, `inverse_k_squared` as of `Spectrum`; `wave`, kx + i ky, and
+    `velocity`, (kx + i ky) / k^2, which makes the complex velocity u + i v of the vorticity; `own`
+    and `mirrored`, what makes minus the transport of vorticity, again as a complex velocity, of the
+    square of u + i v and of its conjugate mirror image (see `NavierStokes2D.nonlinear`).
     """
 
     grid: Grid
@@ -116,6 +121,10 @@ class CentredModes(eqx.Module):
     k: tuple[Float[Array, "nx 1"], Float[Array, "1 ny"]]
     k_squared: Float[Array, "nx ny"]
     inverse_k_squared: Float[Array, "nx ny"]
+    wave: Complex[Array, "nx ny"]
+    velocity: Complex[Array, "nx ny"]
+    own: Complex[Array, "nx ny"]
+    mirrored: Complex[Array, "nx ny"]
 
     def __init__(self, spectrum: Spectrum):
         grid = self.grid = spectrum.grid
@@ -130,9 +139,14 @@ class CentredModes(eqx.Module):
         )
         squared = kx[:, None] ** 2 + ky**2
         inverse = np.where(squared == 0, 0.0, 1 / np.where(squared == 0, 1.0, squared))
-        self.k = (jnp.asarray(kx[:, None], grid.dtype), jnp.asarray(ky[None], grid.dtype))
-        self.k_squared = jnp.asarray(squared, grid.dtype)
-        self.inverse_k_squared = jnp.asarray(inverse, grid.dtype)
+        self.k = (_constant(kx[:, None], grid), _constant(ky[None], grid))
+        self.k_squared = _constant(squared, grid)
+        self.inverse_k_squared = _constant(inverse, grid)
+        # Multiplied out here: XLA would do it again at every step.
+        wave = kx[:, None] + 1j * ky
+        self.wave, self.velocity = _constant(wave, grid), _constant(wave * inverse, grid)
+        self.own = _constant(np.conj(wave) / 4j, grid)
+        self.mirrored = _constant(-(wave**3) * inverse / 4j, grid)
 
     def from_half(self, modes: Complex[Array, "mx my"]) -> Complex[Array, "nx ny"]:
         """From the layout of `Spectrum`, dropping what is not kept."""
@@ -165,6 +179,12 @@ class CentredModes(eqx.Module):
             else:
                 product = jnp.take(product, np.arange(top, 3 * top + 1) % n, axis=axis)
         return product
+
+
+def _constant(array: np.ndarray, grid: Grid) -> Array:
+    # Cast before JAX sees it: a cast there compiles a program for every shape.
+    dtype = np.result_type(grid.dtype, np.complex64) if np.iscomplexobj(array) else grid.dtype
+    return jnp.asarray(array.astype(dtype))
 
 
 def total(terms: Iterable[Array]) -> Array:

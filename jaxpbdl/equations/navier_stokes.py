@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -50,10 +51,14 @@ class NavierStokes2D(Equation):
         require_ndim(self, grid, 2)
 
     def enter(self, modes: Array, spectrum: Spectrum) -> Array:
-        return CentredModes(spectrum).from_half(modes)
+        """Coefficients of the complex velocity u + i v, (kx + i ky) / k^2 times those of w: it is
+        what the products are made of. The mean vorticity, zero in a periodic flow, is dropped."""
+        centred = CentredModes(spectrum)
+        return centred.velocity * centred.from_half(modes)
 
     def leave(self, modes: Array, spectrum: Spectrum) -> Array:
-        return CentredModes(spectrum).to_half(modes)
+        centred = CentredModes(spectrum)
+        return centred.to_half(jnp.conj(centred.wave) * modes)
 
     def kept(self, spectrum: Spectrum) -> Array:
         return jnp.ones((), spectrum.grid.dtype)  # centred modes hold nothing else
@@ -71,19 +76,14 @@ class NavierStokes2D(Equation):
         """-u . grad w with one complex transform each way, the work of four real ones.
 
         Basdevant (J. Comput. Phys. 50 (1983) 209): u . grad w = (d_xx - d_yy)(u v) + d_xy (v^2 -
-        u^2), and the square of u + i v, whose coefficients are (kx + i ky) / k^2 times those of w,
-        holds both products: -u . grad w is the imaginary part of the field with coefficients (kx -
-        i ky)^2 / 2 [(u + i v)^2].
+        u^2), and the square S of u + i v holds both products: -u . grad w is the imaginary part of
+        the field with coefficients (kx - i ky)^2 / 2 S(k). The imaginary part needs S(-k) too, and
+        times (kx + i ky) / k^2 it is again a complex velocity.
         """
         centred = CentredModes(spectrum)
-        kx, ky = centred.k
-        x, y = kx * centred.inverse_k_squared, ky * centred.inverse_k_squared
-        square = centred.square(
-            lax.complex(x * modes.real - y * modes.imag, x * modes.imag + y * modes.real)
-        )
-        x, y = (kx**2 - ky**2) / 2, kx * ky
-        real, imag = x * square.real + y * square.imag, x * square.imag - y * square.real
-        return 0.5 * lax.complex(imag + jnp.flip(imag, (0, 1)), jnp.flip(real, (0, 1)) - real)
+        square = centred.square(modes)
+        mirrored = jnp.conj(jnp.flip(square, (0, 1)))
+        return centred.own * square + centred.mirrored * mirrored
 
     def source(self, spectrum: Spectrum) -> Array | None:
         if self.forcing is None:
@@ -226,5 +226,5 @@ def project(modes: Any, spectrum: Spectrum) -> Array:
 def _modes_of(field: Field, spectrum: Spectrum) -> Array:
     """Coefficients of a field of space evaluated on the grid, components first."""
     grid = spectrum.grid
-    values = jax.vmap(field)(grid.points.reshape(-1, grid.ndim))
+    values = eqx.filter_jit(jax.vmap(field))(grid.points.reshape(-1, grid.ndim))
     return spectrum.transform(jnp.moveaxis(values, 0, -1).reshape(*values.shape[1:], *grid.shape))

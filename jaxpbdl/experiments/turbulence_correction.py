@@ -87,7 +87,7 @@ class Config:
     unroll: int = 4
     pretraining: int = 200
     """Updates on single steps before those on unrolled ones."""
-    updates: int = 600
+    updates: int = 300
     learning_rate: float = 3e-3
 
     def __post_init__(self):

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxpbdl.fields.taylor import Expansion
+
 Point: TypeAlias = Float[Array, " dim"]
 Field: TypeAlias = Callable[[Point], Array]
 
@@ -23,6 +25,8 @@ def partial(field: Field, axis: int, order: int = 1) -> Field:
     """The derivative of order `order` along coordinate `axis`, for values of any shape."""
     if order == 0:
         return field
+    if isinstance(field, Expansion):
+        return field.partial(axis, order)
 
     def derivative(point: Point) -> Array:
         direction = jnp.zeros_like(point).at[axis].set(1)
@@ -33,16 +37,24 @@ def partial(field: Field, axis: int, order: int = 1) -> Field:
 
 def time_derivative(field: Field, order: int = 1) -> Field:
     """The derivative along time, the last coordinate."""
+    if isinstance(field, Expansion):
+        return field.partial(field.dim - 1, order)
     return partial(field, -1, order)
 
 
 def at_time(field: Field, time: Float[Array, ""]) -> Field:
     """The field of space at one instant."""
+    if isinstance(field, Expansion):
+        return field.at_time(time)
     return lambda position: field(jnp.append(position, time))
 
 
 def gradient(field: Field) -> Field:
     """Derivatives along all coordinates, on a new last axis of the value."""
+    if isinstance(field, Expansion):
+        return lambda point: jnp.stack(
+            [field.partial(axis)(point) for axis in range(point.shape[0])], axis=-1
+        )
     return jax.jacfwd(field)
 
 
@@ -60,14 +72,14 @@ def laplacian(field: Field) -> Field:
 
 def divergence(field: Field) -> Field:
     """Divergence of a vector field (value and point of equal length)."""
-    return lambda point: jnp.trace(jax.jacfwd(field)(point))
+    return lambda point: jnp.trace(gradient(field)(point))
 
 
 def curl(field: Field) -> Field:
     """Curl of a vector field: the scalar d_x v - d_y u in two dimensions, a vector in three."""
 
     def value(point: Point) -> Array:
-        jacobian = jax.jacfwd(field)(point)  # [component, coordinate]
+        jacobian = gradient(field)(point)  # [component, coordinate]
         if point.shape[0] == 2:
             return jacobian[1, 0] - jacobian[0, 1]
         return jnp.stack(

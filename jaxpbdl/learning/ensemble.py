@@ -64,7 +64,9 @@ def fit_ensemble(
     plan = planned(steps, chunk, folder, save_every, progress, name)
     mesh = _mesh(devices, len(keys))
     # What all members have in common is not batched: one copy, and no batched arithmetic with it.
-    differing, common = eqx.partition(constants, lambda leaf: not bool(jnp.all(leaf == leaf[:1])))
+    differing, common = eqx.partition(
+        constants, jax.tree.map(lambda shared: not bool(shared), _shared(constants))
+    )
     common = jax.tree.map(lambda leaf: leaf[0], common)
     everywhere = _place((task, common), mesh, PartitionSpec())
     start, each = (
@@ -97,19 +99,34 @@ def stack(models: Sequence[Any]) -> Any:
     arrays, frames = zip(*(eqx.partition(model, eqx.is_array) for model in models), strict=True)
     if not all(bool(eqx.tree_equal(frame, frames[0])) for frame in frames):
         raise ValueError("members must differ in their arrays only, not in structure or settings")
-    return eqx.combine(jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays), frames[0])
+    return eqx.combine(_stack(arrays), frames[0])
 
 
 def member(stacked: Any, index: int) -> Any:
     """One model of a stack."""
     arrays, frame = eqx.partition(stacked, eqx.is_array)
-    return eqx.combine(jax.tree.map(lambda leaf: leaf[index], arrays), frame)
+    return eqx.combine(_pick(arrays, index), frame)
 
 
 def members(stacked: Any) -> list[Any]:
     """The models of a stack."""
     count = len(jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0])
     return [member(stacked, index) for index in range(count)]
+
+
+@jax.jit
+def _stack(arrays: tuple[PyTree, ...]) -> PyTree:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
+
+
+@jax.jit
+def _pick(arrays: PyTree, index: int) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[index], arrays)
+
+
+@jax.jit
+def _shared(arrays: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: jnp.all(leaf == leaf[:1]), arrays)
 
 
 @eqx.filter_jit

@@ -105,5 +105,6 @@ def spectral(
     symbol = equation.symbol(spectrum)
     precision = jnp.complex64 if grid.dtype == jnp.float32 else jnp.complex128
     symbol = symbol.astype(precision if jnp.iscomplexobj(symbol) else grid.dtype)
-    integrator = scheme(symbol, dt, equation.kept(spectrum))
+    # One compiled program instead of one for each of the many operations in the coefficients.
+    integrator = eqx.filter_jit(scheme)(symbol, dt, equation.kept(spectrum))
     return SpectralStep(equation, spectrum, integrator, equation.source(spectrum), dt)

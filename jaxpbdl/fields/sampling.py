@@ -1,0 +1,179 @@
+"""Where a field is judged: boxes of space-time, points in them, and points where the residual is
+large.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxpbdl import checks
+
+Points = Float[Array, "points dim"]
+
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)
+
+
+class Box(eqx.Module):
+    """The points x with lower <= x <= upper, one pair of limits a coordinate, time last.
+
+    A side of the box is a box too: `Box((-1, 0), (1, 2)).at(1, 0.0)` is the initial slice t = 0.
+    """
+
+    lower: tuple[float, ...] = eqx.field(converter=tuple, static=True)
+    upper: tuple[float, ...] = eqx.field(converter=tuple, static=True)
+
+    def __check_init__(self):
+        if not self.lower or len(self.lower) != len(self.upper):
+            raise ValueError(
+                f"lower and upper must be equally long, got {self.lower} and {self.upper}"
+            )
+        for axis, (low, high) in enumerate(zip(self.lower, self.upper, strict=True)):
+            if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+                raise ValueError(
+                    "lower must be finite and at most upper, "
+                    f"got {low} and {high} along axis {axis}"
+                )
+
+    @property
+    def dim(self) -> int:
+        return len(self.lower)
+
+    def at(self, axis: int, value: float) -> "Box":
+        """The part of the box where coordinate `axis` has the given value."""
+        axis = range(self.dim)[axis]
+        if not self.lower[axis] <= value <= self.upper[axis]:
+            raise ValueError(
+                f"value must be in [{self.lower[axis]}, {self.upper[axis]}] along axis {axis}, "
+                f"got {value}"
+            )
+        limits = [
+            tuple(value if i == axis else limit for i, limit in enumerate(side))
+            for side in (self.lower, self.upper)
+        ]
+        return Box(*limits)
+
+    def sides(self, axis: int) -> tuple["Box", "Box"]:
+        """The two sides across coordinate `axis`."""
+        return self.at(axis, self.lower[axis]), self.at(axis, self.upper[axis])
+
+    def scale(self, unit: Points) -> Points:
+        """Points of the unit cube carried to the box."""
+        low, high = jnp.asarray(self.lower, unit.dtype), jnp.asarray(self.upper, unit.dtype)
+        return low + (high - low) * unit
+
+    def contains(self, points: Points) -> Array:
+        """Whether each point lies in the box."""
+        low, high = (jnp.asarray(side, points.dtype) for side in (self.lower, self.upper))
+        return jnp.all((points >= low) & (points <= high), axis=-1)
+
+
+def uniform(key: PRNGKeyArray, box: Box, count: int) -> Points:
+    """Independent points, equally likely everywhere."""
+    checks.count("count", count)
+    return box.scale(jax.random.uniform(key, (count, box.dim)))
+
+
+def latin_hypercube(key: PRNGKeyArray, box: Box, count: int) -> Points:
+    """One point in each of `count` equal slices, along every coordinate (McKay et al. 1979)."""
+    checks.count("count", count)
+    order_key, place_key = jax.random.split(key)
+    orders = jax.vmap(lambda k: jax.random.permutation(k, count))(
+        jax.random.split(order_key, box.dim)
+    )
+    return box.scale((orders.T + jax.random.uniform(place_key, (count, box.dim))) / count)
+
+
+def halton(key: PRNGKeyArray, box: Box, count: int) -> Points:
+    """The Halton sequence in the first primes, shifted at random modulo one (Halton 1960; Cranley
+    and Patterson 1976), so that every point is uniform and the set fills the box evenly.
+
+    Up to ten coordinates.
+    """
+    checks.count("count", count)
+    if box.dim > len(_PRIMES):
+        raise ValueError(f"box must have at most {len(_PRIMES)} coordinates, got {box.dim}")
+    columns = [_radical_inverse(jnp.arange(1, count + 1), base, count) for base in _PRIMES]
+    unit = jnp.stack(columns[: box.dim], axis=-1) + jax.random.uniform(key, (box.dim,))
+    return box.scale(unit % 1.0)
+
+
+def sobol(seed: int, box: Box, count: int) -> Points:
+    """Scrambled Sobol points by scipy's engine, so outside jit; best with a power of two."""
+    from scipy.stats import qmc
+
+    checks.count("count", count)
+    engine = qmc.Sobol(box.dim, scramble=True, rng=seed)
+    exponent = int(np.ceil(np.log2(count)))
+    return box.scale(jnp.asarray(engine.random_base2(exponent)[:count], dtype=float))
+
+
+def inside(
+    distance: Callable[[Float[Array, " dim"]], Array],
+    key: PRNGKeyArray,
+    box: Box,
+    count: int,
+    attempts: int = 100,
+) -> Points:
+    """Uniform points of a shape, given by a signed distance that is negative inside; outside jit.
+
+    Raises ValueError if the shape is (next to) empty: `attempts` times `count` points of the box
+    held fewer than `count` of it.
+    """
+    found: list[Any] = []
+    held = 0
+    for attempt in range(attempts):
+        points = uniform(jax.random.fold_in(key, attempt), box, count)
+        found.append(np.asarray(points)[np.asarray(jax.vmap(distance)(points)) < 0])
+        held += len(found[-1])
+        if held >= count:
+            return jnp.asarray(np.concatenate(found)[:count])
+    raise ValueError(
+        f"the shape is empty or too small: {held} of {attempts * count} points of the box lie in "
+        f"it, {count} were asked for; give a box that fits the shape closely"
+    )
+
+
+def refine(
+    key: PRNGKeyArray,
+    residual: Float[Array, " candidates"],
+    candidates: Points,
+    count: int,
+    power: float = 1.0,
+    offset: float = 1.0,
+) -> Points:
+    """`count` of the candidates, likelier where the residual is large: RAD, with probability
+    proportional to |r|^power / mean(|r|^power) + offset, without repeats (Wu et al., Comput.
+    Methods Appl. Mech. Eng. 403 (2023) 115671).
+
+    `offset = 0` with a large power takes the largest ones, which is their RAR-G.
+    """
+    checks.count("count", count)
+    checks.shape("residual", residual, (candidates.shape[0],))
+    if count > candidates.shape[0]:
+        raise ValueError(f"count must be at most the {candidates.shape[0]} candidates, got {count}")
+    size = jnp.abs(residual) ** power
+    chances = size / jnp.mean(size) + offset
+    # The largest of log p + Gumbel noise are a draw without repeats.
+    noise = jax.random.gumbel(key, chances.shape, chances.dtype)
+    _, chosen = jax.lax.top_k(jnp.log(chances) + noise, count)
+    return candidates[chosen]
+
+
+def _radical_inverse(index: Array, base: int, count: int) -> Array:
+    value, scale = jnp.zeros(index.shape, dtype=float), 1.0
+    for _ in range(int(np.ceil(np.log(count + 1) / np.log(base))) + 1):
+        scale /= base
+        value = value + scale * (index % base)
+        index = index // base
+    return value
+
+
+def grid_points(box: Box, counts: Sequence[int]) -> Points:
+    """The points of a regular grid that includes the limits, first coordinate slowest."""
+    axes = [np.linspace(*pair) for pair in zip(box.lower, box.upper, counts, strict=True)]
+    return jnp.asarray(np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, box.dim), float)
