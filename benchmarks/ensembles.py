@@ -57,7 +57,7 @@ def networks(members: int = 8, updates: int = 20) -> list[Line]:
     all.
     """
     grid = jp.Grid((32, 32))
-    solver = jp.solvers.spectral(FLOW, grid, 0.05)
+    solver = jp.solvers.spectral(FLOW, grid, 0.04)
     start = jp.initial_states.random_vorticity(jax.random.key(0), grid, 4.0, 3.0)
     trajectories = jp.rollout(solver, start, 400, 4)[None]
 

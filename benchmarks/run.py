@@ -28,8 +28,10 @@ def flows() -> list[list[str]]:
 
 def accuracy() -> list[list[str]]:
     import accuracy
+    import jax
 
-    rows = [line.cells() for line in accuracy.work_precision()]
+    with jax.enable_x64(True):
+        rows = [line.cells() for line in accuracy.work_precision()]
     return [*rows, [accuracy.taylor_green_3d(), "", "", "", "", "", ""]]
 
 

@@ -19,6 +19,22 @@ class Source:
 
 
 SOURCES = {
+    "burgers-shock": Source(
+        files=("pinns-raissi/burgers_shock.mat",),
+        origin=(
+            "https://github.com/maziarraissi/PINNs, file appendix/Data/burgers_shock.mat "
+            "(Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686)"
+        ),
+        licence="MIT",
+    ),
+    "allen-cahn": Source(
+        files=("pinns-raissi/AC.mat",),
+        origin=(
+            "https://github.com/maziarraissi/PINNs, file main/Data/AC.mat "
+            "(Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686)"
+        ),
+        licence="MIT",
+    ),
     "cylinder-wake": Source(
         files=(
             "pinns-raissi/cylinder_nektar_wake_f32.npz",

@@ -21,6 +21,18 @@ class Entry:
 
 
 EXPERIMENTS: dict[str, Entry] = {
+    "pinn-allen-cahn": Entry(
+        "jaxpbdl.experiments.pinn_allen_cahn",
+        "a physics-informed network resolves the thin interfaces of the Allen-Cahn equation",
+    ),
+    "pinn-burgers": Entry(
+        "jaxpbdl.experiments.pinn_burgers",
+        "a physics-informed network follows Burgers' equation up to its steep front",
+    ),
+    "pinn-wake-inverse": Entry(
+        "jaxpbdl.experiments.pinn_wake_inverse",
+        "coefficients and pressure of a cylinder wake from scattered velocities",
+    ),
     "turbulence-correction": Entry(
         "jaxpbdl.experiments.turbulence_correction",
         "a network trained through a coarse solver corrects it towards a fine one",

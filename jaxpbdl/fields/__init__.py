@@ -11,16 +11,38 @@ from jaxpbdl.fields.derivatives import (
     time_derivative,
 )
 from jaxpbdl.fields.interpolation import Interpolant, interpolate
+from jaxpbdl.fields.sampling import (
+    Box,
+    grid_points,
+    halton,
+    inside,
+    latin_hypercube,
+    refine,
+    sobol,
+    uniform,
+)
+from jaxpbdl.fields.taylor import Expansion, expand, expanded
 
 __all__ = [
+    "Box",
+    "Expansion",
     "Field",
     "Interpolant",
     "at_time",
     "curl",
     "divergence",
+    "expand",
+    "expanded",
     "gradient",
+    "grid_points",
+    "halton",
+    "inside",
     "interpolate",
     "laplacian",
+    "latin_hypercube",
     "partial",
+    "refine",
+    "sobol",
     "time_derivative",
+    "uniform",
 ]

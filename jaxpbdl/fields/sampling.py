@@ -156,7 +156,9 @@ def refine(
     checks.shape("residual", residual, (candidates.shape[0],))
     if count > candidates.shape[0]:
         raise ValueError(f"count must be at most the {candidates.shape[0]} candidates, got {count}")
-    size = jnp.abs(residual) ** power
+    size = jnp.abs(residual)
+    largest = jnp.max(size)
+    size = jnp.where(largest > 0, size / largest, 1.0) ** power  # no overflow in high powers
     chances = size / jnp.mean(size) + offset
     # The largest of log p + Gumbel noise are a draw without repeats.
     noise = jax.random.gumbel(key, chances.shape, chances.dtype)

@@ -3,6 +3,7 @@ ensemble.
 """
 
 from jaxpbdl.learning.checkpoint import latest, load, save
+from jaxpbdl.learning.collocation import mean_over, residual_at, residual_loss
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
@@ -10,6 +11,9 @@ from jaxpbdl.learning.hybrid import Corrected, Emulator, as_channels, trainable
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
 from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
+from jaxpbdl.learning.quasi_newton import quasi_newton
+from jaxpbdl.learning.update import PerChunk
+from jaxpbdl.learning.weighting import ascent, balance, causal_weights
 
 __all__ = [
     "Corrected",
@@ -17,19 +21,27 @@ __all__ = [
     "Emulator",
     "Evaluation",
     "History",
+    "PerChunk",
     "RunLock",
     "Windows",
     "as_channels",
+    "ascent",
+    "balance",
+    "causal_weights",
     "compare",
     "evaluate",
     "fit",
     "fit_ensemble",
     "latest",
     "load",
+    "mean_over",
     "member",
     "members",
     "one_step",
     "pushforward",
+    "quasi_newton",
+    "residual_at",
+    "residual_loss",
     "save",
     "stack",
     "trainable",

@@ -17,6 +17,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
+from jaxpbdl.fields import expanded
 
 Points = Float[Array, "points dim"]
 
@@ -79,7 +80,8 @@ def _total(
         chunks = jax.tree.map(lambda a: a.reshape(-1, chunk, *a.shape[1:]), data)
         first = jax.tree.map(lambda a: a[0], chunks)
         start = jax.tree.map(
-            lambda s: jnp.zeros(s.shape, s.dtype), eqx.filter_eval_shape(reduce_chunk, model, function, first)
+            lambda s: jnp.zeros(s.shape, s.dtype),
+            eqx.filter_eval_shape(reduce_chunk, model, function, first),
         )
 
         def body(total: Any, data: Any) -> tuple[Any, None]:
@@ -129,3 +131,39 @@ def _mean_forward(perturbed, model, function, data, chunk, devices):
 def _mean_backward(gradient, cotangent, perturbed, model, function, data, chunk, devices):
     del perturbed, model, function, data, chunk, devices
     return jax.tree.map(lambda g: cotangent * g, gradient)
+
+
+def residual_loss(
+    equation: Any,
+    field: Callable[[Float[Array, " dim"]], Array],
+    points: Points,
+    *,
+    weights: Float[Array, " points"] | None = None,
+    chunk: int = 256,
+    devices: Sequence[Any] | None = None,
+) -> Float[Array, ""]:
+    """Mean square of an equation's residual of a field over collocation points, summed over its
+    components: the physical part of the loss of a physics-informed network.
+
+    Derivatives come from one Taylor expansion a point (`fields.expanded`). Gradients reach the
+    field and the parameters of the equation; arguments and errors are those of `mean_over`.
+    """
+    return mean_over(
+        _squared_residual, (equation, field), points, weights=weights, chunk=chunk, devices=devices
+    )
+
+
+def _squared_residual(model: Any, point: Array) -> Array:
+    equation, field = model
+    return jnp.sum(jnp.abs(expanded(equation.residual, field, point)) ** 2)
+
+
+@eqx.filter_jit
+def residual_at(
+    equation: Any, field: Callable, points: Points, chunk: int = 256
+) -> Float[Array, " points"]:
+    """The size of the residual at every point, the root of the sum over its components' squares:
+    what `fields.refine` takes.
+    """
+    one = lambda point: _squared_residual((equation, field), point) ** 0.5  # noqa: E731
+    return lax.map(one, points, batch_size=chunk)

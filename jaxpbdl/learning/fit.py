@@ -54,7 +54,8 @@ def fit(
     - `loss`: `loss(model, batch)` or `loss(model, batch, key)`, a scalar.
     - `batches`: `batches(key) -> batch`, pure. Large data belong into the fields of an `eqx.Module`
       (whose arrays jit takes as arguments); a function that closes over them has them compiled in.
-      The same holds for `loss` and `validate`.
+      The same holds for `loss` and `validate`. Line searches and quasi-Newton methods want
+      `PerChunk` batches, the same for all updates of a chunk.
     - `optimiser`: of optax, with its schedules.
     - `key`: update `i` uses `fold_in(key, i)`, split in two for the batch and for the loss.
     - `chunk`: updates between two looks at the numbers: one compiled loop, then a validation.

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
+from jaxpbdl.networks.coordinates import Constant
 from jaxpbdl.step import AnyStep, Step, as_step
 
 Network: TypeAlias = Callable[[Float[Array, "channels *grid"]], Float[Array, "channels *grid"]]
@@ -94,12 +95,23 @@ def as_channels(state: Array) -> Float[Array, "channels *grid"]:
 
 def trainable(model: Any) -> Any:
     """Which leaves of a model training may change, as a tree of booleans: the float arrays of the
-    network of a hybrid
-    (its solver keeps its physics), all float arrays of anything else."""
+    network of a hybrid (its solver keeps its physics), all float arrays of anything else, except
+    what a `networks.Constant` holds.
+    """
     if isinstance(model, (Corrected, Emulator)):
         nothing = jax.tree.map(lambda _: False, model)
         return eqx.tree_at(lambda hybrid: hybrid.network, nothing, trainable(model.network))
-    return jax.tree.map(eqx.is_inexact_array, model)
+
+    def fixed(node: Any) -> bool:
+        return isinstance(node, Constant)
+
+    return jax.tree.map(
+        lambda node: jax.tree.map(
+            lambda leaf: not fixed(node) and eqx.is_inexact_array(leaf), node
+        ),
+        model,
+        is_leaf=fixed,
+    )
 
 
 def _add(state: Array, network: Network, features: Features, scale: Array) -> Array:

@@ -6,7 +6,7 @@ Nothing here knows of files, progress or several members: `fit` calls `advance` 
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -17,11 +17,22 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from jaxpbdl.learning.hybrid import trainable
 
 
+class PerChunk(eqx.Module):
+    """Batches that stay the same for a whole chunk of updates, as line searches and quasi-Newton
+    methods need; for `fit` in place of `batches`.
+
+    `draw(key, model)` makes one at the start of each chunk and may look at the model: collocation
+    points where its residual is large, say.
+    """
+
+    draw: Callable[[PRNGKeyArray, Any], Any]
+
+
 class Task(NamedTuple):
     """What all members share: functions, or modules whose arrays jit takes as arguments."""
 
     loss: Callable[..., Array]
-    batches: Callable[[PRNGKeyArray], Any]
+    batches: Callable[[PRNGKeyArray], Any] | PerChunk
     optimiser: optax.GradientTransformation
     validate: Callable[[Any], Array] | None
     patience: int | None
@@ -30,6 +41,9 @@ class Task(NamedTuple):
 
     def model(self, params: PyTree, constants: PyTree) -> PyTree:
         return eqx.combine(params, constants, self.frame)
+
+
+OfParams: TypeAlias = Callable[[PyTree], Array]
 
 
 class Member(NamedTuple):
@@ -97,26 +111,36 @@ def takes_key(loss: Callable) -> bool:
     )
 
 
-def evaluate(task: Task, params: PyTree, constants: PyTree, key: PRNGKeyArray) -> Array:
-    """The loss of one batch; the key of the step gives the batch's key and the loss's."""
-    batch_key, loss_key = jax.random.split(key)
-    model, batch = task.model(params, constants), task.batches(batch_key)
-    value = task.loss(model, batch, loss_key) if takes_key(task.loss) else task.loss(model, batch)
-    if jnp.shape(value) != ():
-        raise ValueError(f"loss must return a scalar, got shape {jnp.shape(value)}")
-    return value
+def loss_of(task: Task, constants: PyTree, batch: Any, key: PRNGKeyArray) -> OfParams:
+    """The loss of a batch as a function of the parameters."""
+
+    def of_params(params: PyTree) -> Array:
+        model = task.model(params, constants)
+        arguments = (model, batch, key) if takes_key(task.loss) else (model, batch)
+        value = task.loss(*arguments)
+        if jnp.shape(value) != ():
+            raise ValueError(f"loss must return a scalar, got shape {jnp.shape(value)}")
+        return value
+
+    return of_params
+
+
+def slope(of_params: OfParams, params: PyTree) -> tuple[Array, PyTree]:
+    """Value and gradient, the direction of steepest ascent also for complex parameters."""
+    value, gradient = jax.value_and_grad(of_params)(params)
+    return value, jax.tree.map(jnp.conj, gradient)
 
 
 def update(
-    task: Task, member: Member, constants: PyTree, key: PRNGKeyArray, step: Int[Array, ""]
-) -> tuple[Member, Float[Array, ""]]:
-    """One update with the key `fold_in(key, step)`. An update that is not finite is not applied:
-    the member stops with its last finite parameters and the step is recorded."""
-    step_key = jax.random.fold_in(key, step)
-    of_params = lambda params: evaluate(task, params, constants, step_key)  # noqa: E731
-    value, gradient = jax.value_and_grad(of_params)(member.params)
-    # JAX's gradient of a complex parameter is the conjugate of the direction of steepest ascent
-    gradient = jax.tree.map(jnp.conj, gradient)
+    task: Task,
+    member: Member,
+    of_params: OfParams,
+    known: tuple[Array, PyTree],
+    step: Int[Array, ""],
+) -> Member:
+    """One update from the known value and gradient. One that is not finite is not applied: the
+    member stops with its last finite parameters and the step is recorded."""
+    value, gradient = known
     changes, moments = optax.with_extra_args_support(task.optimiser).update(
         gradient, member.moments, member.params, value=value, grad=gradient, value_fn=of_params
     )
@@ -129,14 +153,13 @@ def update(
         )
     finite = all_finite(value, gradient, params)
     apply = member.active & finite
-    new = member._replace(
+    return member._replace(
         params=where(apply, params, member.params),
         moments=where(apply, moments, member.moments),
         average=where(apply, average, member.average),
         bad_step=jnp.where(member.active & ~finite, step, member.bad_step),
         active=apply,
     )
-    return new, value.astype(float)
 
 
 def judge(task: Task, member: Member, constants: PyTree) -> tuple[Member, Float[Array, ""]]:
@@ -171,16 +194,56 @@ def advance(
     """The updates `begin <= step < end` (at most `chunk` of them) and one validation.
 
     Returns the state, the loss of each update (NaN where none was made) and the validation loss.
-    The number of updates is an argument, so that every chunk runs the same compiled code.
+    Update `i` has the key `fold_in(key, i)`, split in two for the batch and for the loss. The
+    number of updates is an argument, so that every chunk runs the same compiled code.
     """
-
-    def body(step: Array, carry: tuple[Member, Array]) -> tuple[Member, Array]:
-        member, losses = carry
-        new, value = update(task, member, constants, key, step)
-        value = jnp.where(member.active, value, jnp.nan)
-        return new, losses.at[step - begin].set(value)
-
     losses = jnp.full(chunk, jnp.nan, dtype=float)
-    member, losses = jax.lax.fori_loop(begin, end, body, (member, losses))
+    if isinstance(task.batches, PerChunk):
+        member, losses = _on_one_batch(task, constants, key, member, begin, end, losses)
+    else:
+
+        def body(step: Array, carry: tuple[Member, Array]) -> tuple[Member, Array]:
+            member, losses = carry
+            batch_key, loss_key = jax.random.split(jax.random.fold_in(key, step))
+            of_params = loss_of(task, constants, task.batches(batch_key), loss_key)
+            known = slope(of_params, member.params)
+            new = update(task, member, of_params, known, step)
+            return new, _noted(losses, step - begin, member, known[0])
+
+        member, losses = jax.lax.fori_loop(begin, end, body, (member, losses))
     member, value = judge(task, member, constants)
     return member, losses, value
+
+
+def _on_one_batch(
+    task: Task,
+    constants: PyTree,
+    key: PRNGKeyArray,
+    member: Member,
+    begin: Int[Array, ""],
+    end: Int[Array, ""],
+    losses: Array,
+) -> tuple[Member, Array]:
+    """As the value and gradient where a line search ends are those of the next update, they are not
+    computed again."""
+    batch_key, loss_key = jax.random.split(jax.random.fold_in(key, begin))
+    batch = task.batches.draw(batch_key, task.model(member.params, constants))
+    of_params = loss_of(task, constants, batch, loss_key)
+
+    def body(step: Array, carry: tuple) -> tuple:
+        member, losses, known = carry
+        new = update(task, member, of_params, known, step)
+        losses = _noted(losses, step - begin, member, known[0])
+        value, gradient = (optax.tree_utils.tree_get(new.moments, k) for k in ("value", "grad"))
+        if value is None or gradient is None:
+            known = slope(of_params, new.params)
+        else:
+            known = (value.astype(known[0].dtype), gradient)
+        return new, losses, known
+
+    known = slope(of_params, member.params)
+    return jax.lax.fori_loop(begin, end, body, (member, losses, known))[:2]
+
+
+def _noted(losses: Array, place: Array, member: Member, value: Array) -> Array:
+    return losses.at[place].set(jnp.where(member.active, value.astype(float), jnp.nan))

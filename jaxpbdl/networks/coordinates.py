@@ -186,9 +186,7 @@ class PirateNet(eqx.Module):
         return self.last(x)
 
 
-def siren(
-    sizes: Sequence[int], *, frequency: float = 30.0, key: PRNGKeyArray
-) -> Dense:
+def siren(sizes: Sequence[int], *, frequency: float = 30.0, key: PRNGKeyArray) -> Dense:
     """A dense network of sines whose first layer spans `frequency` radians a unit length (Sitzmann
     et al., NeurIPS 2020).
 

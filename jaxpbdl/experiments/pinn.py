@@ -1,0 +1,180 @@
+"""What experiments with physics-informed networks of one space dimension share: the reference, the
+choice of points, the figures.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxpbdl import checks, plotting
+from jaxpbdl.checks import DataError
+from jaxpbdl.data import find
+from jaxpbdl.fields import Box, refine, uniform
+from jaxpbdl.grid import Grid
+from jaxpbdl.learning import PerChunk, fit, quasi_newton, residual_at, residual_loss
+from jaxpbdl.rollout import rollout
+from jaxpbdl.solvers import spectral
+
+Points: TypeAlias = Float[Array, "points dim"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Network, points and optimisers."""
+
+    seed: int = 0
+    data: Path | None = None
+    """The published reference solution; else looked for in the folder JAXPBDL_DATA, and made by the
+    toolkit's solver where it is not there.
+    """
+    width: int = 20
+    depth: int = 3
+    points: int = 8000
+    """Collocation points of one update."""
+    adam: int = 2000
+    """Updates by Adam."""
+    learning_rate: float = 3e-3
+    updates: int = 6000
+    """Quasi-Newton updates."""
+    chunk: int = 500
+    """Of those on the same points."""
+
+    def __post_init__(self):
+        for name in ("width", "depth", "points", "adam", "updates", "chunk"):
+            checks.count(name, getattr(self, name))
+        checks.positive("learning_rate", self.learning_rate)
+
+
+class Reference(NamedTuple):
+    """A solution on a grid, and where it is from."""
+
+    x: Float[np.ndarray, " nx"]
+    t: Float[np.ndarray, " nt"]
+    values: Float[np.ndarray, "nx nt"]
+    origin: str
+
+
+def reference(
+    name: str,
+    given: Path | None,
+    equation: Any,
+    initial: Callable[[Array], Array],
+    points: int = 2048,
+    steps: int = 2000,
+) -> Reference:
+    """The published solution `name` (found as `data.find` does), or, without the file, the spectral
+    solver's on the periodic box -1 < x < 1 to t = 1.
+    """
+    from scipy.io import loadmat
+
+    try:
+        path = find(name, given=given)
+    except DataError:
+        if given is not None:
+            raise
+        grid = Grid((points,), lengths=2.0, origin=-1.0)
+        every = steps // 100
+        step = spectral(equation, grid, 1.0 / steps, keep=1.0)
+        frames = rollout(step, initial(grid.axes[0]), steps, every, checkpoint=False)
+        thin = points // 256
+        return Reference(
+            np.asarray(grid.axes[0])[::thin],
+            np.linspace(0, 1, 101),
+            np.asarray(frames).T[::thin],
+            "spectral solver",
+        )
+    content = loadmat(path)
+    t, values = content.get("t", content.get("tt")), content.get("usol", content.get("uu"))
+    if t is None or values is None or "x" not in content:
+        raise DataError(f"{path} must hold x, t or tt, and usol or uu; it holds {sorted(content)}")
+    return Reference(content["x"].ravel(), t.ravel(), values, path.name)
+
+
+def train(
+    settings: Settings, field: Any, equation: Any, domain: Box, key: PRNGKeyArray, folder: Path
+) -> tuple[Any, Points]:
+    """The field trained on the residual alone, and points chosen for it: Adam on random points,
+    then a quasi-Newton method on points that follow the residual.
+    """
+    adam_key, finish_key, points_key = jax.random.split(key, 3)
+    devices, count = jax.devices(), settings.points
+
+    def loss(field: Any, points: Points) -> Array:
+        return residual_loss(equation, field, points, devices=devices)
+
+    def adapted(key: PRNGKeyArray, field: Any) -> Points:
+        return refined(key, equation, field, domain, count)
+
+    rate = optax.cosine_decay_schedule(settings.learning_rate, settings.adam, alpha=0.05)
+    for name, optimiser, batches, updates, chunk, key in (
+        ("Adam", optax.adam(rate), partial(uniform, box=domain, count=count), settings.adam, 50,
+         adam_key),
+        ("quasi-Newton", quasi_newton(), PerChunk(adapted), settings.updates, settings.chunk,
+         finish_key),
+    ):  # fmt: skip
+        field, _ = fit(
+            field,
+            loss,
+            batches,
+            optimiser,
+            updates,
+            key=key,
+            chunk=chunk,
+            folder=folder / "checkpoints" / name,
+            name=name,
+        )
+    return field, adapted(points_key, field)
+
+
+def refined(
+    key: PRNGKeyArray, equation: Any, field: Callable, domain: Box, count: int, surplus: int = 5
+) -> Float[Array, "points dim"]:
+    """`count` points of the domain, likelier where the residual is large: chosen from `surplus`
+    times as many.
+    """
+    candidates_key, choice_key = jax.random.split(key)
+    candidates = uniform(candidates_key, domain, surplus * count)
+    return refine(choice_key, residual_at(equation, field, candidates), candidates, count)
+
+
+def report(
+    field: Callable, equation: Any, truth: Reference, points: Array, folder: Path
+) -> dict[str, float]:
+    """Errors against the reference; writes `solution.png`: solution, error, residual, points."""
+    x, t = np.meshgrid(truth.x, truth.t, indexing="ij")
+    at = jnp.asarray(np.stack([x.ravel(), t.ravel()], axis=-1))
+    values = np.asarray(jax.jit(jax.vmap(field))(at)).reshape(x.shape)
+    residual = np.asarray(residual_at(equation, field, at)).reshape(x.shape)
+    error = values - truth.values
+    made, axes = plotting.figure(1, 4, size=(3.2, 2.8))
+    extent = (truth.t[0], truth.t[-1], truth.x[0], truth.x[-1])
+    shown = {
+        f"network (reference: {truth.origin})": (values, plotting.SIGNED),
+        "log10 |error|": (np.log10(np.abs(error) + 1e-16), plotting.POSITIVE),
+        "log10 |residual|": (np.log10(residual + 1e-16), plotting.POSITIVE),
+    }
+    for ax, (title, (image, colours)) in zip(axes[0], shown.items(), strict=False):
+        drawn = ax.imshow(image, extent=extent, origin="lower", aspect="auto", cmap=colours)
+        made.colorbar(drawn, ax=ax)
+        ax.set(title=title, xlabel="t", ylabel="x")
+        ax.grid(False)
+    axes[0, 3].plot(points[:, 1], points[:, 0], ".", markersize=1, color=plotting.LINES[0])
+    axes[0, 3].set(title="collocation points", xlabel="t", ylabel="x")
+    plotting.save(made, folder / "solution.png")
+    scale = np.linalg.norm(truth.values)
+    return {
+        "relative_l2": float(np.linalg.norm(error) / scale),
+        "largest_error": float(np.abs(error).max()),
+        "relative_l2_end": float(
+            np.linalg.norm(error[:, -1]) / np.linalg.norm(truth.values[:, -1])
+        ),
+        "mean_residual": float(np.sqrt(np.mean(residual**2))),
+    }

@@ -1,0 +1,93 @@
+"""Points fill their box as their law says, and follow the residual."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpbdl import fields
+from jaxpbdl.fields import Box
+
+KEY = jax.random.key(0)
+BOX = Box((-1.0, 0.0, 2.0), (1.0, 3.0, 2.5))
+SAMPLERS = {
+    "uniform": lambda box, n: fields.uniform(KEY, box, n),
+    "latin hypercube": lambda box, n: fields.latin_hypercube(KEY, box, n),
+    "halton": lambda box, n: fields.halton(KEY, box, n),
+    "sobol": lambda box, n: fields.sobol(0, box, n),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_points_fill_the_box(name):
+    points = SAMPLERS[name](BOX, 512)
+    assert points.shape == (512, 3) and bool(BOX.contains(points).all())
+    unit = (np.asarray(points) - np.array(BOX.lower)) / (np.array(BOX.upper) - np.array(BOX.lower))
+    np.testing.assert_allclose(unit.mean(0), 0.5, atol=0.05)
+    np.testing.assert_allclose(np.cov(unit.T), np.eye(3) / 12, atol=0.012)
+    if name != "uniform":  # evenly: nearly one point in each of 64 slices of every axis and more
+        counts = [np.histogram(axis, 64, (0, 1))[0] for axis in unit.T]
+        assert np.max(counts) <= 16 and np.min(counts) >= 4
+
+
+def test_latin_hypercube_has_one_point_in_every_slice():
+    points = np.asarray(fields.latin_hypercube(KEY, Box((0.0, 0.0), (1.0, 1.0)), 100))
+    for axis in points.T:
+        assert sorted((axis * 100).astype(int)) == list(range(100))
+
+
+def test_even_points_integrate_better_than_random_ones():
+    box = Box((0.0, 0.0), (1.0, 1.0))
+    integrand = lambda p: jnp.prod(1 + 0.5 * (p - 0.5), axis=-1)  # noqa: E731
+    errors = {
+        name: abs(float(jnp.mean(integrand(SAMPLERS[name](box, 1024)))) - 1) for name in SAMPLERS
+    }
+    assert errors["halton"] < 2e-3 and errors["sobol"] < 2e-3
+
+
+@pytest.mark.parametrize("name", ["uniform", "latin hypercube", "halton"])
+def test_samplers_go_through_jit(name):
+    eager = SAMPLERS[name](BOX, 10)
+    np.testing.assert_allclose(jax.jit(lambda: SAMPLERS[name](BOX, 10))(), eager, rtol=1e-5)
+
+
+def test_sides_are_boxes():
+    left, right = BOX.sides(0)
+    points = fields.uniform(KEY, right, 5)
+    assert jnp.all(points[:, 0] == 1) and left.upper[0] == -1
+    assert BOX.at(-1, 2.25).lower == (-1.0, 0.0, 2.25)
+
+
+def test_points_of_a_shape():
+    circle = lambda p: jnp.linalg.norm(p) - 0.5  # noqa: E731
+    points = fields.inside(circle, KEY, Box((-1.0, -1.0), (1.0, 1.0)), 200)
+    assert points.shape == (200, 2) and float(jnp.max(jnp.linalg.norm(points, axis=1))) < 0.5
+
+
+def test_refined_points_follow_the_residual():
+    candidates = fields.uniform(KEY, Box((0.0,), (1.0,)), 4000)
+    residual = jnp.where(candidates[:, 0] < 0.1, 9.0, 1.0)
+    share = lambda p: float(jnp.mean(p[:, 0] < 0.1))  # noqa: E731
+    # Probability 9 : 1 per point without an offset, on a tenth of the box.
+    assert abs(share(fields.refine(KEY, residual, candidates, 200, offset=0.0)) - 0.5) < 0.1
+    assert share(fields.refine(KEY, residual, candidates, 200, power=50, offset=0.0)) == 1
+    assert abs(share(fields.refine(KEY, jnp.ones(4000), candidates, 2000)) - 0.1) < 0.03
+    chosen = fields.refine(KEY, residual, candidates, 500)
+    assert len(np.unique(np.asarray(chosen))) == len(np.unique(np.asarray(candidates[:500])))
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="lower must be finite and at most upper, got 2"):
+        Box((2.0,), (1.0,))
+    with pytest.raises(ValueError, match="equally long"):
+        Box((0.0, 1.0), (1.0,))
+    with pytest.raises(ValueError, match=r"value must be in \[0.0, 3.0\] along axis 1, got 4"):
+        BOX.at(1, 4.0)
+    with pytest.raises(ValueError, match="count must be"):
+        fields.uniform(KEY, BOX, 0)
+    with pytest.raises(ValueError, match="empty or too small"):
+        fields.inside(lambda p: p[0] + 9, KEY, BOX, 10, attempts=2)
+    with pytest.raises(ValueError, match="count must be at most the 10 candidates, got 11"):
+        fields.refine(KEY, jnp.ones(10), jnp.ones((10, 1)), 11)
+    with pytest.raises(ValueError, match="residual must have shape"):
+        fields.refine(KEY, jnp.ones(9), jnp.ones((10, 1)), 2)
