@@ -120,6 +120,7 @@ SCHEMES = [
     (solvers.etdrk3, 3),
     (solvers.etdrk4, 4),
     (solvers.etd_multistep, 2),
+    (solvers.etd_adams, 4),
     (solvers.imex, 2),
 ]
 

@@ -224,7 +224,7 @@ def _chain(function: Callable, terms: Terms, order: int) -> Terms:
         functions.append(_slope(functions[-1]))
     outer = [function(inner) for function in functions]
     result = {(): outer[0]}
-    dim = 1 + max(axis for n in terms for axis in n)
+    dim = 1 + max((axis for n in terms for axis in n), default=-1)
     for name in (n for length in range(1, order + 1) for n in _names(dim, length)):
         pieces = []
         for blocks in _partitions(list(range(len(name)))):

@@ -1,5 +1,6 @@
 """Discretisations: `equation + grid + dt -> step`."""
 
+from jaxpbdl.solvers.adams import etd_adams
 from jaxpbdl.solvers.exponential import etd_multistep, etdrk1, etdrk2, etdrk3, etdrk4, phi
 from jaxpbdl.solvers.implicit_explicit import imex
 from jaxpbdl.solvers.integrator import Integrator, Scheme
@@ -11,6 +12,7 @@ __all__ = [
     "Scheme",
     "SemiLagrangianStep",
     "SpectralStep",
+    "etd_adams",
     "etd_multistep",
     "etdrk1",
     "etdrk2",

@@ -88,7 +88,8 @@ def spectral(
     - `equation`: any equation with a diagonal linear symbol and a nonlinear term.
     - `grid`: a periodic grid with as many axes as the equation has.
     - `dt`: time step, > 0. May be traced: gradients reach it.
-    - `scheme`: `etdrk1` .. `etdrk4`, `etd_multistep`, `imex`, or another function of its kind.
+    - `scheme`: `etdrk1` .. `etdrk4`, `etd_multistep`, `etd_adams`, `imex`, or another function of
+      its kind.
     - `keep`: fraction of wavenumbers kept; by default what the equation's nonlinearity needs to be
       free of aliasing.
 

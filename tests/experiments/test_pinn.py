@@ -42,7 +42,9 @@ def test_reference_without_the_file_is_the_published_one(
     at = published.t[column]
     frame = np.array([np.interp(at, ours.t, row) for row in ours.values])
     values = np.interp(published.x, ours.x, frame, period=2.0)
-    assert np.linalg.norm(values - published.values[:, column]) < 0.01 * np.linalg.norm(values)
+    smooth = abs(published.x) > 0.1  # where linear interpolation will do
+    difference = (values - published.values[:, column])[smooth]
+    assert np.linalg.norm(difference) < 0.005 * np.linalg.norm(values[smooth])
 
 
 def test_wake_inverse(tmp_path, real_data, monkeypatch):

@@ -67,12 +67,13 @@ def test_points_of_a_shape():
 def test_refined_points_follow_the_residual():
     candidates = fields.uniform(KEY, Box((0.0,), (1.0,)), 4000)
     residual = jnp.where(candidates[:, 0] < 0.1, 9.0, 1.0)
+    key = jax.random.key(1)  # not that of the candidates
     share = lambda p: float(jnp.mean(p[:, 0] < 0.1))  # noqa: E731
     # Probability 9 : 1 per point without an offset, on a tenth of the box.
-    assert abs(share(fields.refine(KEY, residual, candidates, 200, offset=0.0)) - 0.5) < 0.1
-    assert share(fields.refine(KEY, residual, candidates, 200, power=50, offset=0.0)) == 1
-    assert abs(share(fields.refine(KEY, jnp.ones(4000), candidates, 2000)) - 0.1) < 0.03
-    chosen = fields.refine(KEY, residual, candidates, 500)
+    assert abs(share(fields.refine(key, residual, candidates, 200, offset=0.0)) - 0.5) < 0.1
+    assert share(fields.refine(key, residual, candidates, 200, power=50, offset=0.0)) == 1
+    assert abs(share(fields.refine(key, jnp.ones(4000), candidates, 2000)) - 0.1) < 0.03
+    chosen = fields.refine(key, residual, candidates, 500)
     assert len(np.unique(np.asarray(chosen))) == len(np.unique(np.asarray(candidates[:500])))
 
 

@@ -45,6 +45,8 @@ def test_order_in_time(case, scheme, order):
         assert error(case, scheme, 4) < 1e-12
         return
     steps = {1: 512, 2: 128, 3: 64, 4: 32}[order]
+    if scheme is solvers.etd_adams:  # until its next term, of order 5, no longer shows
+        steps = 160
     coarse, fine = error(case, scheme, steps), error(case, scheme, 2 * steps)
     observed = np.log2(coarse / fine)
     assert coarse < 1e-2 and fine > 1e-14
