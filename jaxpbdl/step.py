@@ -37,6 +37,10 @@ class Step(eqx.Module):
         limit).
         """
 
+    def __hash__(self) -> int:
+        # By identity, as functions are: `jax.jit(step)` wants a hash, and arrays have none.
+        return id(self)
+
     def __call__(self, state: Any) -> Any:
         self.check(state)
         return self.leave(self.advance(self.enter(state)))

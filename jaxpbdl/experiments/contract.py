@@ -107,7 +107,16 @@ def versions() -> dict[str, str]:
 
 
 def rows_by_method(result: Result) -> tuple[list[list[Any]], list[str]]:
-    """Rows and columns of a table: one row a method, one column a metric, published rows last."""
+    """Rows and columns of a table: one row a method, one column a metric, published rows last; one
+    row a metric where there is nothing but the experiment as a whole.
+    """
+    if not any("." in name for name in result.metrics):
+        rows = []
+        for name, value in result.metrics.items():
+            item = result.published.get(name)
+            beside = [None, ""] if item is None else [item.value, item.source]
+            rows.append([name, value, *beside])
+        return rows, ["metric", "value", "published", "source"]
     numbers = {tuple(n.split(".")): value for n, value in result.metrics.items() if "." in n}
     for name, item in result.published.items():
         if "." in name:
@@ -122,6 +131,8 @@ def rows_by_method(result: Result) -> tuple[list[list[Any]], list[str]]:
 def overall(result: Result) -> list[str]:
     """Lines of the metrics of the experiment as a whole, each beside its published value."""
     lines = []
+    if not any("." in name for name in result.metrics):
+        return lines  # the table has them
     for name, value in result.metrics.items():
         if "." not in name:
             item = result.published.get(name)

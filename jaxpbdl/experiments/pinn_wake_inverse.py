@@ -49,7 +49,7 @@ class Config:
     adam: int = 2000
     batch: int = 1000
     learning_rate: float = 5e-3
-    updates: int = 2000
+    updates: int = 4000
     """Quasi-Newton updates, on all points."""
 
     def __post_init__(self):

@@ -37,7 +37,7 @@ from jaxpbdl.rollout import rollout
 from jaxpbdl.solvers.dmd import dynamic_modes
 from jaxpbdl.step import AnyStep
 
-RANKS = (2, 3, 5, 7, 9, 11, 13, 15, 17, 21, 25, 31)
+RANKS = (2, 3, 5, 7, 9, 11, 13, 15, 17, 21, 25, 31, 41, 51, 61)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,8 @@ def interpolate(grid: Grid, values: Any, times: Any = None, degree: int = 4) -> 
       x_d, t)`.
     - `degree`: of the polynomial in time; the error in time is of order `degree + 1`.
 
-    **Raises:** ValueError where shapes do not fit or there are fewer than `degree + 1` frames.
+    **Raises:** ValueError where shapes do not fit, times do not increase, or there are fewer than
+    `degree + 1` frames.
     """
     values = jnp.asarray(values)
     if values.shape[values.ndim - grid.ndim :] != grid.shape:
@@ -77,6 +78,8 @@ def interpolate(grid: Grid, values: Any, times: Any = None, degree: int = 4) -> 
         times = jnp.asarray(times)
         checks.shape("times", times, (values.shape[0],))
         checks.count("degree", degree)
+        if checks.is_concrete(times) and not bool(jnp.all(jnp.diff(times) > 0)):
+            raise ValueError(f"times must be increasing, got {np.asarray(times)}")
         if len(times) <= degree:
             raise ValueError(
                 f"degree {degree} needs at least {degree + 1} frames, got {len(times)}"

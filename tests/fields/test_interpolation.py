@@ -95,3 +95,5 @@ def test_refused_input_is_explained():
         fields.interpolate(grid, np.zeros((5, 8)), np.arange(4.0))
     with pytest.raises(ValueError, match="degree 4 needs at least 5 frames, got 4"):
         fields.interpolate(grid, np.zeros((4, 8)), np.arange(4.0))
+    with pytest.raises(ValueError, match="times must be increasing"):
+        fields.interpolate(grid, np.zeros((5, 8)), np.array([0.0, 1.0, 1.0, 2.0, 3.0]))

@@ -71,7 +71,6 @@ RESIDUALS = {
     "kuramoto-sivashinsky": (eq.KuramotoSivashinsky(), 2),
     "cahn-hilliard": (eq.CahnHilliard(), 3),
     "gray-scott": (eq.GrayScott(), 3),
-    "navier-stokes-2d": (eq.NavierStokes2D(0.1, drag=0.1, forcing=eq.kolmogorov()), 3),
     "navier-stokes-3d": (eq.NavierStokes3D(0.1), 4),
 }
 

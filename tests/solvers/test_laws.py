@@ -48,7 +48,7 @@ def later(case, dt, steps, scheme=solvers.etdrk4):
 def test_jit_and_vmap_change_nothing(case, scheme):
     step, state = case.step(0.01, scheme), case.state(case.grid())
     states = jnp.stack([state, 0.5 * state, jnp.roll(state, 1, axis=-1)])
-    once = eqx.filter_jit(step)
+    once = jax.jit(step)
     alone = jnp.stack([once(one) for one in states])
     together = jax.jit(jax.vmap(step))(states)
     assert largest(step(state) - alone[0]) < 1e-13  # eager
