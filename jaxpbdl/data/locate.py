@@ -19,6 +19,15 @@ class Source:
 
 
 SOURCES = {
+    "darcy-small": Source(
+        files=("fno-darcy-burgers/darcy_small.npz",),
+        origin=(
+            "https://github.com/neuraloperator/neuraloperator, files darcy_train_16.pt, "
+            "darcy_test_16.pt and darcy_test_32.pt in neuralop/data/datasets/data, as one npz with "
+            "the arrays <file>_a (coefficient class) and <file>_u (solution)"
+        ),
+        licence="MIT",
+    ),
     "cylinder-wake": Source(
         files=(
             "pinns-raissi/cylinder_nektar_wake_f32.npz",

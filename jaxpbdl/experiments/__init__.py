@@ -21,6 +21,10 @@ class Entry:
 
 
 EXPERIMENTS: dict[str, Entry] = {
+    "fno-darcy": Entry(
+        "jaxpbdl.experiments.fno_darcy",
+        "a Fourier neural operator learns porous flow at 16 points a side and is asked at 32",
+    ),
     "turbulence-correction": Entry(
         "jaxpbdl.experiments.turbulence_correction",
         "a network trained through a coarse solver corrects it towards a fine one",

@@ -10,6 +10,7 @@ from jaxpbdl.learning.hybrid import Corrected, Emulator, as_channels, trainable
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
 from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
+from jaxpbdl.learning.operator_losses import Samples, relative_h1_loss, relative_l2_loss
 
 __all__ = [
     "Corrected",
@@ -18,6 +19,7 @@ __all__ = [
     "Evaluation",
     "History",
     "RunLock",
+    "Samples",
     "Windows",
     "as_channels",
     "compare",
@@ -30,6 +32,8 @@ __all__ = [
     "members",
     "one_step",
     "pushforward",
+    "relative_h1_loss",
+    "relative_l2_loss",
     "save",
     "stack",
     "trainable",
