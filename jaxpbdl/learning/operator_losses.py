@@ -16,8 +16,8 @@ Pairs = tuple[Float[Array, "batch *input"], Float[Array, "batch *output"]]
 class Samples(eqx.Module):
     """Random pairs of a data set: `samples(key)` gives `batch` inputs and their outputs.
 
-    Drawn without replacement within a batch. Raises ValueError for unequal numbers of inputs and
-    outputs, or a batch larger than they are.
+    Each is drawn independently of the others. Raises ValueError for unequal numbers of inputs and
+    outputs.
     """
 
     inputs: Float[Array, "samples *input"]
@@ -32,12 +32,10 @@ class Samples(eqx.Module):
             raise ValueError(
                 f"there must be one output an input, got {count} and {len(self.outputs)}"
             )
-        if batch > count:
-            raise ValueError(f"batch must be at most the number of samples, {count}, got {batch}")
         self.batch = batch
 
     def __call__(self, key: PRNGKeyArray) -> Pairs:
-        chosen = jax.random.choice(key, len(self.inputs), (self.batch,), replace=False)
+        chosen = jax.random.randint(key, (self.batch,), 0, len(self.inputs))
         return self.inputs[chosen], self.outputs[chosen]
 
 
@@ -73,4 +71,4 @@ def _relative(error: Array, truth: Array, gradient: bool = False) -> Array:
 
     # The square root has no slope at zero: a perfect prediction would give NaN.
     tiny = jnp.finfo(error.dtype).tiny
-    return jnp.sqrt(jnp.maximum(energy(error), tiny) / jnp.maximum(energy(truth), tiny))
+    return jnp.sqrt(jnp.maximum(energy(error) / jnp.maximum(energy(truth), tiny), tiny))
