@@ -145,9 +145,13 @@ def run(config: Config, folder: Path) -> Result:
         asked = {"held_out": (media[known:], pressures[known:])}
 
     operator = train(config, media[:known], pressures[:known], folder)
-    metrics = {f"relative_l2_{name}": error(operator, *pair) for name, pair in asked.items()}
-    averaged = Averaged(operator)
-    metrics |= {f"averaged_l2_{name}": error(averaged, *pair) for name, pair in asked.items()}
+    methods = {"fno": operator, "averaged": Averaged(operator)}
+    metrics = {
+        f"{method}.relative_l2_{name}": error(answer, *pair)
+        for method, answer in methods.items()
+        for name, pair in asked.items()
+    }
+    metrics |= {f"relative_l2_{name}": metrics[f"fno.relative_l2_{name}"] for name in asked}
     metrics["parameters"] = parameter_count(operator)
     _picture(operator, list(asked.values())[-1], folder)
     published = {
