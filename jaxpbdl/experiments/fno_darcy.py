@@ -198,10 +198,15 @@ def error(operator: Operator, media: Array, pressures: Array) -> float:
     return float(_error(operator, media, pressures))
 
 
+@eqx.filter_jit
+def _answers(operator: Operator, media: Array) -> Array:
+    return jax.vmap(operator)(media)
+
+
 def _picture(operator: Operator, pair: tuple[Array, Array], folder: Path, count: int = 3) -> None:
     """`pressure.png`: medium, truth, prediction and error of the first samples."""
     media, truth = (np.asarray(part[:count, 0]) for part in pair)
-    answer = np.asarray(jax.vmap(operator)(pair[0][:count]))[:, 0]
+    answer = np.asarray(_answers(operator, pair[0][:count]))[:, 0]
     made, axes = plotting.figure(len(media), 4, size=(2.0, 2.0))
     for line, medium, u, v in zip(axes, media, truth, answer, strict=True):
         limit = float(np.abs(u).max())
