@@ -19,6 +19,15 @@ class Source:
 
 
 SOURCES = {
+    "burgers-small": Source(
+        files=("fno-darcy-burgers/burgers_small.npz",),
+        origin=(
+            "https://github.com/neuraloperator/neuraloperator, files burgers_train_16.pt and "
+            "burgers_test_16.pt in neuralop/data/datasets/data, as one npz with the arrays "
+            "<file>_x (initial states) and <file>_y (states in time)"
+        ),
+        licence="MIT",
+    ),
     "darcy-small": Source(
         files=("fno-darcy-burgers/darcy_small.npz",),
         origin=(

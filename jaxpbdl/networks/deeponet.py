@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -108,9 +109,9 @@ class PODDeepONet(eqx.Module):
     def __init__(
         self,
         sensors: int,
-        mean: Array,
-        modes: Array,
-        deviations: Array,
+        mean: ArrayLike,
+        modes: ArrayLike,
+        deviations: ArrayLike,
         *,
         branch: Sequence[int] = (128, 128),
         activation: Activation = jnp.tanh,
@@ -132,7 +133,7 @@ class PODDeepONet(eqx.Module):
         return mean + jnp.tensordot(self.branch(sensors) * deviations, modes, axes=1)
 
 
-def principal_modes(outputs: Array, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def principal_modes(outputs: ArrayLike, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`(mean, modes, deviations)` of outputs `(samples, *shape)`: proper orthogonal decomposition.
 
     The `rank` modes are orthonormal in the sense of the mean square over points and come in the
