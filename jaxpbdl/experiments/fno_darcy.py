@@ -55,7 +55,7 @@ class Config:
     depth: int = 4
     padding: float = 0.25
     batch: int = 16
-    updates: int = 1200
+    updates: int = 900
     learning_rate: float = 1e-2
     held_out: int = 0
     """Samples at the end of the training file that are not trained on but reported: settings are
