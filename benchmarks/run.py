@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("flows", "accuracy", "ensembles", "phiflow")
+PARTS = ("flows", "accuracy", "ensembles", "operators", "phiflow")
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
@@ -39,6 +39,12 @@ def ensembles() -> list[list[str]]:
     import ensembles
 
     return [line.cells() for line in ensembles.lines()]
+
+
+def operators() -> list[list[str]]:
+    import operators
+
+    return [line.cells() for line in operators.lines()]
 
 
 def phiflow() -> list[list[str]]:

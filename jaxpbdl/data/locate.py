@@ -35,6 +35,24 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "burgers-small": Source(
+        files=("fno-darcy-burgers/burgers_small.npz",),
+        origin=(
+            "https://github.com/neuraloperator/neuraloperator, files burgers_train_16.pt and "
+            "burgers_test_16.pt in neuralop/data/datasets/data, as one npz with the arrays "
+            "<file>_x (initial states) and <file>_y (states in time)"
+        ),
+        licence="MIT",
+    ),
+    "darcy-small": Source(
+        files=("fno-darcy-burgers/darcy_small.npz",),
+        origin=(
+            "https://github.com/neuraloperator/neuraloperator, files darcy_train_16.pt, "
+            "darcy_test_16.pt and darcy_test_32.pt in neuralop/data/datasets/data, as one npz with "
+            "the arrays <file>_a (coefficient class) and <file>_u (solution)"
+        ),
+        licence="MIT",
+    ),
     "cylinder-wake": Source(
         files=(
             "pinns-raissi/cylinder_nektar_wake_f32.npz",

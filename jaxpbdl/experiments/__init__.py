@@ -33,6 +33,14 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.pinn_wake_inverse",
         "coefficients and pressure of a cylinder wake from scattered velocities",
     ),
+    "fno-darcy": Entry(
+        "jaxpbdl.experiments.fno_darcy",
+        "a Fourier neural operator learns porous flow at 16 points a side and is asked at 32",
+    ),
+    "operators-burgers": Entry(
+        "jaxpbdl.experiments.operators_burgers",
+        "FNO, DeepONet and its POD form learn Burgers' equation, beside the solver",
+    ),
     "turbulence-correction": Entry(
         "jaxpbdl.experiments.turbulence_correction",
         "a network trained through a coarse solver corrects it towards a fine one",

@@ -11,6 +11,7 @@ from jaxpbdl.learning.hybrid import Corrected, Emulator, as_channels, trainable
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
 from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
+from jaxpbdl.learning.operator_losses import Samples, relative_h1_loss, relative_l2_loss
 from jaxpbdl.learning.quasi_newton import quasi_newton
 from jaxpbdl.learning.update import PerChunk
 from jaxpbdl.learning.weighting import ascent, balance, causal_weights
@@ -23,6 +24,7 @@ __all__ = [
     "History",
     "PerChunk",
     "RunLock",
+    "Samples",
     "Windows",
     "as_channels",
     "ascent",
@@ -40,6 +42,8 @@ __all__ = [
     "one_step",
     "pushforward",
     "quasi_newton",
+    "relative_h1_loss",
+    "relative_l2_loss",
     "residual_at",
     "residual_loss",
     "save",

@@ -11,7 +11,14 @@ from jaxpbdl.networks.coordinates import (
     PirateNet,
     siren,
 )
+from jaxpbdl.networks.deeponet import DeepONet, PODDeepONet, principal_modes
 from jaxpbdl.networks.dense import Dense, parameter_count
+from jaxpbdl.networks.flax_bridge import FlaxModule
+from jaxpbdl.networks.fno import FNO
+from jaxpbdl.networks.spectral_convolution import (
+    FactorisedSpectralConvolution,
+    SpectralConvolution,
+)
 from jaxpbdl.networks.stacks import ConvNet, DilatedResNet, ResNet
 from jaxpbdl.networks.unet import UNet
 
@@ -20,15 +27,22 @@ __all__ = [
     "Constant",
     "ConvNet",
     "Convolution",
+    "DeepONet",
     "Dense",
     "DilatedResNet",
+    "FNO",
     "Factorised",
+    "FactorisedSpectralConvolution",
+    "FlaxModule",
     "FourierFeatures",
     "Gated",
+    "PODDeepONet",
     "Periodic",
     "PirateNet",
     "ResNet",
+    "SpectralConvolution",
     "UNet",
     "parameter_count",
+    "principal_modes",
     "siren",
 ]

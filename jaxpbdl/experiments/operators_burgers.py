@@ -1,0 +1,217 @@
+"""Burgers' equation by neural operators, beside the solver that knows the equation.
+
+    du/dt + u du/dx = 0.01 d2u/dx2,  periodic on [0, 1], 16 points, t = 0 .. 1
+
+From the initial state each method gives the states at 16 later times: a Fourier neural operator
+(the times are its channels), a DeepONet (a field of position and time), a DeepONet whose trunk are
+the principal modes of the data. 800 samples to learn from, 400 to be asked; the files are those of
+the package neuraloperator. The spectral solver at the same 16 points learns nothing.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+import jaxpbdl as jp
+from jaxpbdl import checks, plotting
+from jaxpbdl.data import find
+from jaxpbdl.data.archive import arrays
+from jaxpbdl.experiments.contract import Experiment, Result
+from jaxpbdl.learning import Samples, fit, relative_l2_loss
+from jaxpbdl.networks import FNO, DeepONet, PODDeepONet, principal_modes
+
+VISCOSITY = 0.01
+
+History = Float[Array, "times n"]
+Operator = Callable[[Float[Array, " n"]], History]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the networks and their training."""
+
+    seed: int = 0
+    data: Path | None = None
+    """The samples as npz; else looked for in the folder JAXPBDL_DATA."""
+    width: int = 32
+    """Channels of the Fourier operator; the dense networks are four times as wide."""
+    rank: int = 32
+    batch: int = 32
+    updates: int = 1500
+    learning_rate: float = 3e-3
+    held_out: int = 0
+    """Samples at the end of the training file that are asked in place of the tests."""
+
+    def __post_init__(self):
+        for name in ("width", "rank", "batch", "updates"):
+            checks.count(name, getattr(self, name))
+        checks.positive("learning_rate", self.learning_rate)
+        checks.count("held_out", self.held_out, 0)
+
+
+class ByFourier(eqx.Module):
+    """`u(t_i) = u_0 + network(u_0)_i`."""
+
+    network: FNO
+
+    def __call__(self, state: Array) -> History:
+        return state + self.network(state[None])
+
+
+class ByField(eqx.Module):
+    """`u(t_i, x) = u_0(x) + field(x, t_i)` with the field of a DeepONet, periodic in x."""
+
+    network: DeepONet
+    times: int = eqx.field(static=True)
+
+    def __call__(self, state: Array) -> History:
+        field, n = self.network(state), len(state)
+
+        def value(t: Array, x: Array) -> Array:
+            turn = 2 * jnp.pi * x
+            waves = [f(k * turn) for k in range(1, 5) for f in (jnp.cos, jnp.sin)]
+            return field(jnp.stack([*waves, t]))[0]
+
+        rows = jax.vmap(jax.vmap(value, (None, 0)), (0, None))
+        return state + rows(jnp.arange(1, self.times + 1) / self.times, jnp.arange(n) / n)
+
+
+class Shifted(eqx.Module):
+    """Samples, each shifted by a random number of points: the equation knows no origin."""
+
+    samples: Samples
+
+    def __call__(self, key: PRNGKeyArray) -> tuple[Array, Array]:
+        which, far = jax.random.split(key)
+        states, histories = self.samples(which)
+        shifts = jax.random.randint(far, (len(states),), 0, states.shape[-1])
+        roll = jax.vmap(lambda values, shift: jnp.roll(values, shift, -1))
+        return roll(states, shifts), roll(histories, shifts)
+
+
+def solver(points: int, times: int) -> Operator:
+    """The equation itself, eight steps between two times."""
+    grid = jp.Grid((points,), lengths=(1.0,))
+    step = jp.solvers.spectral(jp.equations.Burgers(VISCOSITY), grid, 1 / (8 * times))
+    return lambda state: jp.rollout(step, state, 8 * times, 8)[1:]
+
+
+def read(path: Path) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """`(initial states, later states)` to learn from and to be asked."""
+    names = [f"burgers_{part}_16_{kind}" for part in ("train", "test") for kind in "xy"]
+    found = arrays(path, tuple(names))
+    x, y, asked_x, asked_y = (jnp.asarray(found[name]) for name in names)
+    for states, histories in ((x, y), (asked_x, asked_y)):
+        if histories.ndim != 3 or states.shape != histories[:, 0].shape:
+            raise checks.DataError(
+                f"{path}: states (samples, n) and histories (samples, times, n) do not fit, found "
+                f"{states.shape} and {histories.shape}"
+            )
+    return (x, y[:, 1:]), (asked_x, asked_y[:, 1:])
+
+
+def run(config: Config, folder: Path) -> Result:
+    """Train the three operators, ask all; a picture goes to `folder`."""
+    (states, histories), asked = read(find("burgers-small", given=config.data))
+    known = len(states) - config.held_out
+    if known < 1:
+        raise ValueError(f"held_out must be below the {len(states)} samples, got {config.held_out}")
+    if config.held_out:
+        asked = states[known:], histories[known:]
+    states, histories = states[:known], histories[:known]
+    times, points = histories.shape[1:]
+
+    keys = jax.random.split(jax.random.key(config.seed), 3)
+    wide, rank = (4 * config.width,) * 2, config.rank
+    modes = principal_modes(histories, min(rank, known))
+    networks = {
+        "fno": ByFourier(
+            FNO(1, 1, times, modes=(points + 1) // 2, width=config.width, key=keys[0])
+        ),
+        "deeponet": ByField(
+            DeepONet(points, 9, branch=wide, trunk=wide, rank=rank, activation=jax.nn.gelu,
+                     key=keys[1]), times,
+        ),
+        "pod_deeponet": PODDeepONet(
+            points, *modes, branch=wide, activation=jax.nn.gelu, key=keys[2]
+        ),
+    }  # fmt: skip
+    batches = Shifted(Samples(states, histories, config.batch))
+    operators: dict[str, Operator] = {
+        "persistence": lambda state: jnp.broadcast_to(state, (times, points)),
+        "solver": solver(points, times),
+    }
+    for name, network in networks.items():
+        operators[name] = train(config, network, batches, folder, name)
+    answers = {name: np.asarray(_answers(each, asked[0])) for name, each in operators.items()}
+    metrics = {
+        f"{name}.relative_l2": float(np.mean(errors(answer, np.asarray(asked[1]))))
+        for name, answer in answers.items()
+    }
+    _picture(answers, np.asarray(asked[1]), folder)
+    return Result(metrics)
+
+
+def train(config: Config, network: Operator, batches: Shifted, folder: Path, name: str) -> Operator:
+    """Fit by the relative error that is reported."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, max(1, config.updates // 10), max(config.updates, 2)
+    )
+    operator, _ = fit(
+        network,
+        relative_l2_loss,
+        batches,
+        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),
+        config.updates,
+        key=jax.random.key(config.seed + 1),
+        chunk=250,
+        ema=0.99,
+        folder=folder / "checkpoints" / name,
+        name=name,
+    )
+    return operator
+
+
+@eqx.filter_jit
+def _answers(operator: Operator, states: Array) -> Array:
+    return jax.vmap(operator)(states)
+
+
+def errors(answers: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Relative L2 error of each sample over all later times."""
+    difference, size = (np.sqrt(np.sum(a**2, (1, 2))) for a in (answers - truth, truth))
+    return difference / size
+
+
+def _picture(answers: dict[str, np.ndarray], truth: np.ndarray, folder: Path) -> None:
+    """`states.png`: the last state of two samples, and the error over time."""
+    made, axes = plotting.figure(1, 3, size=(3.4, 2.8))
+    shown = [name for name in answers if name != "persistence"]
+    x = np.arange(truth.shape[-1]) / truth.shape[-1]
+    for ax, sample in zip(axes[0], (0, 1), strict=False):
+        lines = {"truth": truth[sample, -1]} | {n: answers[n][sample, -1] for n in shown}
+        plotting.curves(ax, lines, x, xlabel="x", ylabel="u at t = 1")
+    over_time = {
+        name: np.sqrt(np.sum((answer - truth) ** 2, (0, 2)) / np.sum(truth**2, (0, 2)))
+        for name, answer in answers.items()
+    }
+    times = np.arange(1, truth.shape[1] + 1) / truth.shape[1]
+    plotting.curves(
+        axes[0, 2], over_time, times, xlabel="t", ylabel="relative L2 error", logarithmic=True
+    )
+    plotting.save(made, folder / "states.png")
+
+
+EXPERIMENT = Experiment(
+    name="operators-burgers",
+    summary="FNO, DeepONet and its POD form learn Burgers' equation, beside the solver",
+    presets={"quick": Config(), "full": Config(width=64, rank=64, updates=15_000)},
+    run=run,
+)
