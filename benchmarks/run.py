@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("flows", "accuracy", "ensembles", "operators", "phiflow")
+PARTS = ("flows", "accuracy", "ensembles", "operators", "phiflow", "pinn")
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
@@ -45,6 +45,12 @@ def operators() -> list[list[str]]:
     import operators
 
     return [line.cells() for line in operators.lines()]
+
+
+def pinn() -> list[list[str]]:
+    import pinn
+
+    return [line.cells() for line in pinn.lines()]
 
 
 def phiflow() -> list[list[str]]:

@@ -174,7 +174,7 @@ def _apply(equation: Any, inputs: list[Terms], order: int) -> list[Terms]:
     if name in _LINEAR:
         return [_each(bind, inputs)]
     if name in ("mul", "dot_general"):
-        return [_product(bind, *inputs, order)]
+        return [_product(bind, inputs[0], inputs[1], order)]
     if name == "div":
         return [_product(mul, inputs[0], _chain(lambda x: 1 / x, inputs[1], order), order)]
     raise Unsupported(name)
@@ -191,7 +191,7 @@ def _each(bind: Callable, inputs: list[Terms]) -> Terms:
 
 def _sum(bind: Callable, left: Terms, right: Terms) -> Terms:
     value = bind(left[()], right[()])
-    result = {(): value}
+    result: Terms = {(): value}
     for n in (set(left) | set(right)) - {()}:
         if n in left and n in right:
             result[n] = bind(left[n], right[n])
@@ -223,7 +223,7 @@ def _chain(function: Callable, terms: Terms, order: int) -> Terms:
     for _ in range(order):
         functions.append(_slope(functions[-1]))
     outer = [function(inner) for function in functions]
-    result = {(): outer[0]}
+    result: Terms = {(): outer[0]}
     dim = 1 + max((axis for n in terms for axis in n), default=-1)
     for name in (n for length in range(1, order + 1) for n in _names(dim, length)):
         pieces = []

@@ -16,14 +16,14 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from jaxpbdl.learning import update
 from jaxpbdl.learning.fit import Diverged, advice, own, planned, prepare
 from jaxpbdl.learning.loop import History, key_numbers, train
-from jaxpbdl.learning.update import Member, Task
+from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
 from jaxpbdl.spread import of_each
 
 
 def fit_ensemble(
     models: Callable[[PRNGKeyArray], Any] | Sequence[Any],
     loss: Callable[..., Array],
-    batches: Callable[[PRNGKeyArray], Any],
+    batches: Batches | PerChunk,
     optimiser: optax.GradientTransformation,
     steps: int,
     *,

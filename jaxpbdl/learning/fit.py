@@ -13,7 +13,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from jaxpbdl import checks
 from jaxpbdl.learning import checkpoint, update
 from jaxpbdl.learning.loop import History, Plan, train
-from jaxpbdl.learning.update import Member, Task
+from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
 
 Model = TypeVar("Model")
 
@@ -33,7 +33,7 @@ class Diverged(checks.BlowUp):
 def fit(
     model: Model,
     loss: Callable[..., Array],
-    batches: Callable[[PRNGKeyArray], Any],
+    batches: Batches | PerChunk,
     optimiser: optax.GradientTransformation,
     steps: int,
     *,
@@ -106,7 +106,7 @@ def own(tree: PyTree) -> PyTree:
 def prepare(
     model: Any,
     loss: Callable[..., Array],
-    batches: Callable[[PRNGKeyArray], Any],
+    batches: Batches | PerChunk,
     optimiser: optax.GradientTransformation,
     validate: Callable[[Any], Array] | None,
     patience: int | None,

@@ -33,11 +33,11 @@ def quasi_newton(max_linesearch_steps: int = 20) -> optax.GradientTransformation
         return QuasiNewtonState(jnp.eye(flat.size, dtype=flat.dtype), line_search.init(params))
 
     def update(
-        gradients: PyTree, state: QuasiNewtonState, params: PyTree | None = None, **search: Any
+        updates: PyTree, state: Any, params: PyTree | None = None, **search: Any
     ) -> tuple[PyTree, QuasiNewtonState]:
         if params is None or "value_fn" not in search:
             raise ValueError("quasi_newton needs params, value, grad and value_fn, as `fit` gives")
-        gradient, unravel = ravel_pytree(gradients)
+        gradient, unravel = ravel_pytree(updates)
         direction = -(state.inverse @ gradient)
         # Round-off can spoil the inverse: then start over from steepest descent.
         downhill = direction @ gradient < 0

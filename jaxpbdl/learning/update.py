@@ -16,6 +16,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from jaxpbdl.learning.hybrid import trainable
 
+Batches: TypeAlias = Callable[[PRNGKeyArray], Any]
+OfParams: TypeAlias = Callable[[PyTree], Array]
+
 
 class PerChunk(eqx.Module):
     """Batches that stay the same for a whole chunk of updates, as line searches and quasi-Newton
@@ -32,7 +35,7 @@ class Task(NamedTuple):
     """What all members share: functions, or modules whose arrays jit takes as arguments."""
 
     loss: Callable[..., Array]
-    batches: Callable[[PRNGKeyArray], Any] | PerChunk
+    batches: Batches | PerChunk
     optimiser: optax.GradientTransformation
     validate: Callable[[Any], Array] | None
     patience: int | None
@@ -41,9 +44,6 @@ class Task(NamedTuple):
 
     def model(self, params: PyTree, constants: PyTree) -> PyTree:
         return eqx.combine(params, constants, self.frame)
-
-
-OfParams: TypeAlias = Callable[[PyTree], Array]
 
 
 class Member(NamedTuple):
@@ -198,14 +198,15 @@ def advance(
     number of updates is an argument, so that every chunk runs the same compiled code.
     """
     losses = jnp.full(chunk, jnp.nan, dtype=float)
-    if isinstance(task.batches, PerChunk):
+    batches = task.batches
+    if isinstance(batches, PerChunk):
         member, losses = _on_one_batch(task, constants, key, member, begin, end, losses)
     else:
 
         def body(step: Array, carry: tuple[Member, Array]) -> tuple[Member, Array]:
             member, losses = carry
             batch_key, loss_key = jax.random.split(jax.random.fold_in(key, step))
-            of_params = loss_of(task, constants, task.batches(batch_key), loss_key)
+            of_params = loss_of(task, constants, batches(batch_key), loss_key)
             known = slope(of_params, member.params)
             new = update(task, member, of_params, known, step)
             return new, _noted(losses, step - begin, member, known[0])
