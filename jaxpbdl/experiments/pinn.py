@@ -162,7 +162,11 @@ def report(
         "log10 |residual|": (np.log10(residual + 1e-16), plotting.POSITIVE),
     }
     for ax, (title, (image, colours)) in zip(axes[0], shown.items(), strict=False):
-        drawn = ax.imshow(image, extent=extent, origin="lower", aspect="auto", cmap=colours)
+        # Five decades below the largest: initial values, say, are exact.
+        least = image.max() - 5 if title.startswith("log") else None
+        drawn = ax.imshow(
+            image, extent=extent, origin="lower", aspect="auto", cmap=colours, vmin=least
+        )
         made.colorbar(drawn, ax=ax)
         ax.set(title=title, xlabel="t", ylabel="x")
         ax.grid(False)
