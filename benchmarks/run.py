@@ -94,7 +94,7 @@ def main(parts: list[str]) -> None:
 
 
 def table(results: dict[str, list[list[str]]]) -> str:
-    names = ("python", "jax", "exponax", "jax-cfd", "phiflow")
+    names = ("python", "jax", "exponax", "jax-cfd", "pdequinox", "phiflow")
     versions = [f"{n} {platform.python_version() if n == 'python' else version(n)}" for n in names]
     head = [
         "work",

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,11 @@ def test_list_and_help_do_not_start_jax(here):
 def test_a_stopped_run_can_be_resumed(here, sent, code):
     arguments = ["run", "dummy", "--steps", "300", "--pause", "0.1", "--out", "my run"]
     command = [sys.executable, "-c", START, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    # A suite that runs in the background of a shell is deaf to SIGINT, and so would be its
+    # children.
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(command, **pipes, preexec_fn=listening) as process:
         while b"step 1" not in process.stdout.readline():
             assert process.poll() is None
         time.sleep(0.2)
