@@ -218,6 +218,7 @@ def _compare(
     truth, finest = test["coarse"], Grid((test["initial"].shape[-1],) * 2)
     times = config.frame * np.arange(truth.shape[1])
     rows = []
+    print(f"comparing every method on {len(truth)} test trajectories", flush=True)
     settings = [(1.0, None, "coarse"), (1.0, config.keep, "coarse_keep")]
     settings += [(factor, None, f"finer_{factor:g}x".replace(".", "_")) for factor in config.marks]
     for factor, keep, name in settings:
@@ -252,6 +253,8 @@ def _data(
 def _simulate(
     config: Config, train_key: PRNGKeyArray, test_key: PRNGKeyArray
 ) -> tuple[Array, dict[str, Array]]:
+    count = config.train_trajectories + config.test_trajectories
+    print(f"simulating {count} trajectories, up to {config.reference}²", flush=True)
     train, _ = simulate(
         config, train_key, config.train_trajectories, config.train_time, config.fine
     )
@@ -265,8 +268,8 @@ def simulate(
     config: Config, key: PRNGKeyArray, count: int, time: float, points: int
 ) -> tuple[Float[Array, "count frames n n"], Float[Array, "count m m"]]:
     """Trajectories of developed turbulence with `points` per side, filtered to the coarse grid, and
-    their initial
-    states unfiltered."""
+    their initial states unfiltered.
+    """
     warm, warm_every = config.solver(min(2 * config.coarse, points))
     warm_steps = warm_every * max(1, round(config.warm_up / config.frame))
     step, every = config.solver(points)
