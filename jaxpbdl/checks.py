@@ -64,6 +64,12 @@ def count(name: str, value: int, least: int = 1) -> None:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
 
 
+def counts(**values: int) -> None:
+    """Refuse any that is not an integer of at least one."""
+    for name, value in values.items():
+        count(name, value)
+
+
 def shape(name: str, value: Any, expected: tuple[int, ...]) -> None:
     """Refuse an array of another shape."""
     if tuple(jnp.shape(value)) != tuple(expected):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,11 @@ from jaxpbdl import checks, plotting
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import find
 from jaxpbdl.fields import Box, refine, uniform
+from jaxpbdl.fields.sampling import Points
 from jaxpbdl.grid import Grid
 from jaxpbdl.learning import PerChunk, fit, quasi_newton, residual_at, residual_loss
 from jaxpbdl.rollout import rollout
 from jaxpbdl.solvers import spectral
-
-Points: TypeAlias = Float[Array, "points dim"]
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from jaxpbdl.data import find, read_wake
 from jaxpbdl.equations.equation import Parameter, parameter
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.fields import Field, at_time, expanded, gradient, laplacian
-from jaxpbdl.learning import PerChunk, fit, mean_over, quasi_newton
+from jaxpbdl.learning import PerChunk, Samples, fit, mean_over, quasi_newton
 from jaxpbdl.networks import Dense
 
 TRUE = (1.0, 0.01)
@@ -98,21 +98,6 @@ class Model(NamedTuple):
     equation: Momentum
 
 
-class Samples(eqx.Module):
-    """A random part of rows (x, y, t, u, v)."""
-
-    rows: Array
-    count: int
-
-    def __call__(self, key: PRNGKeyArray) -> Array:
-        return self.rows[jax.random.randint(key, (self.count,), 0, len(self.rows))]
-
-    def everything(self, key: PRNGKeyArray, model: Any) -> Array:
-        """All rows, whatever the key and the model."""
-        del key, model
-        return self.rows
-
-
 def squared_misfit(model: Model, row: Float[Array, "5"]) -> Float[Array, ""]:
     """Of the velocity and of the equations, at the place of one measurement."""
     point, velocity = row[:3], row[3:]
@@ -171,14 +156,16 @@ def _fit(config: Config, rows: np.ndarray, key: PRNGKeyArray, folder: Path) -> M
     network = Dense((3, *[config.width] * config.depth, 3), key=network_key)
     model, devices = Model(Wake(network, lower, upper), Momentum()), jax.devices()
 
-    def loss(model: Model, rows: Array) -> Array:
-        return mean_over(squared_misfit, model, rows, devices=devices)
+    places, velocities = data[:, :3], data[:, 3:]
+
+    def loss(model: Model, pairs: tuple[Array, Array]) -> Array:
+        return mean_over(squared_misfit, model, jnp.concatenate(pairs, axis=1), devices=devices)
 
     rate = optax.cosine_decay_schedule(config.learning_rate, config.adam, alpha=0.05)
     model, _ = fit(
         model,
         loss,
-        Samples(data, min(config.batch, config.points)),
+        Samples(places, velocities, min(config.batch, config.points)),
         optax.adam(rate),
         config.adam,
         key=adam_key,
@@ -188,7 +175,7 @@ def _fit(config: Config, rows: np.ndarray, key: PRNGKeyArray, folder: Path) -> M
     model, _ = fit(
         model,
         loss,
-        PerChunk(Samples(data, config.points).everything),
+        PerChunk(lambda key, model: (places, velocities)),
         quasi_newton(),
         config.updates,
         key=finish_key,

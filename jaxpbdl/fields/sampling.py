@@ -3,7 +3,7 @@ large.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
 
-Points = Float[Array, "points dim"]
+Points: TypeAlias = Float[Array, "points dim"]
 
 _PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)
 

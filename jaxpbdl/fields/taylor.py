@@ -87,12 +87,19 @@ def expand(field: Callable, point: Float[Array, " dim"], order: int) -> Expansio
     closed = jax.make_jaxpr(field)(point)
     (result,) = _evaluate(closed.jaxpr, closed.consts, [_coordinates(point)], order)
     zero = jnp.zeros_like(result[()])
-    names = [n for length in range(order + 1) for n in _names(point.shape[0], length)]
-    return Expansion({name: result.get(name, zero) for name in names}, order, len(point))
+    terms = {name: result.get(name, zero) for name in _names(len(point), order)}
+    return Expansion(terms, order, len(point))
 
 
 def _names(dim: int, order: int) -> Iterator[Name]:
-    return combinations_with_replacement(range(dim), order)
+    """Of all derivatives up to an order, the value first."""
+    for length in range(order + 1):
+        yield from combinations_with_replacement(range(dim), length)
+
+
+def _dim(*expansions: Terms) -> int:
+    """How many of the first coordinates matter."""
+    return 1 + max((axis for terms in expansions for name in terms for axis in name), default=-1)
 
 
 def _sorted(name: Name) -> Name:
@@ -204,8 +211,7 @@ def _sum(bind: Callable, left: Terms, right: Terms) -> Terms:
 def _product(bind: Callable, left: Terms, right: Terms, order: int) -> Terms:
     """Leibniz: every way to share out the coordinates of a derivative between the factors."""
     result: Terms = {}
-    dim = 1 + max((axis for terms in (left, right) for n in terms for axis in n), default=-1)
-    for name in (n for length in range(order + 1) for n in _names(dim, length)):
+    for name in _names(_dim(left, right), order):
         pieces = []
         for chosen in range(2 ** len(name)):
             mine = tuple(axis for i, axis in enumerate(name) if chosen >> i & 1)
@@ -223,12 +229,11 @@ def _chain(function: Callable, terms: Terms, order: int) -> Terms:
     for _ in range(order):
         functions.append(_slope(functions[-1]))
     outer = [function(inner) for function in functions]
-    result: Terms = {(): outer[0]}
-    dim = 1 + max((axis for n in terms for axis in n), default=-1)
-    for name in (n for length in range(1, order + 1) for n in _names(dim, length)):
+    result: Terms = {}
+    for name in _names(_dim(terms), order):
         pieces = []
         for blocks in _partitions(list(range(len(name)))):
-            factors = _sorted_blocks(tuple(name[i] for i in block) for block in blocks)
+            factors = tuple(sorted(tuple(name[i] for i in block) for block in blocks))
             if all(factor in terms for factor in factors):
                 pieces.append(factors)
         if pieces:
@@ -248,10 +253,6 @@ def _counted(pieces: list[Any], evaluate: Callable) -> Array:
     for piece in pieces:
         counts[piece] = counts.get(piece, 0) + 1
     return reduce(add, (evaluate(p) if c == 1 else c * evaluate(p) for p, c in counts.items()))
-
-
-def _sorted_blocks(blocks: Any) -> tuple[Name, ...]:
-    return tuple(sorted(blocks))
 
 
 def _partitions(items: list[int]) -> Iterator[list[list[int]]]:

@@ -18,8 +18,7 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.fields import expanded
-
-Points = Float[Array, "points dim"]
+from jaxpbdl.fields.sampling import Points
 
 
 def mean_over(

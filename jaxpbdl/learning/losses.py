@@ -31,8 +31,7 @@ class Windows(eqx.Module):
     stride: int = eqx.field(static=True)
 
     def __init__(self, trajectories: Any, steps: int, batch: int, stride: int = 1):
-        for name, value in (("steps", steps), ("batch", batch), ("stride", stride)):
-            checks.count(name, value)
+        checks.counts(steps=steps, batch=batch, stride=stride)
         self.trajectories = jnp.asarray(trajectories)
         self.steps, self.batch, self.stride = steps, batch, stride
         if self.trajectories.shape[1] < steps * stride + 1:

@@ -147,9 +147,13 @@ class Convolution(eqx.Module):
         key: PRNGKeyArray,
     ):
         """Raises ValueError for sizes below one and for an even `kernel`, which has no centre."""
-        sizes = dict(ndim=ndim, in_channels=in_channels, out_channels=out_channels)
-        for name, size in (sizes | dict(kernel=kernel, dilation=dilation)).items():
-            checks.count(name, size)
+        checks.counts(
+            ndim=ndim,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            kernel=kernel,
+            dilation=dilation,
+        )
         if kernel % 2 == 0:
             raise ValueError(f"kernel must be odd to have a centre, got {kernel}")
         shape = (kernel,) * ndim + (in_channels, out_channels)

@@ -15,9 +15,12 @@ from jaxpbdl.networks.dense import Dense
 
 
 class Constant(eqx.Module):
-    """An array of a model that training leaves alone."""
+    """An array of a model that training leaves alone; a call gives it, without a gradient."""
 
     value: Array
+
+    def __call__(self) -> Array:
+        return jax.lax.stop_gradient(self.value)
 
 
 class FourierFeatures(eqx.Module):
@@ -30,13 +33,12 @@ class FourierFeatures(eqx.Module):
 
     def __init__(self, dim: int, count: int, scale: float = 1.0, *, key: PRNGKeyArray):
         """`2 count` features of `dim` coordinates."""
-        checks.count("dim", dim)
-        checks.count("count", count)
+        checks.counts(dim=dim, count=count)
         checks.positive("scale", scale)
         self.frequencies = Constant(scale * jax.random.normal(key, (dim, count)))
 
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " features"]:
-        phase = 2 * np.pi * (x @ self.frequencies.value)
+        phase = 2 * np.pi * (x @ self.frequencies())
         return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)])
 
 
@@ -100,6 +102,10 @@ class Factorised(eqx.Module):
         return jnp.exp(self.log_scale) * (x @ self.direction) + self.bias
 
 
+def _mixed(gate: Array, u: Array, v: Array) -> Array:
+    return gate * u + (1 - gate) * v
+
+
 class Gated(eqx.Module):
     """A dense network whose every layer is mixed from two embeddings of the input,
     h -> h u + (1 - h) v (Wang, Teng and Perdikaris, SIAM J. Sci. Comput. 43 (2021) A3055).
@@ -121,9 +127,7 @@ class Gated(eqx.Module):
         key: PRNGKeyArray,
     ):
         """`depth` hidden layers of `width`."""
-        sizes = dict(inputs=inputs, outputs=outputs, width=width, depth=depth)
-        for name, size in sizes.items():
-            checks.count(name, size)
+        checks.counts(inputs=inputs, outputs=outputs, width=width, depth=depth)
         keys = jax.random.split(key, depth + 3)
         fans = [inputs] + [width] * (depth - 1)
         self.embeddings = (
@@ -139,8 +143,7 @@ class Gated(eqx.Module):
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         u, v = (self.activation(embedding(x)) for embedding in self.embeddings)
         for layer in self.layers:
-            x = self.activation(layer(x))
-            x = x * u + (1 - x) * v
+            x = _mixed(self.activation(layer(x)), u, v)
         return self.last(x)
 
 
@@ -166,8 +169,7 @@ class PirateNet(eqx.Module):
         key: PRNGKeyArray,
     ):
         """`inputs` features (of `FourierFeatures`, say) are the width of the network."""
-        for name, size in dict(inputs=inputs, outputs=outputs, depth=depth).items():
-            checks.count(name, size)
+        checks.counts(inputs=inputs, outputs=outputs, depth=depth)
         keys = iter(jax.random.split(key, 3 * depth + 3))
         layer = lambda: Factorised(inputs, inputs, key=next(keys))  # noqa: E731
         self.embeddings = (layer(), layer())
@@ -179,10 +181,10 @@ class PirateNet(eqx.Module):
     def __call__(self, x: Float[Array, " inputs"]) -> Float[Array, " outputs"]:
         u, v = (self.activation(embedding(x)) for embedding in self.embeddings)
         for block, opening in zip(self.blocks, self.openings, strict=True):
-            h = self.activation(block[0](x))
-            h = self.activation(block[1](h * u + (1 - h) * v))
-            h = self.activation(block[2](h * u + (1 - h) * v))
-            x = opening * h + (1 - opening) * x
+            first, second, third = block
+            h = _mixed(self.activation(first(x)), u, v)
+            h = _mixed(self.activation(second(h)), u, v)
+            x = _mixed(opening, self.activation(third(h)), x)
         return self.last(x)
 
 

@@ -11,12 +11,13 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
+from jaxpbdl.networks.coordinates import Constant
 from jaxpbdl.networks.dense import Dense
 
 Activation = Callable[[Array], Array]
 
 
-class Expansion(eqx.Module):
+class BranchedField(eqx.Module):
     """The field `point -> coefficients . trunk(point) + bias`: what a DeepONet returns."""
 
     coefficients: Float[Array, "out_channels rank"]
@@ -61,9 +62,7 @@ class DeepONet(eqx.Module):
         key: PRNGKeyArray,
     ):
         """Raises ValueError for sizes below one."""
-        sizes = dict(sensors=sensors, dim=dim, out_channels=out_channels, rank=rank)
-        for name, size in sizes.items():
-            checks.count(name, size)
+        checks.counts(sensors=sensors, dim=dim, out_channels=out_channels, rank=rank)
         first, second = jax.random.split(key)
         self.branch = Dense(
             (sensors, *branch, out_channels * rank), activation=activation, key=first
@@ -74,10 +73,10 @@ class DeepONet(eqx.Module):
         self.trunk = _Activated(basis, activation, rank**-0.5)
         self.bias = jnp.zeros(out_channels)
 
-    def __call__(self, sensors: Float[Array, " sensors"]) -> Expansion:
+    def __call__(self, sensors: Float[Array, " sensors"]) -> BranchedField:
         """Raises ValueError if `sensors` is not one vector of the size of the branch."""
         coefficients = self.branch(sensors).reshape(self.bias.shape[0], -1)
-        return Expansion(coefficients, self.trunk, self.bias)
+        return BranchedField(coefficients, self.trunk, self.bias)
 
 
 class _Activated(eqx.Module):
@@ -102,9 +101,9 @@ class PODDeepONet(eqx.Module):
     """
 
     branch: Dense
-    mean: Float[Array, "*shape"]
-    modes: Float[Array, "rank *shape"]
-    deviations: Float[Array, " rank"]
+    mean: Constant
+    modes: Constant
+    deviations: Constant
 
     def __init__(
         self,
@@ -119,18 +118,17 @@ class PODDeepONet(eqx.Module):
     ):
         """Raises ValueError unless every mode has the shape of `mean`, and one deviation."""
         checks.count("sensors", sensors)
-        self.mean, self.modes = jnp.asarray(mean), jnp.asarray(modes)
-        self.deviations = jnp.asarray(deviations)
-        rank = len(self.modes)
-        checks.shape("modes", self.modes, (rank, *self.mean.shape))
-        checks.shape("deviations", self.deviations, (rank,))
+        mean, modes, deviations = map(jnp.asarray, (mean, modes, deviations))
+        rank = len(modes)
+        checks.shape("modes", modes, (rank, *mean.shape))
+        checks.shape("deviations", deviations, (rank,))
+        self.mean, self.modes, self.deviations = map(Constant, (mean, modes, deviations))
         self.branch = Dense((sensors, *branch, rank), activation=activation, key=key)
 
     def __call__(self, sensors: Float[Array, " sensors"]) -> Float[Array, "*shape"]:
         """Raises ValueError if `sensors` is not one vector of the size of the branch."""
-        fixed = jax.lax.stop_gradient((self.mean, self.modes, self.deviations))
-        mean, modes, deviations = fixed
-        return mean + jnp.tensordot(self.branch(sensors) * deviations, modes, axes=1)
+        amounts = self.branch(sensors) * self.deviations()
+        return self.mean() + jnp.tensordot(amounts, self.modes(), axes=1)
 
 
 def principal_modes(outputs: ArrayLike, rank: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

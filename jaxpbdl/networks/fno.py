@@ -87,9 +87,14 @@ class FNO(eqx.Module):
         key: PRNGKeyArray,
     ):
         """Raises ValueError for sizes below one or a negative padding."""
-        sizes = dict(ndim=ndim, in_channels=in_channels, out_channels=out_channels)
-        for name, size in (sizes | dict(width=width, depth=depth, hidden=hidden)).items():
-            checks.count(name, size)
+        checks.counts(
+            ndim=ndim,
+            in_channels=in_channels,
+            out_channels=out_channels,
+            width=width,
+            depth=depth,
+            hidden=hidden,
+        )
         checks.non_negative("padding", padding)
         modes = mode_counts(modes, ndim)
         first, last, *keys = jax.random.split(key, depth + 2)

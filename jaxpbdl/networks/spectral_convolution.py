@@ -174,9 +174,7 @@ class SpectralConvolution(eqx.Module):
         key: PRNGKeyArray,
     ):
         """`modes` is one number, or one an axis. Raises ValueError for numbers below one."""
-        sizes = dict(ndim=ndim, in_channels=in_channels, out_channels=out_channels)
-        for name, size in sizes.items():
-            checks.count(name, size)
+        checks.counts(ndim=ndim, in_channels=in_channels, out_channels=out_channels)
         self.modes = mode_counts(modes, ndim)
         kept = (*(2 * m - 1 for m in self.modes[:-1]), self.modes[-1])
         self.weight = drawn(key, kept, in_channels, out_channels, scale)
@@ -217,9 +215,7 @@ class FactorisedSpectralConvolution(eqx.Module):
         key: PRNGKeyArray,
     ):
         """`modes` is one number, or one an axis. Raises ValueError for numbers below one."""
-        sizes = dict(ndim=ndim, in_channels=in_channels, out_channels=out_channels)
-        for name, size in sizes.items():
-            checks.count(name, size)
+        checks.counts(ndim=ndim, in_channels=in_channels, out_channels=out_channels)
         self.modes = mode_counts(modes, ndim)
         # The sum over the axes has the energy of one of them.
         scale = scale / ndim**0.5

@@ -38,11 +38,11 @@ class ExponentialAdams(Integrator):
         for _ in range(3):
             ahead = self.starter.advance(ahead, nonlinear)
             slopes.append(nonlinear(ahead))
-        nodes = np.arange(4)
+        rows = _lagrange((0, 1, 2, 3))
         past = [
             total(
                 float(weight) * slope
-                for weight, slope in zip(_lagrange(nodes, float(at)), slopes, strict=True)
+                for weight, slope in zip(rows @ float(at) ** np.arange(4), slopes, strict=True)
             )
             for at in _PAST[1:]
         ]
@@ -72,17 +72,16 @@ def etd_adams(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialAdams:
     moments = [dt * mask * factorial(k) * phi(k + 1, z) for k in range(4)]
 
     def weights(nodes: tuple[int, ...]) -> tuple[Array, ...]:
-        # Row j: coefficients of the Lagrange polynomial of node j, lowest power first.
-        rows = np.linalg.inv(np.vander(np.array(nodes, dtype=float), increasing=True)).T
         return tuple(
-            total(float(c) * moment for c, moment in zip(row, moments, strict=True)) for row in rows
+            total(float(c) * moment for c, moment in zip(row, moments, strict=True))
+            for row in _lagrange(nodes)
         )
 
     return ExponentialAdams(starter.propagator, weights(_PAST), weights(_AHEAD), starter)
 
 
-def _lagrange(nodes: np.ndarray, at: float) -> np.ndarray:
-    """The weights of the polynomial through the nodes, evaluated at a place."""
-    return at ** np.arange(len(nodes)) @ np.linalg.inv(
-        np.vander(nodes, increasing=True).astype(float)
-    )
+def _lagrange(nodes: tuple[int, ...]) -> np.ndarray:
+    """Row j: coefficients of the polynomial that is one at node j and zero at the others, lowest
+    power first.
+    """
+    return np.linalg.inv(np.vander(np.array(nodes, dtype=float), increasing=True)).T

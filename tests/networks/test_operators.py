@@ -73,7 +73,7 @@ def test_pod_deeponet_keeps_its_modes_and_learns_the_rest():
     )
     assert loss(fitted, (sensors, data)) < 0.05 * before
     for name in ("mean", "modes", "deviations"):
-        np.testing.assert_array_equal(getattr(fitted, name), getattr(net, name))
+        np.testing.assert_array_equal(getattr(fitted, name).value, getattr(net, name).value)
 
 
 def test_bad_input():
