@@ -99,6 +99,8 @@ CASES = [
     Case("kdv", lambda: eq.KortewegDeVries(1.0, 0.1), (32,), one, 0.4),
     Case("ks", lambda: eq.KuramotoSivashinsky(1.2, 0.9, 1.1), (32,), long, 1.0),
     Case("ks-2d", lambda: eq.KuramotoSivashinsky(), (18, 15), wide, 1.0, 2.0),
+    Case("schroedinger", lambda: eq.Schroedinger(0.5, 1.0), (32,), one, 0.4),
+    Case("schroedinger-2d", lambda: eq.Schroedinger(0.4, -0.8), (18, 15), plane, 0.4),
     Case("navier-stokes-2d", _flow_2d, (24, 21), plane, 0.5),
     Case("navier-stokes-3d", _flow_3d, (12, 12, 15), box, 0.5),
     Case("allen-cahn", lambda: eq.AllenCahn(0.01, 2.0, 2.0), (32,), one, 0.5),

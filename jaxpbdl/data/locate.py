@@ -35,6 +35,31 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "schroedinger": Source(
+        files=("pinns-raissi/NLS.mat",),
+        origin=(
+            "https://github.com/maziarraissi/PINNs, file main/Data/NLS.mat "
+            "(Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686)"
+        ),
+        licence="MIT",
+    ),
+    "korteweg-de-vries": Source(
+        files=("pinns-raissi/KdV.mat",),
+        origin=(
+            "https://github.com/maziarraissi/PINNs, file main/Data/KdV.mat "
+            "(Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686)"
+        ),
+        licence="MIT",
+    ),
+    "ghia-cavity": Source(
+        files=("flow-references/ghia_et_al_1982_lid_driven_cavity.dat",),
+        origin=(
+            "https://github.com/barbagroup/PetIBM, file "
+            "examples/data/ghia_et_al_1982_lid_driven_cavity.dat "
+            "(Ghia, Ghia and Shin, J. Comput. Phys. 48 (1982) 387, tables I and II)"
+        ),
+        licence="BSD-3-Clause",
+    ),
     "burgers-small": Source(
         files=("fno-darcy-burgers/burgers_small.npz",),
         origin=(

@@ -13,6 +13,7 @@ from jaxpbdl.equations.reaction_diffusion import (
     GrayScott,
     SwiftHohenberg,
 )
+from jaxpbdl.equations.schroedinger import Schroedinger
 
 __all__ = [
     "AdvectionDiffusion",
@@ -28,6 +29,7 @@ __all__ = [
     "NavierStokes2D",
     "NavierStokes3D",
     "Parameter",
+    "Schroedinger",
     "SwiftHohenberg",
     "Wave",
     "kolmogorov",

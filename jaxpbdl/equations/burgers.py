@@ -13,7 +13,7 @@ from jaxpbdl.equations.equation import (
     parameter,
     require_ndim,
 )
-from jaxpbdl.fields import Field, at_time, gradient, laplacian, time_derivative
+from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
 from jaxpbdl.grid import Grid
 from jaxpbdl.spectrum import Spectrum, total
 
@@ -60,6 +60,13 @@ class Burgers(Equation):
             + gradient(snapshot)(position) @ velocity
             - self.viscosity * laplacian(snapshot)(position)
         )
+
+    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """(u^2 / 2 - viscosity du/dx, u), in one dimension."""
+        if self.ndim > 1:
+            return super().flux(field, point)
+        u, slope = field(point), partial(field, 0)(point)
+        return jnp.stack([u**2 / 2 - self.viscosity * slope, u])
 
     def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
         speeds = jnp.max(jnp.abs(state.reshape(self.ndim, -1)), axis=1)

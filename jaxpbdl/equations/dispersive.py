@@ -43,6 +43,11 @@ class KortewegDeVries(Equation):
             + self.dispersion * partial(field, 0, 3)(point)
         )
 
+    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """(advection u^2 / 2 + dispersion d^2u/dx^2, u)."""
+        u, bending = field(point), partial(field, 0, 2)(point)
+        return jnp.stack([self.advection * u**2 / 2 + self.dispersion * bending, u])
+
     def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
         # Solitons rise to at most twice the largest value of the state they come from.
         return advective_rate([2 * jnp.abs(self.advection) * jnp.max(jnp.abs(state))], spectrum.k)

@@ -78,6 +78,16 @@ class Equation(eqx.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} must define residual")
 
+    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """The flux through space-time, its last component the conserved quantity, on a new last
+        axis of the value: where the equation is a balance, residual = div flux - production.
+        """
+        raise ValueError(f"{type(self).__name__} with these terms has no flux: use its residual")
+
+    def production(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """What the balance produces at the point."""
+        return jnp.zeros(self.value_shape, point.dtype)
+
     def enter(self, modes: Array, spectrum: Spectrum) -> Array:
         """Coefficients of the unknown to the variables in which L is diagonal."""
         return modes

@@ -66,6 +66,18 @@ class AdvectionDiffusion(Equation):
             total = total + self.hyper_diffusivity * laplacian(laplacian(snapshot))(position)
         return total
 
+    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """(velocity u - diffusivity grad u, u), without the higher derivatives."""
+        if self.dispersion is not None or self.hyper_diffusivity is not None:
+            return super().flux(field, point)
+        u, slopes = field(point), gradient(field)(point)[:-1]
+        through = jnp.zeros_like(slopes)
+        if self.velocity is not None:
+            through = through + self.velocity * u
+        if self.diffusivity is not None:
+            through = through - self.diffusivity * slopes
+        return jnp.append(through, u)
+
 
 class Wave(Equation):
     """d^2u/dt^2 = speed^2 lap u, as the state (u, du/dt) of shape (2, *grid); exact for any dt.

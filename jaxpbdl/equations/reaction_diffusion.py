@@ -5,7 +5,7 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import Equation, Parameter, laplacian_symbol, parameter
-from jaxpbdl.fields import Field, at_time, laplacian, time_derivative
+from jaxpbdl.fields import Field, at_time, gradient, laplacian, time_derivative
 from jaxpbdl.spectrum import Spectrum
 
 
@@ -30,14 +30,16 @@ class AllenCahn(Equation):
         return -self.saturation * spectrum.transform(spectrum.to_grid(modes) ** 3)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        value = field(point)
         diffusion = self.diffusivity * laplacian(at_time(field, point[-1]))(point[:-1])
-        return (
-            time_derivative(field)(point)
-            - diffusion
-            - self.growth * value
-            + self.saturation * value**3
-        )
+        return time_derivative(field)(point) - diffusion - self.production(field, point)
+
+    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """(-diffusivity grad u, u)."""
+        return jnp.append(-self.diffusivity * gradient(field)(point)[:-1], field(point))
+
+    def production(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        value = field(point)
+        return self.growth * value - self.saturation * value**3
 
 
 class FisherKPP(Equation):
@@ -56,9 +58,16 @@ class FisherKPP(Equation):
         return -self.growth * spectrum.transform(spectrum.to_grid(modes) ** 2)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        value = field(point)
         diffusion = self.diffusivity * laplacian(at_time(field, point[-1]))(point[:-1])
-        return time_derivative(field)(point) - diffusion - self.growth * value * (1 - value)
+        return time_derivative(field)(point) - diffusion - self.production(field, point)
+
+    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """(-diffusivity grad u, u)."""
+        return jnp.append(-self.diffusivity * gradient(field)(point)[:-1], field(point))
+
+    def production(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        value = field(point)
+        return self.growth * value * (1 - value)
 
 
 class GrayScott(Equation):

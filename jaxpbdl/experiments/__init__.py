@@ -29,9 +29,25 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.pinn_burgers",
         "a physics-informed network follows Burgers' equation up to its steep front",
     ),
+    "pinn-cavity": Entry(
+        "jaxpbdl.experiments.pinn_cavity",
+        "a physics-informed network finds the flow in a lid-driven cavity",
+    ),
+    "pinn-kdv-inverse": Entry(
+        "jaxpbdl.experiments.pinn_kdv_inverse",
+        "coefficients of the Korteweg-de Vries equation from two snapshots",
+    ),
+    "pinn-schroedinger": Entry(
+        "jaxpbdl.experiments.pinn_schroedinger",
+        "a physics-informed network follows a breathing wave packet",
+    ),
     "pinn-wake-inverse": Entry(
         "jaxpbdl.experiments.pinn_wake_inverse",
         "coefficients and pressure of a cylinder wake from scattered velocities",
+    ),
+    "spectral-bias": Entry(
+        "jaxpbdl.experiments.spectral_bias",
+        "the frequencies a physics-informed network learns first, and what helps",
     ),
     "fno-darcy": Entry(
         "jaxpbdl.experiments.fno_darcy",

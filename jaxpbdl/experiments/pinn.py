@@ -1,5 +1,5 @@
 """What experiments with physics-informed networks of one space dimension share: the reference, the
-choice of points, the figures.
+training, the choice of points, the figures.
 """
 
 from collections.abc import Callable
@@ -66,11 +66,13 @@ def reference(
     given: Path | None,
     equation: Any,
     initial: Callable[[Array], Array],
-    points: int = 2048,
+    grid: Grid | None = None,
+    duration: float = 1.0,
     steps: int = 2000,
 ) -> Reference:
     """The published solution `name` (found as `data.find` does), or, without the file, the spectral
-    solver's on the periodic box -1 < x < 1 to t = 1.
+    solver's from t = 0 on a periodic box (default: 2048 points of -1 < x < 1). Of a complex
+    solution, or one of two components, the size.
     """
     from scipy.io import loadmat
 
@@ -79,38 +81,50 @@ def reference(
     except DataError:
         if given is not None:
             raise
-        grid = Grid((points,), lengths=2.0, origin=-1.0)
-        every = steps // 100
-        step = spectral(equation, grid, 1.0 / steps, keep=1.0)
-        frames = rollout(step, initial(grid.axes[0]), steps, every, checkpoint=False)
-        thin = points // 256
-        return Reference(
-            np.asarray(grid.axes[0])[::thin],
-            np.linspace(0, 1, 101),
-            np.asarray(frames).T[::thin],
-            "spectral solver",
-        )
+        grid = Grid((2048,), lengths=2.0, origin=-1.0) if grid is None else grid
+        step = spectral(equation, grid, duration / steps, keep=1.0)
+        frames = rollout(step, initial(grid.axes[0]), steps, steps // 100, checkpoint=False)
+        frames = np.asarray(size(frames) if equation.value_shape else frames)
+        x, thin = np.asarray(grid.axes[0]), max(1, grid.shape[0] // 256)
+        times = np.linspace(0, duration, len(frames))
+        return Reference(x[::thin], times, frames.T[::thin], "spectral solver")
     content = loadmat(path)
     t, values = content.get("t", content.get("tt")), content.get("usol", content.get("uu"))
     if t is None or values is None or "x" not in content:
         raise DataError(f"{path} must hold x, t or tt, and usol or uu; it holds {sorted(content)}")
+    values = np.abs(values) if np.iscomplexobj(values) else values
     return Reference(content["x"].ravel(), t.ravel(), values, path.name)
 
 
+def size(values: Array) -> Array:
+    """Of vectors along the second axis."""
+    return jnp.sqrt(jnp.sum(values**2, axis=1))
+
+
 def train(
-    settings: Settings, field: Any, equation: Any, domain: Box, key: PRNGKeyArray, folder: Path
+    settings: Settings,
+    model: Any,
+    posed: Callable[[Any], tuple[Any, Callable]],
+    domain: Box,
+    key: PRNGKeyArray,
+    folder: Path,
+    anchors: Callable[[Any], Array] | None = None,
 ) -> tuple[Any, Points]:
-    """The field trained on the residual alone, and points chosen for it: Adam on random points,
-    then a quasi-Newton method on points that follow the residual.
+    """The model trained by Adam on random points, then by a quasi-Newton method on points that
+    follow the residual; and points chosen for it.
+
+    `posed(model)` is an equation and a field; the loss is the mean square of the residual and, if
+    given, `anchors(model)`: what data, initial or boundary values add.
     """
     adam_key, finish_key, points_key = jax.random.split(key, 3)
     devices, count = jax.devices(), settings.points
 
-    def loss(field: Any, points: Points) -> Array:
-        return residual_loss(equation, field, points, devices=devices)
+    def loss(model: Any, points: Points) -> Array:
+        value = residual_loss(*posed(model), points, devices=devices)
+        return value if anchors is None else value + anchors(model)
 
-    def adapted(key: PRNGKeyArray, field: Any) -> Points:
-        return refined(key, equation, field, domain, count)
+    def adapted(key: PRNGKeyArray, model: Any) -> Points:
+        return refined(key, *posed(model), domain, count)
 
     rate = optax.cosine_decay_schedule(settings.learning_rate, settings.adam, alpha=0.05)
     for name, optimiser, batches, updates, chunk, key in (
@@ -119,8 +133,8 @@ def train(
         ("quasi-Newton", quasi_newton(), PerChunk(adapted), settings.updates, settings.chunk,
          finish_key),
     ):  # fmt: skip
-        field, _ = fit(
-            field,
+        model, _ = fit(
+            model,
             loss,
             batches,
             optimiser,
@@ -130,7 +144,7 @@ def train(
             folder=folder / "checkpoints" / name,
             name=name,
         )
-    return field, adapted(points_key, field)
+    return model, adapted(points_key, model)
 
 
 def refined(
@@ -150,7 +164,8 @@ def report(
     """Errors against the reference; writes `solution.png`: solution, error, residual, points."""
     x, t = np.meshgrid(truth.x, truth.t, indexing="ij")
     at = jnp.asarray(np.stack([x.ravel(), t.ravel()], axis=-1))
-    values = np.asarray(jax.jit(jax.vmap(field))(at)).reshape(x.shape)
+    values = jax.jit(jax.vmap(field))(at)
+    values = np.asarray(size(values) if values.ndim > 1 else values).reshape(x.shape)
     residual = np.asarray(residual_at(equation, field, at)).reshape(x.shape)
     error = values - truth.values
     made, axes = plotting.figure(1, 4, size=(3.2, 2.8))

@@ -40,9 +40,10 @@ def run(config: Settings, folder: Path) -> Result:
     """Train, compare with the reference, draw."""
     with jax.enable_x64(True):
         equation = Burgers(0.01 / np.pi)
+        posed = lambda field: (equation, field)  # noqa: E731
         network_key, key = jax.random.split(jax.random.key(config.seed))
         field = Front(Dense((2, *[config.width] * config.depth, 1), key=network_key))
-        field, points = train(config, field, equation, DOMAIN, key, folder)
+        field, points = train(config, field, posed, DOMAIN, key, folder)
         truth = reference("burgers-shock", config.data, equation, initial)
         metrics = report(field, equation, truth, points, folder)
     published = {

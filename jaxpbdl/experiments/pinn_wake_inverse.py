@@ -9,6 +9,7 @@ are fitted together by a field of u, v and p; p is never seen. Members differ in
 and in the points they see, and their spread gives an interval for the coefficients.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ from jaxpbdl.equations.equation import Parameter, parameter
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.fields import Field, at_time, expanded, gradient, laplacian
 from jaxpbdl.learning import PerChunk, Samples, fit, mean_over, quasi_newton
-from jaxpbdl.networks import Dense
+from jaxpbdl.networks import Chain, Dense, Periodic
 
 TRUE = (1.0, 0.01)
 SOURCE = "Raissi et al. 2019: 0.999 and 0.01047 clean, 0.998 and 0.01057 with 1 % noise"
@@ -44,18 +45,22 @@ class Config:
     members: int = 2
     points: int = 5000
     """Scattered velocities a member sees."""
-    width: int = 20
-    depth: int = 5
-    adam: int = 2000
+    width: int = 24
+    depth: int = 4
+    period: float = 6.0
+    """Start value of the wake's period, which is fitted; 0 for a field that need not repeat."""
+    waves: int = 2
+    adam: int = 1000
     batch: int = 1000
     learning_rate: float = 5e-3
-    updates: int = 4000
+    updates: int = 6000
     """Quasi-Newton updates, on all points."""
 
     def __post_init__(self):
-        for name in ("members", "points", "width", "depth", "adam", "batch", "updates"):
+        for name in ("members", "points", "width", "depth", "waves", "adam", "batch", "updates"):
             checks.count(name, getattr(self, name))
         checks.non_negative("noise", self.noise)
+        checks.non_negative("period", self.period)
 
 
 class Momentum(eqx.Module):
@@ -82,7 +87,7 @@ class Momentum(eqx.Module):
 class Wake(eqx.Module):
     """(u, v, p) at a point, by a network that sees coordinates of order one."""
 
-    network: Dense
+    network: Callable[[Array], Array]
     lower: tuple[float, ...] = eqx.field(static=True)
     upper: tuple[float, ...] = eqx.field(static=True)
 
@@ -153,7 +158,7 @@ def _fit(config: Config, rows: np.ndarray, key: PRNGKeyArray, folder: Path) -> M
     deviation = config.noise * jnp.asarray(rows[:, 3:].std(axis=0))
     noise = deviation * jax.random.normal(noise_key, (config.points, 2))
     data = data.at[:, 3:].add(noise)
-    network = Dense((3, *[config.width] * config.depth, 3), key=network_key)
+    network = _network(config, upper[2] - lower[2], network_key)
     model, devices = Model(Wake(network, lower, upper), Momentum()), jax.devices()
 
     places, velocities = data[:, :3], data[:, 3:]
@@ -184,6 +189,15 @@ def _fit(config: Config, rows: np.ndarray, key: PRNGKeyArray, folder: Path) -> M
         name="quasi-Newton",
     )
     return model
+
+
+def _network(config: Config, duration: float, key: PRNGKeyArray) -> Callable[[Array], Array]:
+    """Of (x, y, t) scaled to -1 .. 1, with harmonics of the period in place of t."""
+    hidden = [config.width] * config.depth
+    if config.period == 0:
+        return Dense((3, *hidden, 3), key=key)
+    embedding = Periodic(2, jnp.asarray(2 * config.period / duration), config.waves)
+    return Chain(embedding, Dense((2 + 2 * config.waves, *hidden, 3), key=key))
 
 
 def _coefficients(models: list[Model]) -> dict[str, float]:
@@ -220,6 +234,6 @@ def _picture(points: np.ndarray, truth: np.ndarray, predicted: np.ndarray, path:
 EXPERIMENT = Experiment(
     name="pinn-wake-inverse",
     summary="coefficients and pressure of a cylinder wake from scattered velocities",
-    presets={"quick": Config(), "full": Config(members=5, adam=5000, updates=6000)},
+    presets={"quick": Config(), "full": Config(members=5, updates=12_000)},
     run=run,
 )

@@ -22,12 +22,16 @@ from jaxpbdl.fields.sampling import (
     uniform,
 )
 from jaxpbdl.fields.taylor import Expansion, expand, expanded
+from jaxpbdl.fields.weak import weak_residual
+from jaxpbdl.fields.windows import Joined, Snapshot
 
 __all__ = [
     "Box",
     "Expansion",
     "Field",
     "Interpolant",
+    "Joined",
+    "Snapshot",
     "at_time",
     "curl",
     "divergence",
@@ -45,4 +49,5 @@ __all__ = [
     "sobol",
     "time_derivative",
     "uniform",
+    "weak_residual",
 ]

@@ -3,6 +3,7 @@ large.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import equinox as eqx
@@ -60,6 +61,19 @@ class Box(eqx.Module):
     def sides(self, axis: int) -> tuple["Box", "Box"]:
         """The two sides across coordinate `axis`."""
         return self.at(axis, self.lower[axis]), self.at(axis, self.upper[axis])
+
+    def split(self, axis: int, count: int) -> tuple["Box", ...]:
+        """`count` equal boxes, one behind the other along coordinate `axis`: windows of time."""
+        checks.count("count", count)
+        axis = range(self.dim)[axis]
+        edges = np.linspace(self.lower[axis], self.upper[axis], count + 1).tolist()
+        return tuple(
+            Box(
+                (*self.lower[:axis], low, *self.lower[axis + 1 :]),
+                (*self.upper[:axis], high, *self.upper[axis + 1 :]),
+            )
+            for low, high in pairwise(edges)
+        )
 
     def scale(self, unit: Points) -> Points:
         """Points of the unit cube carried to the box."""

@@ -3,7 +3,7 @@ ensemble.
 """
 
 from jaxpbdl.learning.checkpoint import latest, load, save
-from jaxpbdl.learning.collocation import mean_over, residual_at, residual_loss
+from jaxpbdl.learning.collocation import mean_over, residual_at, residual_loss, weak_loss
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
@@ -50,4 +50,5 @@ __all__ = [
     "stack",
     "trainable",
     "unrolled",
+    "weak_loss",
 ]

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.fields import expanded
+from jaxpbdl.fields import expanded, weak_residual
 from jaxpbdl.fields.sampling import Points
 
 
@@ -145,11 +145,28 @@ def residual_loss(
     components: the physical part of the loss of a physics-informed network.
 
     Derivatives come from one Taylor expansion a point (`fields.expanded`). Gradients reach the
-    field and the parameters of the equation; arguments and errors are those of `mean_over`.
+    field, be it a module or a function that closes over one, and the parameters of the equation;
+    arguments and errors are those of `mean_over`.
     """
+    model = (equation, _opened(field, points))
     return mean_over(
-        _squared_residual, (equation, field), points, weights=weights, chunk=chunk, devices=devices
+        _squared_residual, model, points, weights=weights, chunk=chunk, devices=devices
     )
+
+
+def _opened(field: Any, points: Points) -> Any:
+    """The field as a pytree that shows its arrays: a lambda hides those it closes over."""
+    if isinstance(field, eqx.Module) or jnp.ndim(points) != 2 or not len(points):
+        return field
+    return _Opened(*jax.closure_convert(field, points[0]))
+
+
+class _Opened(eqx.Module):
+    function: Callable = eqx.field(static=True)
+    arrays: list[Array]
+
+    def __call__(self, point: Array) -> Array:
+        return self.function(point, *self.arrays)
 
 
 def _squared_residual(model: Any, point: Array) -> Array:
@@ -157,12 +174,46 @@ def _squared_residual(model: Any, point: Array) -> Array:
     return jnp.sum(jnp.abs(expanded(equation.residual, field, point)) ** 2)
 
 
-@eqx.filter_jit
+def weak_loss(
+    equation: Any,
+    field: Callable[[Float[Array, " dim"]], Array],
+    centres: Points,
+    size: Sequence[float],
+    tests: int = 3,
+    *,
+    weights: Float[Array, " points"] | None = None,
+    chunk: int = 16,
+    devices: Sequence[Any] | None = None,
+) -> Float[Array, ""]:
+    """Mean square of the weak residual (`fields.weak_residual`) over cells of one size around the
+    `centres`, summed over test functions and components: for fronts that points miss.
+
+    A cell costs (tests + 2)^dim points. Otherwise as `residual_loss`.
+    """
+    squared = _SquaredWeakResidual(tuple(size), tests)
+    model = (equation, _opened(field, centres))
+    return mean_over(squared, model, centres, weights=weights, chunk=chunk, devices=devices)
+
+
+class _SquaredWeakResidual(eqx.Module):
+    size: tuple[float, ...] = eqx.field(static=True)
+    tests: int = eqx.field(static=True)
+
+    def __call__(self, model: Any, centre: Array) -> Array:
+        equation, field = model
+        return jnp.sum(weak_residual(equation, field, centre, self.size, self.tests) ** 2)
+
+
 def residual_at(
     equation: Any, field: Callable, points: Points, chunk: int = 256
 ) -> Float[Array, " points"]:
     """The size of the residual at every point, the root of the sum over its components' squares:
     what `fields.refine` takes.
     """
-    one = lambda point: _squared_residual((equation, field), point) ** 0.5  # noqa: E731
+    return _residual_at((equation, _opened(field, points)), points, chunk)
+
+
+@eqx.filter_jit
+def _residual_at(model: Any, points: Points, chunk: int) -> Float[Array, " points"]:
+    one = lambda point: _squared_residual(model, point) ** 0.5  # noqa: E731
     return lax.map(one, points, batch_size=chunk)

@@ -3,6 +3,7 @@ networks to their records.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,12 +16,15 @@ from jaxpbdl.networks.dense import Dense
 
 
 class Constant(eqx.Module):
-    """An array of a model that training leaves alone; a call gives it, without a gradient."""
+    """A part of a model, an array or a tree of them, that training leaves alone; a call gives it,
+    without a gradient.
+    """
 
-    value: Array
+    value: Any
 
-    def __call__(self) -> Array:
-        return jax.lax.stop_gradient(self.value)
+    def __call__(self) -> Any:
+        arrays, rest = eqx.partition(self.value, eqx.is_array)
+        return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
 
 class FourierFeatures(eqx.Module):
@@ -45,10 +49,12 @@ class FourierFeatures(eqx.Module):
 class Periodic(eqx.Module):
     """Replaces coordinate `axis` by the first `waves` harmonics of its period, so that any network
     behind it is periodic to all orders (Dong and Ni, J. Comput. Phys. 435 (2021) 110242).
+
+    A `period` given as an array is trained with the network; a number stays.
     """
 
     axis: int = eqx.field(static=True)
-    period: float = eqx.field(static=True)
+    period: float | Float[Array, ""]
     waves: int = eqx.field(static=True, default=1)
 
     def __call__(self, x: Float[Array, " dim"]) -> Float[Array, " features"]:

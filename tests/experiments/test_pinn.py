@@ -11,8 +11,18 @@ import pytest
 from jaxpbdl import equations as eq
 from jaxpbdl import fields
 from jaxpbdl.checks import DataError
-from jaxpbdl.experiments import contract, pinn_allen_cahn, pinn_burgers, pinn_wake_inverse
+from jaxpbdl.experiments import (
+    contract,
+    pinn_allen_cahn,
+    pinn_burgers,
+    pinn_cavity,
+    pinn_kdv_inverse,
+    pinn_schroedinger,
+    pinn_wake_inverse,
+    spectral_bias,
+)
 from jaxpbdl.experiments.pinn import Settings, reference
+from jaxpbdl.grid import Grid
 
 TINY = Settings(width=8, depth=2, points=200, adam=100, updates=40, chunk=30)
 
@@ -28,18 +38,68 @@ def test_forward_problems(module, tmp_path, monkeypatch):
     assert (tmp_path / "solution.png").stat().st_size > 10_000
 
 
+def metrics_of(experiment, config, folder):
+    contract.execute(experiment, "quick", config, folder)
+    return json.loads((folder / "result.json").read_text())["metrics"]
+
+
+def test_schroedinger(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAXPBDL_DATA", raising=False)
+    metrics = metrics_of(pinn_schroedinger.EXPERIMENT, TINY, tmp_path)
+    assert metrics["relative_l2"] < 0.8  # nothing has 1
+
+
+def test_kdv_inverse(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAXPBDL_DATA", raising=False)
+    config = pinn_kdv_inverse.Config(**vars(TINY), noise=0.01)
+    metrics = metrics_of(pinn_kdv_inverse.EXPERIMENT, config, tmp_path)
+    assert metrics["lambda1"] != 0 and metrics["lambda2"] != np.exp(-6.0)
+    assert metrics["relative_l2"] < 1
+
+
+def test_cavity(tmp_path, real_data):
+    table = real_data("flow-references/ghia_et_al_1982_lid_driven_cavity.dat")
+    config = pinn_cavity.Config(**{**vars(TINY), "data": table})
+    metrics = metrics_of(pinn_cavity.EXPERIMENT, config, tmp_path)
+    assert metrics["largest_error"] < 0.6  # a fluid at rest has 0.84
+    with pytest.raises(ValueError, match="reynolds must be one of"):
+        pinn_cavity.Config(reynolds=400)
+    # The tables of 1982 misprint one value.
+    places, values = pinn_cavity._table(table, 3200)["u"]
+    assert len(places) == 16 and values.min() > -0.5
+
+
+def test_spectral_bias(tmp_path):
+    config = spectral_bias.Config(
+        width=8, depth=2, features=8, points=200, updates=100, looks=3, velocity=1.0
+    )
+    metrics = metrics_of(spectral_bias.EXPERIMENT, config, tmp_path)
+    for name in ("plain", "fourier_features", "adaptive_points", "weak_form"):
+        assert 0 < metrics[f"{name}.relative_l2"] < 1.5
+    assert (tmp_path / "spectral_bias.png").stat().st_size > 10_000
+
+
+def test_error_by_band_of_wavenumbers():
+    x = np.arange(256) * 2 * np.pi / 256
+    truth = np.stack([np.sin(x) + np.cos(3 * x) + np.sin(6 * x) + np.sin(12 * x) + np.sin(20 * x)])
+    error = 0.1 * np.sin(x)[None] + 0.5 * np.sin(12 * x)
+    np.testing.assert_allclose(spectral_bias.by_band(error, truth), [0.1, 0, 0, 0.5, 0], atol=1e-12)
+
+
 @pytest.mark.x64
 @pytest.mark.parametrize("name, module, equation", [
     ("burgers-shock", pinn_burgers, eq.Burgers(0.01 / np.pi)),
     ("allen-cahn", pinn_allen_cahn, eq.AllenCahn(1e-4, 5.0, 5.0)),
+    ("korteweg-de-vries", pinn_kdv_inverse, eq.KortewegDeVries(1.0, 0.0025)),
 ])  # fmt: skip
 def test_reference_without_the_file_is_the_published_one(
     name, module, equation, real_data, monkeypatch
 ):
-    file = {"burgers-shock": "burgers_shock.mat", "allen-cahn": "AC.mat"}[name]
-    published = reference(name, real_data(f"pinns-raissi/{file}"), equation, module.initial)
+    files = {"burgers-shock": "burgers_shock", "allen-cahn": "AC", "korteweg-de-vries": "KdV"}
+    path = real_data(f"pinns-raissi/{files[name]}.mat")
+    published = reference(name, path, equation, module.initial)
     monkeypatch.delenv("JAXPBDL_DATA", raising=False)
-    ours = reference(name, None, equation, module.initial, points=1024)
+    ours = reference(name, None, equation, module.initial, Grid(1024, 2.0, -1.0), steps=4000)
     column = np.argmin(abs(published.t - 0.5))
     at = published.t[column]
     frame = np.array([np.interp(at, ours.t, row) for row in ours.values])
@@ -47,6 +107,17 @@ def test_reference_without_the_file_is_the_published_one(
     smooth = abs(published.x) > 0.1  # where linear interpolation will do
     difference = (values - published.values[:, column])[smooth]
     assert np.linalg.norm(difference) < 0.005 * np.linalg.norm(values[smooth])
+
+
+@pytest.mark.x64
+def test_schroedinger_reference_without_the_file_is_the_published_one(real_data, monkeypatch):
+    grid, equation = Grid((256,), lengths=10.0, origin=-5.0), eq.Schroedinger()
+    arguments = equation, pinn_schroedinger.initial, grid, np.pi / 2
+    published = reference("schroedinger", real_data("pinns-raissi/NLS.mat"), *arguments)
+    monkeypatch.delenv("JAXPBDL_DATA", raising=False)
+    ours = reference("schroedinger", None, *arguments)
+    difference = ours.values - published.values[:, ::2]  # twice as many times
+    assert np.linalg.norm(difference) < 1e-3 * np.linalg.norm(ours.values)
 
 
 def test_wake_inverse(tmp_path, real_data, monkeypatch):

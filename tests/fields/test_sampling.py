@@ -92,3 +92,20 @@ def test_bad_input():
         fields.refine(KEY, jnp.ones(10), jnp.ones((10, 1)), 11)
     with pytest.raises(ValueError, match="residual must have shape"):
         fields.refine(KEY, jnp.ones(9), jnp.ones((10, 1)), 2)
+
+
+def test_windows_of_time():
+    box = fields.Box((-1.0, 0.0), (1.0, 3.0))
+    first, second, third = box.split(-1, 3)
+    assert first == fields.Box((-1.0, 0.0), (1.0, 1.0)) and third.upper == box.upper
+    pieces = [lambda p, n=n: n * p[1] + p[0] for n in (1.0, 2.0, 3.0)]
+    joined = fields.Joined(pieces, (first, second, third))
+    points = jnp.array([[0.1, 0.5], [0.1, 1.0], [0.1, 1.5], [0.1, 2.9], [0.1, 4.0], [0.1, -1.0]])
+    expected = [0.6, 1.1, 3.1, 8.8, 12.1, -0.9]
+    np.testing.assert_allclose(jax.vmap(joined)(points), expected, rtol=1e-6)
+    held = fields.Snapshot(joined, 2.0)
+    np.testing.assert_allclose(held(jnp.array([0.1, 9.0])), 4.1, rtol=1e-6)
+    with pytest.raises(ValueError, match="start where the last ends"):
+        fields.Joined(pieces[:2], (first, third))
+    with pytest.raises(ValueError, match="equally many"):
+        fields.Joined(pieces, (first,))

@@ -9,7 +9,7 @@ import pytest
 
 import jaxpbdl as jp
 from jaxpbdl import fields, learning
-from jaxpbdl.networks import Constant, Dense, FourierFeatures
+from jaxpbdl.networks import Chain, Constant, Dense, FourierFeatures
 
 KEY = jax.random.key(0)
 BOX = fields.Box((-1.0, 0.0), (1.0, 1.0))
@@ -142,3 +142,19 @@ def test_bad_input():
         learning.mean_over(scalar, model, jnp.zeros((3, 2)), chunk=0)
     with pytest.raises(ValueError, match="by must be 'gradient' or 'kernel'"):
         learning.balance([scalar], model, "size")
+
+
+def test_a_field_may_be_a_lambda_that_closes_over_the_network():
+    network = Dense((2, 8, 1), key=jax.random.key(0))
+    points = jax.random.uniform(jax.random.key(1), (50, 2))
+    equation = jp.equations.Burgers(0.1)
+
+    def hidden(network):
+        return learning.residual_loss(equation, lambda p: network(p)[0], points)
+
+    def shown(network):
+        return learning.residual_loss(equation, Chain(network, lambda value: value[0]), points)
+
+    ours, theirs = (jax.jit(jax.value_and_grad(loss))(network) for loss in (hidden, shown))
+    for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5)

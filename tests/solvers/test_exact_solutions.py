@@ -80,6 +80,19 @@ def soliton(grid, t):
     return 0.5 / jnp.cosh(0.5 * (grid.axes[0] - 30 - t)) ** 2
 
 
+def breather(grid, t):
+    """A wave train that gathers into a peak at t = 1, periodic in space (Akhmediev, Eleonskii and
+    Kulagin 1985).
+    """
+    x, t = grid.axes[0], t - 1
+    grown, wave = sqrt(0.75) * t, sqrt(0.75) * jnp.cos(x)
+    shape = (-0.5 * jnp.cosh(grown) + wave + 1j * sqrt(0.75) * jnp.sinh(grown)) / (
+        wave - jnp.cosh(grown)
+    )
+    value = shape * jnp.exp(1j * t)
+    return jnp.stack([value.real, value.imag])
+
+
 def taylor_green(grid, t):
     return jp.initial_states.taylor_green_2d(grid, t, 0.1, 2.0) * jnp.exp(-0.3 * t)
 
@@ -134,6 +147,8 @@ SOLUTIONS = [
              tolerance=1e-9),
     Solution("soliton", eq.KortewegDeVries, (60.0,), soliton, (8,), steps=100,
              tolerance=1e-9),
+    Solution("breather", eq.Schroedinger, circle, breather, (4,), time=2.0, steps=400,
+             tolerance=1e-8),
     Solution("taylor-green", lambda: eq.NavierStokes2D(0.1, drag=0.3), (2 * pi, pi), taylor_green,
              (1, 1)),
     Solution("rossby", lambda: eq.NavierStokes2D(0.1, beta=2.0), plane, rossby, (1, 1)),
