@@ -89,7 +89,7 @@ def elliptic(
     checks.positive("lengths", sides)
     dtype = jnp.result_type(coefficient, source)
     if tolerance is None:
-        tolerance = float(jnp.finfo(dtype).eps) ** 0.8
+        tolerance = float(jnp.finfo(dtype).eps ** 0.8)
     checks.positive("tolerance", tolerance)
 
     spacing = tuple(side / (n - 1) for side, n in zip(sides, shape, strict=True))
