@@ -41,6 +41,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.operators_burgers",
         "FNO, DeepONet and its POD form learn Burgers' equation, beside the solver",
     ),
+    "pino-burgers": Entry(
+        "jaxpbdl.experiments.pino_burgers",
+        "a neural operator of Burgers' equation from a few solutions and the equation itself",
+    ),
     "turbulence-correction": Entry(
         "jaxpbdl.experiments.turbulence_correction",
         "a network trained through a coarse solver corrects it towards a fine one",
