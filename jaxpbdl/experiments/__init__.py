@@ -33,6 +33,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.pinn_wake_inverse",
         "coefficients and pressure of a cylinder wake from scattered velocities",
     ),
+    "fno-burgers": Entry(
+        "jaxpbdl.experiments.fno_burgers",
+        "a Fourier neural operator learns Burgers' equation at 1024 points on data of its own",
+    ),
     "fno-darcy": Entry(
         "jaxpbdl.experiments.fno_darcy",
         "a Fourier neural operator learns porous flow at 16 points a side and is asked at 32",
