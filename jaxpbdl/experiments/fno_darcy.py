@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks, plotting
 from jaxpbdl.data import find
@@ -93,7 +93,7 @@ class Pressure(eqx.Module):
     The constant is that of a pressure of order one for a network of order one.
     """
 
-    network: FNO
+    network: Operator
 
     def __call__(self, medium: Float[Array, "1 n n"]) -> Float[Array, "1 n n"]:
         return 10 * _vanishing(medium) * self.network(medium)
@@ -179,7 +179,12 @@ def run(config: Config, folder: Path) -> Result:
     if config.held_out:
         asked = {"held_out": (media[known:], pressures[known:])}
 
-    operator = train(config, media[:known], pressures[:known], folder)
+    start, fitting = jax.random.split(jax.random.key(config.seed))
+    network = FNO(
+        2, 1, 1, modes=config.modes, width=config.width, depth=config.depth,
+        padding=config.padding, coordinates=True, key=start,
+    )  # fmt: skip
+    operator = train(config, network, media[:known], pressures[:known], folder, fitting)
     methods = {"fno": operator, "averaged": Averaged(operator)}
     metrics = {
         f"{method}.relative_l2_{name}": error(answer, *pair)
@@ -197,13 +202,15 @@ def run(config: Config, folder: Path) -> Result:
     return Result(metrics, {name: item for name, item in published.items() if name in metrics})
 
 
-def train(config: Config, media: Array, pressures: Array, folder: Path) -> Pressure:
+def train(
+    config: Config,
+    network: Operator,
+    media: Array,
+    pressures: Array,
+    folder: Path,
+    key: PRNGKeyArray,
+) -> Pressure:
     """Fit to the samples in all their images, by the relative error that is reported."""
-    start, fitting = jax.random.split(jax.random.key(config.seed))
-    network = FNO(
-        2, 1, 1, modes=config.modes, width=config.width, depth=config.depth,
-        padding=config.padding, coordinates=True, key=start,
-    )  # fmt: skip
     batches = Samples(images(media), images(pressures), config.batch)
     rising = max(1, config.updates // 10)
     schedule = optax.warmup_cosine_decay_schedule(
@@ -215,7 +222,7 @@ def train(config: Config, media: Array, pressures: Array, folder: Path) -> Press
         batches,
         optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4)),
         config.updates,
-        key=fitting,
+        key=key,
         chunk=250,
         ema=0.99,
         folder=folder / "checkpoints",

@@ -110,7 +110,7 @@ def test_attention_sees_the_whole_domain():
 
 @pytest.mark.parametrize("kind", ["uno", "transolver"])
 def test_a_simple_operator_is_learnt(kind):
-    """The antiderivative of two waves, of which a point alone tells little."""
+    """The antiderivative of two waves, of which a point alone leaves 0.54 of the variance open."""
     x = jnp.arange(16) / 16
     turn = 2 * jnp.pi * x
 
@@ -130,9 +130,9 @@ def test_a_simple_operator_is_learnt(kind):
         net, rate, most = UNO(1, 1, 1, modes=4, width=8, levels=1, hidden=8, key=KEY), 1e-2, 0.1
     else:
         net = Transolver(1, 1, 1, width=16, depth=2, heads=2, slices=8, hidden=16, key=KEY)
-        rate, most = 3e-3, 0.6
+        rate, most = 3e-3, 0.4
     test = draw(jax.random.key(5))
-    net, _ = fit(net, loss, draw, optax.adam(rate), 200, key=KEY, progress=False)
+    net, _ = fit(net, loss, draw, optax.adam(rate), 300, key=KEY, progress=False)
     assert loss(net, test) < most * jnp.mean(test[1] ** 2)
 
 
