@@ -45,8 +45,8 @@ class Grid(eqx.Module):
         for points in shape:
             checks.count("every entry of shape", points)
         self.shape = tuple(int(points) for points in shape)
-        self.lengths = _one_per_axis("lengths", lengths, len(shape))
-        self.origin = _one_per_axis("origin", origin, len(shape))
+        self.lengths = one_per_axis("lengths", lengths, len(shape))
+        self.origin = one_per_axis("origin", origin, len(shape))
         checks.positive("lengths", self.lengths)
         checks.finite("origin", self.origin)
         self.dtype = jnp.dtype(jnp.zeros(()).dtype if dtype is None else dtype)
@@ -124,7 +124,7 @@ class Grid(eqx.Module):
         return state
 
 
-def _one_per_axis(name: str, value: Any, ndim: int) -> tuple[float, ...]:
+def one_per_axis(name: str, value: Any, ndim: int) -> tuple[float, ...]:
     values = (float(value),) * ndim if np.ndim(value) == 0 else tuple(float(v) for v in value)
     if len(values) != ndim:
         raise ValueError(f"{name} must be one number or {ndim}, one per axis; got {value}")

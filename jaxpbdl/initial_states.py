@@ -31,6 +31,23 @@ def random_field(
     return field / jnp.sqrt(jnp.mean(field**2))
 
 
+def gaussian_field(
+    key: PRNGKeyArray, grid: Grid, deviation: Callable[[Array], Array]
+) -> Float[Array, "*grid"]:
+    """A draw of the Gaussian measure with zero mean whose covariance has the waves of the box as
+    eigenfunctions (orthonormal over its volume) and `deviation(k)**2` as eigenvalues.
+
+    `lambda k: scale * (k**2 + inverse_length**2) ** -(order / 2)` is the covariance
+    `scale^2 (-Laplace + inverse_length^2)^-order`. The wave k = 0 is left out. On a finer grid the
+    statistics of the waves that both hold stay the same.
+    """
+    spectrum = Spectrum(grid)
+    noise = spectrum.transform(jax.random.normal(key, grid.shape, grid.dtype))
+    k = jnp.sqrt(spectrum.k_squared)
+    amplitude = jnp.where(k == 0, 0.0, deviation(jnp.where(k == 0, 1.0, k)))
+    return spectrum.to_grid(noise * amplitude) * (grid.size / grid.volume) ** 0.5
+
+
 def peaked(wavenumber: float, slope: float = 4.0) -> Callable[[Array], Array]:
     """A spectrum k^slope exp(-slope/2 (k / wavenumber)^2), largest at `wavenumber`."""
     checks.positive("wavenumber", wavenumber)

@@ -1,6 +1,7 @@
 """Equations: parameters, residual, and the terms a discretisation needs."""
 
 from jaxpbdl.equations.burgers import Burgers
+from jaxpbdl.equations.darcy import Darcy
 from jaxpbdl.equations.dispersive import KortewegDeVries, KuramotoSivashinsky
 from jaxpbdl.equations.equation import Equation, Parameter, optional_parameter, parameter
 from jaxpbdl.equations.forcing import Kolmogorov, kolmogorov
@@ -20,6 +21,7 @@ __all__ = [
     "AllenCahn",
     "Burgers",
     "CahnHilliard",
+    "Darcy",
     "Equation",
     "FisherKPP",
     "GrayScott",

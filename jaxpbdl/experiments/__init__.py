@@ -49,6 +49,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.spectral_bias",
         "the frequencies a physics-informed network learns first, and what helps",
     ),
+    "fno-burgers": Entry(
+        "jaxpbdl.experiments.fno_burgers",
+        "a Fourier neural operator learns Burgers' equation at 1024 points on data of its own",
+    ),
     "fno-darcy": Entry(
         "jaxpbdl.experiments.fno_darcy",
         "a Fourier neural operator learns porous flow at 16 points a side and is asked at 32",
@@ -56,6 +60,10 @@ EXPERIMENTS: dict[str, Entry] = {
     "operators-burgers": Entry(
         "jaxpbdl.experiments.operators_burgers",
         "FNO, DeepONet and its POD form learn Burgers' equation, beside the solver",
+    ),
+    "pino-burgers": Entry(
+        "jaxpbdl.experiments.pino_burgers",
+        "a neural operator of Burgers' equation from a few solutions and the equation itself",
     ),
     "turbulence-correction": Entry(
         "jaxpbdl.experiments.turbulence_correction",

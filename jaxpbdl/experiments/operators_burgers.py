@@ -8,7 +8,6 @@ the principal modes of the data. 800 samples to learn from, 400 to be asked; the
 the package neuraloperator. The spectral solver at the same 16 points learns nothing.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,21 +15,26 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 import jaxpbdl as jp
-from jaxpbdl import checks, plotting
+from jaxpbdl import checks
 from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays
 from jaxpbdl.experiments.contract import Experiment, Result
-from jaxpbdl.learning import Samples, fit, relative_l2_loss
+from jaxpbdl.experiments.operator_training import (
+    ByFourier,
+    History,
+    Operator,
+    answers,
+    errors,
+    picture,
+    train,
+)
+from jaxpbdl.learning import Samples, relative_l2_loss
 from jaxpbdl.networks import FNO, DeepONet, PODDeepONet, principal_modes
 
 VISCOSITY = 0.01
-
-History = Float[Array, "times n"]
-Operator = Callable[[Float[Array, " n"]], History]
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,6 @@ class Config:
             checks.count(name, getattr(self, name))
         checks.positive("learning_rate", self.learning_rate)
         checks.count("held_out", self.held_out, 0)
-
-
-class ByFourier(eqx.Module):
-    """`u(t_i) = u_0 + network(u_0)_i`."""
-
-    network: FNO
-
-    def __call__(self, state: Array) -> History:
-        return state + self.network(state[None])
 
 
 class ByField(eqx.Module):
@@ -149,64 +144,15 @@ def run(config: Config, folder: Path) -> Result:
         "solver": solver(points, times),
     }
     for name, network in networks.items():
-        operators[name] = train(config, network, batches, folder, name)
-    answers = {name: np.asarray(_answers(each, asked[0])) for name, each in operators.items()}
+        key = jax.random.key(config.seed + 1)
+        operators[name] = train(config, network, relative_l2_loss, batches, key, folder, name)
+    given = {name: np.asarray(answers(each, asked[0])) for name, each in operators.items()}
     metrics = {
         f"{name}.relative_l2": float(np.mean(errors(answer, np.asarray(asked[1]))))
-        for name, answer in answers.items()
+        for name, answer in given.items()
     }
-    _picture(answers, np.asarray(asked[1]), folder)
+    picture(given, np.asarray(asked[1]), folder)
     return Result(metrics)
-
-
-def train(config: Config, network: Operator, batches: Shifted, folder: Path, name: str) -> Operator:
-    """Fit by the relative error that is reported."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, max(1, config.updates // 10), max(config.updates, 2)
-    )
-    operator, _ = fit(
-        network,
-        relative_l2_loss,
-        batches,
-        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),
-        config.updates,
-        key=jax.random.key(config.seed + 1),
-        chunk=250,
-        ema=0.99,
-        folder=folder / "checkpoints" / name,
-        name=name,
-    )
-    return operator
-
-
-@eqx.filter_jit
-def _answers(operator: Operator, states: Array) -> Array:
-    return jax.vmap(operator)(states)
-
-
-def errors(answers: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Relative L2 error of each sample over all later times."""
-    difference, size = (np.sqrt(np.sum(a**2, (1, 2))) for a in (answers - truth, truth))
-    return difference / size
-
-
-def _picture(answers: dict[str, np.ndarray], truth: np.ndarray, folder: Path) -> None:
-    """`states.png`: the last state of two samples, and the error over time."""
-    made, axes = plotting.figure(1, 3, size=(3.4, 2.8))
-    shown = [name for name in answers if name != "persistence"]
-    x = np.arange(truth.shape[-1]) / truth.shape[-1]
-    for ax, sample in zip(axes[0], (0, 1), strict=False):
-        lines = {"truth": truth[sample, -1]} | {n: answers[n][sample, -1] for n in shown}
-        plotting.curves(ax, lines, x, xlabel="x", ylabel="u at t = 1")
-    over_time = {
-        name: np.sqrt(np.sum((answer - truth) ** 2, (0, 2)) / np.sum(truth**2, (0, 2)))
-        for name, answer in answers.items()
-    }
-    times = np.arange(1, truth.shape[1] + 1) / truth.shape[1]
-    plotting.curves(
-        axes[0, 2], over_time, times, xlabel="t", ylabel="relative L2 error", logarithmic=True
-    )
-    plotting.save(made, folder / "states.png")
 
 
 EXPERIMENT = Experiment(

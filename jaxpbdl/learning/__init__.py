@@ -11,7 +11,13 @@ from jaxpbdl.learning.hybrid import Corrected, Emulator, as_channels, trainable
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
 from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
-from jaxpbdl.learning.operator_losses import Samples, relative_h1_loss, relative_l2_loss
+from jaxpbdl.learning.operator_losses import (
+    Samples,
+    defect_loss,
+    operator_residual_loss,
+    relative_h1_loss,
+    relative_l2_loss,
+)
 from jaxpbdl.learning.quasi_newton import quasi_newton
 from jaxpbdl.learning.update import PerChunk
 from jaxpbdl.learning.weighting import ascent, balance, causal_weights
@@ -31,6 +37,7 @@ __all__ = [
     "balance",
     "causal_weights",
     "compare",
+    "defect_loss",
     "evaluate",
     "fit",
     "fit_ensemble",
@@ -40,6 +47,7 @@ __all__ = [
     "member",
     "members",
     "one_step",
+    "operator_residual_loss",
     "pushforward",
     "quasi_newton",
     "relative_h1_loss",

@@ -1,4 +1,6 @@
-"""Losses and batches for maps between functions: pairs of an input and an output, one at a time."""
+"""Losses and batches for maps between functions: pairs of an input and an output, one at a time;
+and what an equation says of the outputs where there are none to compare with.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +11,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
+from jaxpbdl.fields import expanded
+from jaxpbdl.fields.sampling import Points
+from jaxpbdl.learning.collocation import mean_over
+from jaxpbdl.learning.losses import one_step
+from jaxpbdl.step import AnyStep
 
 Pairs = tuple[Float[Array, "batch *input"], Float[Array, "batch *output"]]
 
@@ -56,6 +63,55 @@ def relative_h1_loss(model: Callable[[Array], Array], pairs: Pairs) -> Float[Arr
     """
     inputs, outputs = pairs
     return jnp.mean(_relative(jax.vmap(model)(inputs) - outputs, outputs, gradient=True))
+
+
+def operator_residual_loss(
+    equation: Any,
+    operator: Callable[[Array], Callable[[Float[Array, " dim"]], Array]],
+    inputs: Float[Array, "batch *input"],
+    points: Points,
+    *,
+    chunk: int = 256,
+) -> Float[Array, ""]:
+    """The mean over inputs of `residual_loss` of the field `operator(input)`: no solutions are
+    needed, only inputs (Wang, Wang, Perdikaris, Science Advances 7 (2021) eabi8605; Li et al.,
+    arXiv:2111.03794).
+
+    A `DeepONet` is such an operator as it is; for one that gives values on a grid see
+    `defect_loss`. Gradients reach the operator and the parameters of the equation. Errors are those
+    of `mean_over`.
+    """
+
+    def of(one: Array) -> Array:
+        # With the operator rather than its field as the model: that may be a closure over it.
+        return mean_over(_squared_residual, (equation, operator, one), points, chunk=chunk)
+
+    return jnp.mean(jax.vmap(of)(inputs))
+
+
+def _squared_residual(model: Any, point: Array) -> Array:
+    equation, operator, one = model
+    return jnp.sum(jnp.abs(expanded(equation.residual, operator(one), point)) ** 2)
+
+
+def defect_loss(
+    step: AnyStep,
+    operator: Callable[[Array], Array],
+    states: Float[Array, "batch *state"],
+) -> Float[Array, ""]:
+    """What a solver's step leaves of the histories `operator(state)`, of shape `(times, *state)`,
+    that begin with the states:
+
+        root mean square of u(t_{i+1}) - step(u(t_i)),   u(t_0) = state
+
+    over inputs and times; `step` leads from one of the times to the next. It is the residual of the
+    equation as the solver discretises it, so no solution is needed. An exponential step weighs a
+    fast decaying wave by what it does to the state, where a derivative in time would weigh it by
+    its rate: rough states do not drown the rest.
+    """
+    ahead = jax.vmap(operator)(states)
+    histories = jnp.concatenate([states[:, None], ahead], axis=1)
+    return jnp.sqrt(jnp.maximum(one_step(step, histories), jnp.finfo(ahead.dtype).tiny))
 
 
 def _relative(error: Array, truth: Array, gradient: bool = False) -> Array:

@@ -20,7 +20,9 @@ from jaxpbdl.networks.spectral_convolution import (
     SpectralConvolution,
 )
 from jaxpbdl.networks.stacks import ConvNet, DilatedResNet, ResNet
+from jaxpbdl.networks.transolver import Transolver
 from jaxpbdl.networks.unet import UNet
+from jaxpbdl.networks.uno import UNO
 
 __all__ = [
     "Chain",
@@ -41,6 +43,8 @@ __all__ = [
     "PirateNet",
     "ResNet",
     "SpectralConvolution",
+    "Transolver",
+    "UNO",
     "UNet",
     "parameter_count",
     "principal_modes",

@@ -40,6 +40,61 @@ class FourierLayer(eqx.Module):
         return field if self.mixer is None else field + pointwise(self.mixer, field)
 
 
+def fourier_layer(
+    in_channels: int,
+    out_channels: int,
+    modes: Sequence[int],
+    *,
+    factorised: bool = False,
+    mixer: int | None = None,
+    activation: Activation = jax.nn.gelu,
+    key: PRNGKeyArray,
+) -> FourierLayer:
+    """A layer from one number of channels to another, on as many axes as there are `modes`."""
+    kind = FactorisedSpectralConvolution if factorised else SpectralConvolution
+    spectral, skip, mix = jax.random.split(key, 3)
+    network = None
+    if mixer is not None:
+        network = Dense((out_channels, mixer, out_channels), activation=activation, key=mix)
+    # Two terms of equal weight: together they have the energy of the field.
+    return FourierLayer(
+        kind(len(modes), in_channels, out_channels, modes, scale=0.5**0.5, key=spectral),
+        Dense((in_channels, out_channels), scale=0.5**0.5, key=skip),
+        network,
+    )
+
+
+def check_lifted(name: str, lift: Dense, field: Array, ndim: int, coordinates: bool) -> None:
+    """Refuse a field whose channels, with its coordinates, are not those that `lift` takes."""
+    check_field(name, field, lift.weights[0].shape[0] - ndim * coordinates, ndim)
+
+
+def lifted(
+    lift: Dense, field: Float[Array, "channels *grid"], coordinates: bool, padding: float
+) -> Float[Array, "*padded width"]:
+    """The lifting at every point, after coordinates are appended and before zeros are."""
+    grid = field.shape[1:]
+    if coordinates:
+        field = jnp.concatenate([field, positions(grid).astype(field.dtype)])
+    field = pointwise(lift, jnp.moveaxis(field, 0, -1))
+    extra = [(0, round(padding * points)) for points in grid]
+    return jnp.pad(field, [*extra, (0, 0)]) if padding else field
+
+
+def projected(
+    project: Dense, field: Float[Array, "*padded width"], grid: Sequence[int]
+) -> Float[Array, "channels *grid"]:
+    """The projection at every point of the grid, without what was padded."""
+    field = field[tuple(slice(points) for points in grid)]
+    return jnp.moveaxis(pointwise(project, field), -1, 0)
+
+
+def positions(grid: Sequence[int]) -> Array:
+    """`x_a = i_a / N_a` of every axis, `(ndim, *grid)`."""
+    axes = [jnp.arange(points) / points for points in grid]
+    return jnp.stack(jnp.meshgrid(*axes, indexing="ij"))
+
+
 class FNO(eqx.Module):
     """Lifting, `depth` Fourier layers, projection (Li et al., ICLR 2021, arXiv:2010.08895).
 
@@ -103,43 +158,29 @@ class FNO(eqx.Module):
             (width, hidden, out_channels),
             activation=activation, zero_last=zero_last, key=last,
         )  # fmt: skip
-        kind = FactorisedSpectralConvolution if factorised else SpectralConvolution
-
-        def layer(key: PRNGKeyArray) -> FourierLayer:
-            spectral, skip, mix = jax.random.split(key, 3)
-            network = None
-            if mixer is not None:
-                network = Dense((width, mixer, width), activation=activation, key=mix)
-            # Two terms of equal weight: together they have the energy of the field.
-            return FourierLayer(
-                kind(ndim, width, width, modes, scale=0.5**0.5, key=spectral),
-                Dense((width, width), scale=0.5**0.5, key=skip),
-                network,
+        self.layers = tuple(
+            fourier_layer(
+                width,
+                width,
+                modes,
+                factorised=factorised,
+                mixer=mixer,
+                activation=activation,
+                key=k,
             )
-
-        self.layers = tuple(layer(k) for k in keys)
+            for k in keys
+        )
         self.activation, self.coordinates, self.padding = activation, coordinates, float(padding)
 
     def __call__(
         self, field: Float[Array, " in_channels *grid"]
     ) -> Float[Array, " out_channels *grid"]:
         """Raises ValueError for another rank or number of channels, or too small a grid."""
-        ndim = len(self.layers[0].convolution.modes)
-        given = self.lift.weights[0].shape[0] - ndim * self.coordinates
-        check_field("FNO", field, given, ndim)
+        check_lifted(
+            "FNO", self.lift, field, len(self.layers[0].convolution.modes), self.coordinates
+        )
         grid = field.shape[1:]
-        if self.coordinates:
-            field = jnp.concatenate([field, _positions(grid).astype(field.dtype)])
-        field = pointwise(self.lift, jnp.moveaxis(field, 0, -1))
-        if self.padding:
-            extra = [(0, round(self.padding * points)) for points in grid]
-            field = jnp.pad(field, [*extra, (0, 0)])
+        field = lifted(self.lift, field, self.coordinates, self.padding)
         for number, layer in enumerate(self.layers, start=1):
             field = layer.channels_last(field, self.activation, number == len(self.layers))
-        field = field[tuple(slice(points) for points in grid)]
-        return jnp.moveaxis(pointwise(self.project, field), -1, 0)
-
-
-def _positions(grid: Sequence[int]) -> Array:
-    axes = [jnp.arange(points) / points for points in grid]
-    return jnp.stack(jnp.meshgrid(*axes, indexing="ij"))
+        return projected(self.project, field, grid)

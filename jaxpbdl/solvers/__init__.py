@@ -1,6 +1,7 @@
 """Discretisations: `equation + grid + dt -> step`."""
 
 from jaxpbdl.solvers.adams import etd_adams
+from jaxpbdl.solvers.elliptic import Solution, arithmetic, elliptic, harmonic
 from jaxpbdl.solvers.exponential import etd_multistep, etdrk1, etdrk2, etdrk3, etdrk4, phi
 from jaxpbdl.solvers.implicit_explicit import imex
 from jaxpbdl.solvers.integrator import Integrator, Scheme
@@ -11,13 +12,17 @@ __all__ = [
     "Integrator",
     "Scheme",
     "SemiLagrangianStep",
+    "Solution",
     "SpectralStep",
+    "arithmetic",
+    "elliptic",
     "etd_adams",
     "etd_multistep",
     "etdrk1",
     "etdrk2",
     "etdrk3",
     "etdrk4",
+    "harmonic",
     "imex",
     "phi",
     "semi_lagrangian",

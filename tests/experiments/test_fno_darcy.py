@@ -1,4 +1,4 @@
-"""The operator of porous flow: its symmetries, a tiny run, and what it refuses."""
+"""The operator of porous flow: its symmetries, its own data, tiny runs, and what it refuses."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxpbdl.checks import DataError
-from jaxpbdl.experiments import contract
+from jaxpbdl.experiments import contract, darcy_data
 from jaxpbdl.experiments.fno_darcy import EXPERIMENT, SYMMETRIES, Averaged, Config, Pressure, image
 from jaxpbdl.networks import FNO
 
@@ -55,6 +55,37 @@ def test_a_tiny_run(tmp_path):
     assert set(report["published"]) == {"relative_l2_16", "relative_l2_32"}
     assert all(0 < report["metrics"][name] < 10 for name in report["published"])
     assert (tmp_path / "run" / "pressure.png").exists()
+
+
+def test_neighbours_of_a_medium_are_as_alike_as_its_covariance_says():
+    nodes, k = 9, np.arange(9)
+    media = jax.vmap(darcy_data.medium, (0, None))(jax.random.split(jax.random.key(1), 4000), nodes)
+    points = np.stack([np.full(9, 4) / 8, np.arange(9) / 8])
+    cosines = np.cos(np.pi * k * points[..., None]) * np.where(k, 2**0.5, 1)
+    modes = cosines[0][:, :, None] * cosines[1][:, None, :]
+    variances = (np.pi**2 * (k[:, None] ** 2 + k**2) + 9.0) ** -2
+    variances[0, 0] = 0
+    covariance = np.einsum("pij,qij,ij->pq", modes, modes, variances)
+    size = np.sqrt(np.diag(covariance))
+    expected = 0.5 + np.arcsin((covariance / np.outer(size, size)).clip(-1, 1)) / np.pi
+    line = np.asarray(media[:, 4]) > 5
+    found = np.mean(line[:, :, None] == line[:, None, :], 0)
+    np.testing.assert_allclose(found, expected, atol=0.035)
+
+
+def test_own_data_are_made_once(tmp_path):
+    config = replace(TINY, grid=17, training=5, asked=2)
+    metrics = EXPERIMENT.run(config, tmp_path / "run").metrics
+    assert 0 < metrics["relative_l2_17"] < 10
+    path = tmp_path / "run" / "data.npz"
+    (media, pressures), (asked, _) = darcy_data.read_or_draw(path, 17, 5, 2).values()
+    assert set(np.unique(media)) == {darcy_data.LOW, darcy_data.HIGH}
+    assert not np.array_equal(media[:2], asked)
+    assert jnp.all(pressures[:, [0, -1]] == 0) and jnp.all(pressures[:, 1:-1, 1:-1] > 0)
+    again = EXPERIMENT.run(replace(config, data=path), tmp_path / "other").metrics
+    assert again == metrics
+    with pytest.raises(DataError, match=r"train_17_a must have shape \(6, 17, 17\)"):
+        EXPERIMENT.run(replace(config, data=path, training=6), tmp_path / "third")
 
 
 def test_bad_input(tmp_path):

@@ -11,7 +11,8 @@ import pytest
 from jaxpbdl.checks import DataError
 from jaxpbdl.data.archive import arrays
 from jaxpbdl.experiments import contract
-from jaxpbdl.experiments.operators_burgers import EXPERIMENT, Config, Shifted, errors, solver
+from jaxpbdl.experiments.operator_training import errors
+from jaxpbdl.experiments.operators_burgers import EXPERIMENT, Config, Shifted, solver
 from jaxpbdl.learning import Samples
 
 TINY = Config(width=2, rank=3, batch=4, updates=3)

@@ -1,13 +1,23 @@
-"""The losses of maps between functions, by hand; a small operator that learns."""
+"""The losses of maps between functions, by hand; small operators that learn, one without data."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxpbdl.learning import Samples, fit, relative_h1_loss, relative_l2_loss
-from jaxpbdl.networks import FNO
+import jaxpbdl as jp
+from jaxpbdl.fields import Box, uniform
+from jaxpbdl.learning import (
+    Samples,
+    defect_loss,
+    fit,
+    operator_residual_loss,
+    relative_h1_loss,
+    relative_l2_loss,
+)
+from jaxpbdl.networks import FNO, DeepONet
 
 
 def normal(seed, shape):
@@ -72,3 +82,68 @@ def test_an_fno_learns_the_derivative():
         net, relative_l2_loss, pairs, optax.adam(1e-2), 200, key=jax.random.key(1), progress=False
     )
     assert history.loss[-20:].mean() < 0.2 * history.loss[0]
+
+
+DECAY = 4 * np.pi**2 * 0.05
+HEAT = jp.equations.AdvectionDiffusion(diffusivity=0.05)
+POINTS = uniform(jax.random.key(2), Box((0.0, 0.0), (1.0, 1.0)), 20)
+
+
+def decaying(rate):
+    """From the amplitude of a wave to the field in which it decays."""
+
+    def operator(amplitude):
+        return lambda point: (
+            amplitude[0] * jnp.sin(2 * jnp.pi * point[0]) * jnp.exp(-rate * point[1])
+        )
+
+    return operator
+
+
+def test_the_residual_of_an_operator_by_hand():
+    amplitudes = jnp.asarray([[1.0], [-2.0], [0.5]])
+    loss = jax.jit(lambda rate: operator_residual_loss(HEAT, decaying(rate), amplitudes, POINTS))
+    np.testing.assert_allclose(loss(DECAY), 0, atol=1e-9)
+    x, t = POINTS.T
+    wave = np.mean((np.sin(2 * np.pi * x) * np.exp(-t)) ** 2)
+    expected = (DECAY - 1) ** 2 * wave * np.mean(amplitudes**2)
+    np.testing.assert_allclose(loss(1.0), expected, rtol=1e-4)
+
+
+def test_an_operator_learns_from_its_equation_alone():
+    """Heat: the operator starts at the right state, and the residual does the rest."""
+
+    class Decay(eqx.Module):
+        network: DeepONet
+
+        def __call__(self, amplitude):
+            field = self.network(amplitude)
+            return lambda p: (
+                amplitude[0] * jnp.sin(2 * jnp.pi * p[0]) + p[1] * field(p)[0] * p[0] * (1 - p[0])
+            )
+
+    start = Decay(DeepONet(1, 2, branch=(16,), trunk=(16,), rank=8, key=jax.random.key(0)))
+
+    def error(operator):
+        amplitude = jnp.asarray([0.7])
+        truth, answer = (jax.vmap(one(amplitude))(POINTS) for one in (decaying(DECAY), operator))
+        return float(jnp.linalg.norm(answer - truth) / jnp.linalg.norm(truth))
+
+    def loss(operator, amplitudes):
+        return operator_residual_loss(HEAT, operator, amplitudes, POINTS)
+
+    draw = lambda key: jax.random.uniform(key, (8, 1), minval=-1.0)  # noqa: E731
+    found, _ = fit(start, loss, draw, optax.adam(1e-2), 300, key=jax.random.key(1), progress=False)
+    assert error(found) < 0.5 * error(start)
+
+
+def test_the_defect_of_an_operator():
+    grid = jp.Grid(16, 1.0)
+    step = jp.solvers.spectral(jp.equations.Burgers(0.05), grid, 0.02)
+    states = 0.3 * jax.vmap(lambda a: jnp.sin(2 * jnp.pi * grid.axes[0] + a))(jnp.arange(3.0))
+    exact = lambda state: jp.rollout(step, state, 4)[1:]  # noqa: E731
+    assert jax.jit(lambda s: defect_loss(step, exact, s))(states) < 1e-6
+    later = lambda state: jnp.stack([step(state), step(step(state)) + 0.1])  # noqa: E731
+    # Of the two steps the first is right, and the second off by 0.1.
+    found = jax.jit(lambda s: defect_loss(step, later, s))(states)
+    np.testing.assert_allclose(found, 0.1 / 2**0.5, rtol=1e-3)
