@@ -57,6 +57,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.fno_darcy",
         "a Fourier neural operator learns porous flow at 16 points a side and is asked at 32",
     ),
+    "operator-navier-stokes": Entry(
+        "jaxpbdl.experiments.operator_navier_stokes",
+        "neural operators go on with a forced flow for forty units of time",
+    ),
     "operators-burgers": Entry(
         "jaxpbdl.experiments.operators_burgers",
         "FNO, DeepONet and its POD form learn Burgers' equation, beside the solver",

@@ -41,7 +41,7 @@ class Config:
     """Fronts, network and training."""
 
     seed: int = 0
-    velocity: float = 3.0
+    velocity: float = 1.0
     diffusivity: float = 1e-3
     front: float = 0.1
     """Width of the fronts at the start."""
@@ -53,8 +53,8 @@ class Config:
     points: int = 2000
     cell: float = 0.1
     """Side length of the cells of the weak form."""
-    updates: int = 6000
-    looks: int = 24
+    updates: int = 3000
+    looks: int = 12
     """How often the error is split by wavenumber."""
     learning_rate: float = 2e-3
 

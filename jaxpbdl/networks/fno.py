@@ -17,6 +17,17 @@ from jaxpbdl.networks.spectral_convolution import (
 )
 
 Activation = Callable[[Array], Array]
+Padding = tuple[float, ...]
+
+
+def padding_of(padding: float | Sequence[float], ndim: int) -> Padding:
+    """One part an axis, checked."""
+    parts = (padding,) * ndim if isinstance(padding, int | float) else tuple(padding)
+    if len(parts) != ndim:
+        raise ValueError(f"padding must be one number or one for each of {ndim} axes, got {parts}")
+    for part in parts:
+        checks.non_negative("padding", part)
+    return tuple(map(float, parts))
 
 
 def pointwise(network: Callable[[Array], Array], field: Float[Array, "*grid in"]) -> Array:
@@ -70,15 +81,15 @@ def check_lifted(name: str, lift: Dense, field: Array, ndim: int, coordinates: b
 
 
 def lifted(
-    lift: Dense, field: Float[Array, "channels *grid"], coordinates: bool, padding: float
+    lift: Dense, field: Float[Array, "channels *grid"], coordinates: bool, padding: Padding
 ) -> Float[Array, "*padded width"]:
     """The lifting at every point, after coordinates are appended and before zeros are."""
     grid = field.shape[1:]
     if coordinates:
         field = jnp.concatenate([field, positions(grid).astype(field.dtype)])
     field = pointwise(lift, jnp.moveaxis(field, 0, -1))
-    extra = [(0, round(padding * points)) for points in grid]
-    return jnp.pad(field, [*extra, (0, 0)]) if padding else field
+    extra = [(0, round(part * points)) for part, points in zip(padding, grid, strict=True)]
+    return jnp.pad(field, [*extra, (0, 0)]) if any(padding) else field
 
 
 def projected(
@@ -109,7 +120,7 @@ class FNO(eqx.Module):
     - `width`: channels of the Fourier layers; `hidden`: those between them and the output.
     - `coordinates`: append `x_a = i_a / N_a` of every axis to the input channels.
     - `padding`: for a box that is not periodic, part of its length by which the lifted field is
-      continued with zeros along every axis, so that its two ends do not meet.
+      continued with zeros, so that its two ends do not meet; one number for all axes or one each.
     - `factorised`: one transform for each axis in place of the one over all (Tran et al., ICLR
       2023, arXiv:2111.13802).
     - `mixer`: hidden channels of a residual network at every point after each layer, or None.
@@ -121,7 +132,7 @@ class FNO(eqx.Module):
     project: Dense
     activation: Activation = eqx.field(static=True)
     coordinates: bool = eqx.field(static=True)
-    padding: float = eqx.field(static=True)
+    padding: Padding = eqx.field(static=True)
 
     def __init__(
         self,
@@ -135,7 +146,7 @@ class FNO(eqx.Module):
         hidden: int = 64,
         activation: Activation = jax.nn.gelu,
         coordinates: bool = False,
-        padding: float = 0.0,
+        padding: float | Sequence[float] = 0.0,
         factorised: bool = False,
         mixer: int | None = None,
         zero_last: bool = False,
@@ -150,7 +161,6 @@ class FNO(eqx.Module):
             depth=depth,
             hidden=hidden,
         )
-        checks.non_negative("padding", padding)
         modes = mode_counts(modes, ndim)
         first, last, *keys = jax.random.split(key, depth + 2)
         self.lift = Dense((in_channels + ndim * coordinates, width), key=first)
@@ -170,7 +180,8 @@ class FNO(eqx.Module):
             )
             for k in keys
         )
-        self.activation, self.coordinates, self.padding = activation, coordinates, float(padding)
+        self.activation, self.coordinates = activation, coordinates
+        self.padding = padding_of(padding, ndim)
 
     def __call__(
         self, field: Float[Array, " in_channels *grid"]

@@ -10,7 +10,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxpbdl import checks
 from jaxpbdl.grid import Grid
 from jaxpbdl.networks.dense import Dense
-from jaxpbdl.networks.fno import FourierLayer, check_lifted, fourier_layer, lifted, projected
+from jaxpbdl.networks.fno import (
+    FourierLayer,
+    Padding,
+    check_lifted,
+    fourier_layer,
+    lifted,
+    padding_of,
+    projected,
+)
 from jaxpbdl.networks.spectral_convolution import check_modes, mode_counts
 from jaxpbdl.spectrum import resample
 
@@ -46,7 +54,7 @@ class UNO(eqx.Module):
     project: Dense
     activation: Callable[[Array], Array] = eqx.field(static=True)
     coordinates: bool = eqx.field(static=True)
-    padding: float = eqx.field(static=True)
+    padding: Padding = eqx.field(static=True)
 
     def __init__(
         self,
@@ -60,7 +68,7 @@ class UNO(eqx.Module):
         hidden: int = 64,
         activation: Callable[[Array], Array] = jax.nn.gelu,
         coordinates: bool = False,
-        padding: float = 0.0,
+        padding: float | Sequence[float] = 0.0,
         zero_last: bool = False,
         key: PRNGKeyArray,
     ):
@@ -69,7 +77,6 @@ class UNO(eqx.Module):
             ndim=ndim, in_channels=in_channels, out_channels=out_channels, width=width,
             levels=levels, hidden=hidden,
         )  # fmt: skip
-        checks.non_negative("padding", padding)
         finest = mode_counts(modes, ndim)
         kept = [tuple(max(1, m // 2**level) for m in finest) for level in range(levels + 1)]
         widths = [width * 2**level for level in range(levels + 1)]
@@ -87,7 +94,8 @@ class UNO(eqx.Module):
         self.project = Dense(
             (width, hidden, out_channels), activation=activation, zero_last=zero_last, key=last
         )
-        self.activation, self.coordinates, self.padding = activation, coordinates, float(padding)
+        self.activation, self.coordinates = activation, coordinates
+        self.padding = padding_of(padding, ndim)
 
     def __call__(
         self, field: Float[Array, " in_channels *grid"]
