@@ -12,9 +12,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from timing import Line, Timing, side_by_side
+from timing import Line, Timing, in_own_process, side_by_side
 
-from jaxpbdl.networks import FNO, parameter_count
+from jaxpbdl.networks import FNO, DeepONet, parameter_count
 from jaxpbdl.networks import spectral_convolution as transforms
 
 BATCH, WIDTH, DEPTH, MODES = 8, 32, 4, 16
@@ -120,8 +120,38 @@ def training(points: int, repeats: int = 9) -> list[Line]:
     return [Line(work, mine, name, times[name], "ms", bars.get(name)) for name in peers]
 
 
+def deeponet() -> Line:
+    """256 functions known at 100 sensors, asked at 2048 points; both nets of three times 128."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    network = DeepONet(100, 2, branch=(128, 128), trunk=(128, 128), rank=128, key=keys[0])
+    known = jax.random.normal(keys[1], (256, 100))
+    targets = jax.random.normal(keys[2], (256, 2048))
+    points = jax.random.uniform(keys[3], (2048, 2))
+    optimiser = optax.adam(1e-3)
+    state = [network, optimiser.init(eqx.filter(network, eqx.is_inexact_array))]
+
+    @eqx.filter_jit
+    def update(network: DeepONet, moments: Any) -> tuple[Any, Any]:
+        def loss(network: DeepONet) -> jax.Array:
+            answers = jax.vmap(lambda sensors: jax.vmap(network(sensors))(points))(known)
+            return jnp.mean((answers[..., 0] - targets) ** 2)
+
+        change, moments = optimiser.update(eqx.filter_grad(loss)(network), moments)
+        return eqx.apply_updates(network, change), moments
+
+    def call() -> Any:
+        state[:] = update(*state)
+        return jax.tree.leaves(eqx.filter(state[0], eqx.is_array))
+
+    mine = side_by_side({"ours": call}, 40)["ours"]
+    assert isinstance(mine, Timing), mine
+    peer = in_own_process("deepxde_peer.py", "deeponet", 60, DDE_BACKEND="pytorch")
+    work = "DeepONet training step, 256 functions x 2048 points, 3 x 128"
+    return Line(work, mine, "DeepXDE, pytorch", peer, "ms", 1.0)
+
+
 def lines() -> list[Line]:
-    return [line for points in (64, 128) for line in training(points)]
+    return [line for points in (64, 128) for line in training(points)] + [deeponet()]
 
 
 if __name__ == "__main__":

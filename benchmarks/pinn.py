@@ -1,5 +1,6 @@
 """Time of a training step of a physics-informed network: Burgers' equation, 10,000 collocation
-points, tanh, Adam. The peer is the usual way to write it in JAX, `grad` of `grad` in a vmap.
+points, tanh, Adam. The peers are the usual way to write it in JAX, `grad` of `grad` in a vmap, and
+DeepXDE with two of its backends.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 import optax  # noqa: E402
-from timing import Line, side_by_side  # noqa: E402
+from timing import Line, in_own_process, side_by_side  # noqa: E402
 
 import jaxpbdl as jp  # noqa: E402
 from jaxpbdl import fields, learning  # noqa: E402
@@ -80,4 +81,10 @@ def lines() -> list[Line]:
         peer = ("nested grad in plain JAX", times["plain"], "ms")
         table.append(Line(f"{work}, points shared by 2 devices", times["shared"], *peer, 2.0))
         table.append(Line(f"{work}, one device", times["one"], *peer))
+        depth, width = len(sizes) - 2, sizes[1]
+        for backend in ("pytorch", "jax"):
+            task = ("pinn", depth, width, 40)
+            theirs = in_own_process("deepxde_peer.py", *task, DDE_BACKEND=backend)
+            peer = (f"DeepXDE, {backend}", theirs, "ms")
+            table.append(Line(f"{work}, points shared by 2 devices", times["shared"], *peer, 2.0))
     return table

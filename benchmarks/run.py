@@ -55,7 +55,7 @@ def pinn() -> list[list[str]]:
 
 def phiflow() -> list[list[str]]:
     import flows
-    from timing import Line, Timing, side_by_side
+    from timing import Line, in_own_process, side_by_side
 
     import jaxpbdl as jp
 
@@ -63,13 +63,7 @@ def phiflow() -> list[list[str]]:
     for points in (128, 256):
         call = flows.loop(*flows.ours(points, 0.005, jp.solvers.etdrk2), 20)
         ours = side_by_side({"ours": call})["ours"] / 20
-        command = [sys.executable, str(HERE / "phiflow_peer.py"), str(points), "0.005", "10"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        try:
-            least, median = map(float, done.stdout.split()[-2:])
-            peer = Timing(least, median)
-        except ValueError:
-            peer = (done.stderr.strip().splitlines() or ["no output"])[-1][:80]
+        peer = in_own_process("phiflow_peer.py", points, 0.005, 10)
         work = f"2D Navier-Stokes step {points}² (PhiFlow: semi-Lagrangian, CG pressure)"
         lines.append(Line(work, ours, "PhiFlow", peer, "ms"))
     return [line.cells() for line in lines]

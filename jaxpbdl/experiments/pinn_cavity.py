@@ -149,6 +149,9 @@ def _picture(velocity: Callable, table: dict, points: Array, reynolds: int, path
 EXPERIMENT = Experiment(
     name="pinn-cavity",
     summary="a physics-informed network finds the flow in a lid-driven cavity",
-    presets={"quick": Config(width=24, points=3000)},
+    presets={
+        "quick": Config(width=24, points=3000, adam=1000, updates=2000),
+        "re-1000": Config(reynolds=1000, width=32, points=8000, adam=2000, updates=8000),
+    },
     run=run,
 )

@@ -105,6 +105,6 @@ def _snapshots(config: Config, truth: Reference) -> tuple[Array, Array]:
 EXPERIMENT = Experiment(
     name="pinn-kdv-inverse",
     summary="coefficients of the Korteweg-de Vries equation from two snapshots",
-    presets={"quick": Config(width=24, points=4000)},
+    presets={"quick": Config(width=24, points=4000, adam=1000, updates=3000)},
     run=run,
 )

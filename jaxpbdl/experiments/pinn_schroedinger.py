@@ -53,6 +53,6 @@ def run(config: Settings, folder: Path) -> Result:
 EXPERIMENT = Experiment(
     name="pinn-schroedinger",
     summary="a physics-informed network follows a breathing wave packet",
-    presets={"quick": Settings(width=24, points=4000)},
+    presets={"quick": Settings(width=24, points=4000, adam=1000, updates=3000)},
     run=run,
 )
