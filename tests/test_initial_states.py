@@ -87,3 +87,26 @@ def test_taylor_green_decays():
     grid = jp.Grid((16, 16))
     start, later = (initial_states.taylor_green_2d(grid, t, 0.1, 2.0) for t in (0.0, 1.5))
     np.testing.assert_allclose(later, start * np.exp(-2 * 0.1 * 4 * 1.5), rtol=1e-13)
+
+
+@every_grid
+def test_gaussian_field_has_the_variance_of_its_covariance(shape, lengths):
+    """At every point the sum over the waves of the box of their share, deviation^2 / volume."""
+    grid = jp.Grid(shape, lengths)
+    deviation = lambda k: 3 / (k**2 + 4)  # noqa: E731
+    draw = lambda key: initial_states.gaussian_field(key, grid, deviation)  # noqa: E731
+    fields = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(0), 2000))
+    waves = np.meshgrid(
+        *(
+            2 * np.pi * np.fft.fftfreq(n, length / n)
+            for n, length in zip(shape, lengths, strict=True)
+        )
+    )
+    k = np.sqrt(sum(wave**2 for wave in waves))
+    expected = np.sum(deviation(k[k > 0]) ** 2) / np.prod(lengths)
+    # At single points, whose variances differ by chance alone, and over all of them.
+    np.testing.assert_allclose(
+        jnp.var(fields[(slice(None), *(3,) * len(shape))]), expected, rtol=0.15
+    )
+    np.testing.assert_allclose(jnp.mean(fields**2), expected, rtol=0.04)
+    np.testing.assert_allclose(fields.mean(axis=tuple(range(1, fields.ndim))), 0, atol=1e-12)

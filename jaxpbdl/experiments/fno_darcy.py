@@ -53,7 +53,8 @@ class Config:
 
     seed: int = 0
     data: Path | None = None
-    """The samples as npz; else looked for in the folder JAXPBDL_DATA, or made in the run folder."""
+    """The samples as npz; else looked for in the folder JAXPBDL_DATA. One's own (`grid`) are made
+    there if the file is absent; else in the run folder."""
     grid: int = 16
     """Points a side of the training samples: 16 of the files, or any other number to make one's
     own, boundary included."""

@@ -25,7 +25,7 @@ from jaxpbdl.spectrum import resample
 
 def resampled(field: Float[Array, "*grid width"], grid: Sequence[int]) -> Array:
     """The field's waves on another grid, those that it cannot hold left out."""
-    source, target = (Grid(shape, 1.0, dtype=field.dtype) for shape in (field.shape[:-1], grid))
+    source, target = Grid(field.shape[:-1]), Grid(grid)
     return jnp.moveaxis(resample(jnp.moveaxis(field, -1, 0), source, target), 0, -1)
 
 
