@@ -8,7 +8,7 @@ import optax
 import pytest
 
 from jaxpbdl.learning import fit
-from jaxpbdl.networks import UNO, Transolver
+from jaxpbdl.networks import FNO, UNO, Transolver
 from jaxpbdl.networks.uno import resampled
 
 KEY = jax.random.key(0)
@@ -151,3 +151,15 @@ def test_bad_input():
         transolver()(jnp.zeros((5, 1)), jnp.zeros((5, 2)))
     with pytest.raises(ValueError, match="use jax.vmap for a batch"):
         transolver()(jnp.zeros((5, 5, 2)), jnp.zeros((5, 5, 2)))
+
+
+def test_padding_of_one_axis():
+    """A box that is periodic along the first axis only, as in space against time."""
+    network = FNO(2, 1, 1, modes=3, width=6, padding=(0.0, 0.25), key=jax.random.key(0))
+    field = jax.random.normal(jax.random.key(1), (1, 12, 10))
+    moved = network(jnp.roll(field, 5, 1))
+    np.testing.assert_allclose(moved, jnp.roll(network(field), 5, 1), atol=1e-5)
+    along = network(jnp.roll(field, 5, 2)) - jnp.roll(network(field), 5, 2)
+    assert jnp.max(jnp.abs(along)) > 1e-3
+    with pytest.raises(ValueError, match="one for each of 2 axes"):
+        FNO(2, 1, 1, modes=3, width=6, padding=(0.1, 0.1, 0.1), key=jax.random.key(0))

@@ -9,8 +9,8 @@ import pytest
 from flax import linen, nnx
 
 from jaxpbdl.fields import gradient
-from jaxpbdl.learning import Samples, fit, fit_ensemble, member
-from jaxpbdl.networks import DeepONet, FlaxModule, PODDeepONet, principal_modes
+from jaxpbdl.learning import Samples, fit, fit_ensemble, member, trainable
+from jaxpbdl.networks import DeepONet, FlaxModule, Periodic, PODDeepONet, principal_modes
 
 KEY = jax.random.key(0)
 
@@ -135,3 +135,11 @@ def test_flax_is_the_same_function():
     np.testing.assert_allclose(ours(x), module.apply(variables, x), rtol=1e-6)
     two = Two(nnx.Rngs(0))
     np.testing.assert_allclose(FlaxModule(two)(x), two(x), rtol=1e-6)
+
+
+def test_a_period_given_as_an_array_is_trained():
+    fixed, free = Periodic(0, 2.0), Periodic(0, jnp.asarray(2.0))
+    point = jnp.array([0.3, 0.7])
+    np.testing.assert_allclose(fixed(point), free(point), rtol=1e-6)
+    assert jax.tree.leaves(eqx.filter(free, trainable(free)))
+    assert not jax.tree.leaves(eqx.filter(fixed, trainable(fixed)))
