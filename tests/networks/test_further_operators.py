@@ -110,14 +110,12 @@ def test_attention_sees_the_whole_domain():
 
 @pytest.mark.parametrize("kind", ["uno", "transolver"])
 def test_a_simple_operator_is_learnt(kind):
-    """The antiderivative of two waves, of which a point alone leaves 0.54 of the variance open."""
+    """The mean over the domain; a point alone leaves 0.29 of its variance open."""
     x = jnp.arange(16) / 16
-    turn = 2 * jnp.pi * x
 
     def draw(key):
-        a, b = jax.random.normal(key, (2, 16, 1))
-        integral = a * jnp.sin(turn) - b * jnp.cos(2 * turn) / 2
-        return a * jnp.cos(turn) + b * jnp.sin(2 * turn), integral
+        mean, size = jax.random.normal(key, (2, 16, 1))
+        return mean + size * jnp.cos(2 * jnp.pi * x), mean + 0 * x
 
     def answer(net, field):
         return net(field[None])[0] if kind == "uno" else net(field[:, None], x[:, None])[:, 0]
@@ -127,13 +125,12 @@ def test_a_simple_operator_is_learnt(kind):
         return jnp.mean((jax.vmap(lambda one: answer(net, one))(given) - wanted) ** 2)
 
     if kind == "uno":
-        net, rate, most = UNO(1, 1, 1, modes=4, width=8, levels=1, hidden=8, key=KEY), 1e-2, 0.1
+        net = UNO(1, 1, 1, modes=4, width=8, levels=1, hidden=8, key=KEY)
     else:
-        net = Transolver(1, 1, 1, width=16, depth=2, heads=2, slices=8, hidden=16, key=KEY)
-        rate, most = 3e-3, 0.4
+        net = Transolver(1, 1, 1, width=16, depth=1, heads=2, slices=8, hidden=16, key=KEY)
     test = draw(jax.random.key(5))
-    net, _ = fit(net, loss, draw, optax.adam(rate), 300, key=KEY, progress=False)
-    assert loss(net, test) < most * jnp.mean(test[1] ** 2)
+    net, _ = fit(net, loss, draw, optax.adam(1e-2), 80, key=KEY, progress=False)
+    assert loss(net, test) < 0.1 * jnp.mean(test[1] ** 2)
 
 
 def test_bad_input():
