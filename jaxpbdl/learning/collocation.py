@@ -27,7 +27,7 @@ def mean_over(
     points: Points,
     *,
     weights: Float[Array, " points"] | None = None,
-    chunk: int = 256,
+    chunk: int = 512,
     devices: Sequence[Any] | None = None,
 ) -> Float[Array, ""]:
     """The mean over `points` of `function(model, point)`, a scalar, times the point's weight.
@@ -138,7 +138,7 @@ def residual_loss(
     points: Points,
     *,
     weights: Float[Array, " points"] | None = None,
-    chunk: int = 256,
+    chunk: int = 512,
     devices: Sequence[Any] | None = None,
 ) -> Float[Array, ""]:
     """Mean square of an equation's residual of a field over collocation points, summed over its
