@@ -50,6 +50,11 @@ class Equation(eqx.Module):
         return ()
 
     @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Shape of what a field that `residual` judges gives at a point."""
+        return self.value_shape
+
+    @property
     def keep(self) -> float:
         """Fraction of wavenumbers free of aliasing: 2/3 for products of two, 1/2 of three, 1
         without products.

@@ -141,6 +141,11 @@ class NavierStokes3D(Equation):
     def value_shape(self) -> tuple[int, ...]:
         return (3,)
 
+    @property
+    def field_shape(self) -> tuple[int, ...]:
+        """Velocity and pressure."""
+        return (4,)
+
     def check_grid(self, grid: Grid) -> None:
         require_ndim(self, grid, 3)
 

@@ -60,6 +60,7 @@ def run(config: Config, folder: Path) -> Result:
         true = KortewegDeVries(TRUE["lambda1"], TRUE["lambda2"])
         truth = reference("korteweg-de-vries", config.data, true, initial, steps=4000)
         points, values = _snapshots(config, truth)
+        DOMAIN.require("measurements", points)
 
         def misfit(model: Model) -> Array:
             return DATA_WEIGHT * jnp.mean((jax.vmap(model.field)(points)[:, 0] - values) ** 2)

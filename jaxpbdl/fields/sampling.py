@@ -75,6 +75,16 @@ class Box(eqx.Module):
             for low, high in pairwise(edges)
         )
 
+    def require(self, name: str, points: Any) -> None:
+        """Raise ValueError, naming the first, if one of the points lies outside the box."""
+        points = np.asarray(points)
+        outside = np.flatnonzero(~np.asarray(self.contains(jnp.asarray(points))))
+        if outside.size:
+            raise ValueError(
+                f"{name} must lie between {self.lower} and {self.upper}, but {outside.size} of "
+                f"{len(points)} do not, the first {points[outside[0]].tolist()}"
+            )
+
     def scale(self, unit: Points) -> Points:
         """Points of the unit cube carried to the box."""
         low, high = jnp.asarray(self.lower, unit.dtype), jnp.asarray(self.upper, unit.dtype)

@@ -6,6 +6,7 @@ at once, they do not, and the memory no longer grows with the number of points.
 """
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import equinox as eqx
@@ -146,17 +147,27 @@ def residual_loss(
 
     Derivatives come from one Taylor expansion a point (`fields.expanded`). Gradients reach the
     field, be it a module or a function that closes over one, and the parameters of the equation;
-    arguments and errors are those of `mean_over`.
+    arguments and errors are those of `mean_over`; a field whose value has another size than the
+    equation's is refused as well.
     """
-    model = (equation, _opened(field, points))
+    model = (equation, _opened(equation, field, points))
     return mean_over(
         _squared_residual, model, points, weights=weights, chunk=chunk, devices=devices
     )
 
 
-def _opened(field: Any, points: Points) -> Any:
-    """The field as a pytree that shows its arrays: a lambda hides those it closes over."""
-    if isinstance(field, eqx.Module) or jnp.ndim(points) != 2 or not len(points):
+def _opened(equation: Any, field: Any, points: Points) -> Any:
+    """The field, checked, as a pytree that shows its arrays: a lambda hides what it closes over."""
+    if jnp.ndim(points) != 2 or not len(points):
+        return field
+    expected = getattr(equation, "field_shape", None)
+    given = eqx.filter_eval_shape(field, points[0]).shape
+    if expected is not None and prod(given) != prod(expected):
+        raise ValueError(
+            f"{type(equation).__name__} judges fields with values of shape {expected}, "
+            f"this one gives shape {given}"
+        )
+    if isinstance(field, eqx.Module):
         return field
     return _Opened(*jax.closure_convert(field, points[0]))
 
@@ -191,7 +202,7 @@ def weak_loss(
     A cell costs (tests + 2)^dim points. Otherwise as `residual_loss`.
     """
     squared = _SquaredWeakResidual(tuple(size), tests)
-    model = (equation, _opened(field, centres))
+    model = (equation, _opened(equation, field, centres))
     return mean_over(squared, model, centres, weights=weights, chunk=chunk, devices=devices)
 
 
@@ -210,7 +221,7 @@ def residual_at(
     """The size of the residual at every point, the root of the sum over its components' squares:
     what `fields.refine` takes.
     """
-    return _residual_at((equation, _opened(field, points)), points, chunk)
+    return _residual_at((equation, _opened(equation, field, points)), points, chunk)
 
 
 @eqx.filter_jit

@@ -109,3 +109,10 @@ def test_windows_of_time():
         fields.Joined(pieces[:2], (first, third))
     with pytest.raises(ValueError, match="equally many"):
         fields.Joined(pieces, (first,))
+
+
+def test_data_outside_the_domain():
+    box = fields.Box((-1.0, 0.0), (1.0, 3.0))
+    box.require("measurements", jnp.array([[0.5, 3.0], [-1.0, 0.0]]))
+    with pytest.raises(ValueError, match=r"measurements must lie .* 1 of 2 .* first \[2.0, 0.0\]"):
+        box.require("measurements", jnp.array([[0.5, 3.0], [2.0, 0.0]]))

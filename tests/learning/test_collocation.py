@@ -158,3 +158,14 @@ def test_a_field_may_be_a_lambda_that_closes_over_the_network():
     ours, theirs = (jax.jit(jax.value_and_grad(loss))(network) for loss in (hidden, shown))
     for one, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
+
+
+def test_a_field_of_other_size_is_refused():
+    points = jnp.full((3, 2), 0.5)
+    with pytest.raises(ValueError, match=r"GrayScott judges fields .*\(2,\).* \(3,\)"):
+        learning.residual_loss(jp.equations.GrayScott(), lambda p: jnp.ones(3) * p[0], points)
+    with pytest.raises(ValueError, match="Burgers judges fields"):
+        learning.residual_at(jp.equations.Burgers(), lambda p: p, points)
+    field = lambda p: jnp.ones(4) * p[0]  # noqa: E731
+    flow = jp.equations.NavierStokes3D(0.1)
+    assert learning.residual_loss(flow, field, jnp.full((2, 4), 0.5)) >= 0
