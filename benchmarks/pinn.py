@@ -1,6 +1,6 @@
 """Time of a training step of a physics-informed network: Burgers' equation, 10,000 collocation
 points, tanh, Adam. The peers are the usual way to write it in JAX, `grad` of `grad` in a vmap, and
-DeepXDE with two of its backends.
+DeepXDE with two of its backends, and jinns.
 """
 
 from collections.abc import Callable
@@ -81,10 +81,15 @@ def lines() -> list[Line]:
         peer = ("nested grad in plain JAX", times["plain"], "ms")
         table.append(Line(f"{work}, points shared by 2 devices", times["shared"], *peer, 2.0))
         table.append(Line(f"{work}, one device", times["one"], *peer))
-        depth, width = len(sizes) - 2, sizes[1]
-        for backend in ("pytorch", "jax"):
-            task = ("pinn", depth, width, 40)
-            theirs = in_own_process("deepxde_peer.py", *task, DDE_BACKEND=backend)
-            peer = (f"DeepXDE, {backend}", theirs, "ms")
-            table.append(Line(f"{work}, points shared by 2 devices", times["shared"], *peer, 2.0))
+        numbers = len(sizes) - 2, sizes[1], 40
+        theirs = {
+            "jinns": in_own_process("jinns_peer.py", *numbers),
+            "DeepXDE, pytorch": in_own_process(
+                "deepxde_peer.py", "pinn", *numbers, DDE_BACKEND="pytorch"
+            ),
+            "DeepXDE, jax": in_own_process("deepxde_peer.py", "pinn", *numbers, DDE_BACKEND="jax"),
+        }
+        for name, measured in theirs.items():
+            shared = f"{work}, points shared by 2 devices"
+            table.append(Line(shared, times["shared"], name, measured, "ms", 2.0))
     return table
