@@ -27,10 +27,13 @@ from jaxpbdl.grid import Grid
 TINY = Settings(width=8, depth=2, points=200, adam=100, updates=40, chunk=30)
 
 
-@pytest.mark.parametrize("module", [pinn_burgers, pinn_allen_cahn])
-def test_forward_problems(module, tmp_path, monkeypatch):
+IN_WINDOWS = pinn_allen_cahn.Config(**vars(TINY), windows=2)
+
+
+@pytest.mark.parametrize("module, config", [(pinn_burgers, TINY), (pinn_allen_cahn, IN_WINDOWS)])
+def test_forward_problems(module, config, tmp_path, monkeypatch):
     monkeypatch.delenv("JAXPBDL_DATA", raising=False)
-    contract.execute(module.EXPERIMENT, "quick", TINY, tmp_path)
+    contract.execute(module.EXPERIMENT, "quick", config, tmp_path)
     report = json.loads((tmp_path / "result.json").read_text())
     # The initial values held for all time are off by 0.75 and more.
     assert report["metrics"]["relative_l2"] < 0.6
