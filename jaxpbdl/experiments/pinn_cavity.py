@@ -100,7 +100,7 @@ def run(config: Config, folder: Path) -> Result:
     metrics = {f"{name}.largest_error": float(error.max()) for name, error in errors.items()}
     metrics["largest_error"] = max(metrics.values())
     metrics["mean_error"] = float(np.mean(np.concatenate(list(errors.values()))))
-    bar = Published(0.01, "of the lid's speed: within the spread of published solutions")
+    bar = Published(0.01, "1 % of the lid's speed about the points of Ghia et al. 1982")
     return Result(metrics, {"largest_error": bar})
 
 
