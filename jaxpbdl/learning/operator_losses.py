@@ -11,9 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.fields import expanded
 from jaxpbdl.fields.sampling import Points
-from jaxpbdl.learning.collocation import mean_over
+from jaxpbdl.learning.collocation import residual_loss
 from jaxpbdl.learning.losses import one_step
 from jaxpbdl.step import AnyStep
 
@@ -79,19 +78,13 @@ def operator_residual_loss(
 
     A `DeepONet` is such an operator as it is; for one that gives values on a grid see
     `defect_loss`. Gradients reach the operator and the parameters of the equation. Errors are those
-    of `mean_over`.
+    of `residual_loss`.
     """
 
     def of(one: Array) -> Array:
-        # With the operator rather than its field as the model: that may be a closure over it.
-        return mean_over(_squared_residual, (equation, operator, one), points, chunk=chunk)
+        return residual_loss(equation, operator(one), points, chunk=chunk)
 
     return jnp.mean(jax.vmap(of)(inputs))
-
-
-def _squared_residual(model: Any, point: Array) -> Array:
-    equation, operator, one = model
-    return jnp.sum(jnp.abs(expanded(equation.residual, operator(one), point)) ** 2)
 
 
 def defect_loss(
