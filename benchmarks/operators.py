@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from timing import Line, Timing, in_own_process, side_by_side
+from timing import Line, Timing, in_own_process, side_by_side, training_step
 
 from jaxpbdl.networks import FNO, DeepONet, parameter_count
 from jaxpbdl.networks import spectral_convolution as transforms
@@ -127,22 +127,12 @@ def deeponet() -> Line:
     known = jax.random.normal(keys[1], (256, 100))
     targets = jax.random.normal(keys[2], (256, 2048))
     points = jax.random.uniform(keys[3], (2048, 2))
-    optimiser = optax.adam(1e-3)
-    state = [network, optimiser.init(eqx.filter(network, eqx.is_inexact_array))]
 
-    @eqx.filter_jit
-    def update(network: DeepONet, moments: Any) -> tuple[Any, Any]:
-        def loss(network: DeepONet) -> jax.Array:
-            answers = jax.vmap(lambda sensors: jax.vmap(network(sensors))(points))(known)
-            return jnp.mean((answers[..., 0] - targets) ** 2)
+    def loss(network: DeepONet, pairs: tuple[jax.Array, jax.Array]) -> jax.Array:
+        answers = jax.vmap(lambda sensors: jax.vmap(network(sensors))(points))(pairs[0])
+        return jnp.mean((answers[..., 0] - pairs[1]) ** 2)
 
-        change, moments = optimiser.update(eqx.filter_grad(loss)(network), moments)
-        return eqx.apply_updates(network, change), moments
-
-    def call() -> Any:
-        state[:] = update(*state)
-        return jax.tree.leaves(eqx.filter(state[0], eqx.is_array))
-
+    call = training_step(loss, network, (known, targets))
     mine = side_by_side({"ours": call}, 40)["ours"]
     assert isinstance(mine, Timing), mine
     peer = in_own_process("deepxde_peer.py", "deeponet", 60, DDE_BACKEND="pytorch")

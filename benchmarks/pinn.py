@@ -1,6 +1,6 @@
 """Time of a training step of a physics-informed network: Burgers' equation, 10,000 collocation
-points, tanh, Adam. The peers are the usual way to write it in JAX, `grad` of `grad` in a vmap, and
-DeepXDE with two of its backends, and jinns.
+points, tanh, Adam. The peers are the usual way to write it in JAX, `grad` of `grad` in a vmap,
+jinns, and DeepXDE with two of its backends.
 """
 
 from collections.abc import Callable
@@ -10,11 +10,9 @@ import jax
 
 jax.config.update("jax_num_cpu_devices", 2)
 
-import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
-import optax  # noqa: E402
-from timing import Line, in_own_process, side_by_side  # noqa: E402
+from timing import Line, in_own_process, side_by_side, training_step  # noqa: E402
 
 import jaxpbdl as jp  # noqa: E402
 from jaxpbdl import fields, learning  # noqa: E402
@@ -46,24 +44,6 @@ def ours(devices: Any) -> Callable[..., jax.Array]:
     return loss
 
 
-def step(loss: Callable[..., jax.Array], network: Any, points: jax.Array) -> Callable[[], Any]:
-    """A call that makes one update and keeps its result."""
-    optimiser = optax.adam(1e-3)
-    state = [network, optimiser.init(eqx.filter(network, eqx.is_inexact_array))]
-
-    @eqx.filter_jit
-    def update(network: Any, moments: Any) -> tuple[Any, Any]:
-        gradient = eqx.filter_grad(loss)(network, points)
-        changes, moments = optimiser.update(gradient, moments)
-        return eqx.apply_updates(network, changes), moments
-
-    def call() -> Any:
-        state[:] = update(*state)
-        return jax.tree.leaves(eqx.filter(state[0], eqx.is_array))
-
-    return call
-
-
 def lines() -> list[Line]:
     points = fields.uniform(jax.random.key(0), BOX, 10_000)
     table = []
@@ -71,9 +51,9 @@ def lines() -> list[Line]:
         network = jp.networks.Dense(sizes, key=jax.random.key(1))
         times: Any = side_by_side(
             {
-                "shared": step(ours(jax.devices()), network, points),
-                "one": step(ours(None), network, points),
-                "plain": step(plain, network, points),
+                "shared": training_step(ours(jax.devices()), network, points),
+                "one": training_step(ours(None), network, points),
+                "plain": training_step(plain, network, points),
             },
             repeats=25,
         )

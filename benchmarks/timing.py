@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import numpy as np
+import optax
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,24 @@ def side_by_side(
             seconds[name].append(time.perf_counter() - start)
     results |= {name: Timing(min(s), float(np.median(s))) for name, s in seconds.items()}
     return {name: results[name] for name in candidates}
+
+
+def training_step(loss: Callable[..., jax.Array], network: Any, batch: Any) -> Callable[[], Any]:
+    """A call that makes one update by Adam and keeps its result; `loss(network, batch)`."""
+    optimiser = optax.adam(1e-3)
+    state = [network, optimiser.init(eqx.filter(network, eqx.is_inexact_array))]
+
+    @eqx.filter_jit
+    def update(network: Any, moments: Any, batch: Any) -> tuple[Any, Any]:
+        gradient = eqx.filter_grad(loss)(network, batch)
+        changes, moments = optimiser.update(gradient, moments)
+        return eqx.apply_updates(network, changes), moments
+
+    def call() -> Any:
+        state[:] = update(*state, batch)
+        return jax.tree.leaves(eqx.filter(state[0], eqx.is_array))
+
+    return call
 
 
 def in_own_process(script: str, *arguments: object, **environment: str) -> Timing | str:

@@ -9,6 +9,17 @@ from jaxpbdl.fields import Field, at_time, gradient, laplacian, time_derivative
 from jaxpbdl.spectrum import Spectrum
 
 
+def _spread(diffusivity: Array, field: Field, point: Float[Array, " dim"]) -> Array:
+    """du/dt - diffusivity lap u, the divergence of the diffusive flux."""
+    diffusion = diffusivity * laplacian(at_time(field, point[-1]))(point[:-1])
+    return time_derivative(field)(point) - diffusion
+
+
+def _diffusive_flux(diffusivity: Array, field: Field, point: Float[Array, " dim"]) -> Array:
+    """(-diffusivity grad u, u)."""
+    return jnp.append(-diffusivity * gradient(field)(point)[:-1], field(point))
+
+
 class AllenCahn(Equation):
     """du/dt = diffusivity lap u + growth u - saturation u^3: two phases and their interface."""
 
@@ -30,12 +41,11 @@ class AllenCahn(Equation):
         return -self.saturation * spectrum.transform(spectrum.to_grid(modes) ** 3)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        diffusion = self.diffusivity * laplacian(at_time(field, point[-1]))(point[:-1])
-        return time_derivative(field)(point) - diffusion - self.production(field, point)
+        return _spread(self.diffusivity, field, point) - self.production(field, point)
 
     def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """(-diffusivity grad u, u)."""
-        return jnp.append(-self.diffusivity * gradient(field)(point)[:-1], field(point))
+        return _diffusive_flux(self.diffusivity, field, point)
 
     def production(self, field: Field, point: Float[Array, " dim"]) -> Array:
         value = field(point)
@@ -58,12 +68,11 @@ class FisherKPP(Equation):
         return -self.growth * spectrum.transform(spectrum.to_grid(modes) ** 2)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        diffusion = self.diffusivity * laplacian(at_time(field, point[-1]))(point[:-1])
-        return time_derivative(field)(point) - diffusion - self.production(field, point)
+        return _spread(self.diffusivity, field, point) - self.production(field, point)
 
     def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """(-diffusivity grad u, u)."""
-        return jnp.append(-self.diffusivity * gradient(field)(point)[:-1], field(point))
+        return _diffusive_flux(self.diffusivity, field, point)
 
     def production(self, field: Field, point: Float[Array, " dim"]) -> Array:
         value = field(point)
