@@ -15,12 +15,24 @@ from pathlib import Path
 import jax
 import pytest
 
+MAPPINGS = Path("/proc/self/maps")
+
 
 @pytest.fixture(autouse=True)
 def precision(request: pytest.FixtureRequest) -> Iterator[None]:
     """Float64 inside tests marked `x64`, JAX's float32 default in all others."""
     with jax.enable_x64(request.node.get_closest_marker("x64") is not None):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_mappings() -> Iterator[None]:
+    """Drop the compiled programs before they are too many: each takes a few memory mappings, of
+    which Linux grants a process 65530, and beyond that the compiler crashes.
+    """
+    yield
+    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
 
 
 def data_folder() -> Path:
