@@ -13,23 +13,27 @@ from jaxpbdl import (
     initial_states,
     learning,
     networks,
+    shapes,
     solvers,
 )
 from jaxpbdl.grid import Grid
 from jaxpbdl.rollout import raise_blow_up, repeat, rollout, watched_rollout
 from jaxpbdl.spectrum import Spectrum, resample
 from jaxpbdl.spread import spread
+from jaxpbdl.staggered import StaggeredGrid, graded
 from jaxpbdl.step import Step
 
 __all__ = [
     "Grid",
     "Spectrum",
+    "StaggeredGrid",
     "Step",
     "checks",
     "data",
     "diagnostics",
     "equations",
     "fields",
+    "graded",
     "initial_states",
     "learning",
     "networks",
@@ -37,6 +41,7 @@ __all__ = [
     "repeat",
     "resample",
     "rollout",
+    "shapes",
     "solvers",
     "spread",
     "watched_rollout",

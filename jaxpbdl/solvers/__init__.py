@@ -3,12 +3,34 @@
 from jaxpbdl.solvers.adams import etd_adams
 from jaxpbdl.solvers.elliptic import Solution, arithmetic, elliptic, harmonic
 from jaxpbdl.solvers.exponential import etd_multistep, etdrk1, etdrk2, etdrk3, etdrk4, phi
+from jaxpbdl.solvers.flow import (
+    Flow,
+    IncompressibleStep,
+    central,
+    force_on_body,
+    incompressible,
+    inflow,
+    limited,
+    outflow,
+    slip,
+    wall,
+)
 from jaxpbdl.solvers.implicit_explicit import imex
 from jaxpbdl.solvers.integrator import Integrator, Scheme
 from jaxpbdl.solvers.semi_lagrangian import SemiLagrangianStep, semi_lagrangian
 from jaxpbdl.solvers.spectral import SpectralStep, spectral
 
 __all__ = [
+    "Flow",
+    "IncompressibleStep",
+    "central",
+    "force_on_body",
+    "incompressible",
+    "inflow",
+    "limited",
+    "outflow",
+    "slip",
+    "wall",
     "Integrator",
     "Scheme",
     "SemiLagrangianStep",

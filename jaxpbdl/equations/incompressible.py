@@ -1,0 +1,66 @@
+"""Incompressible flow in its own variables, with buoyancy of a marker."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.equations.equation import Parameter, optional_parameter, parameter
+from jaxpbdl.fields import Field, at_time, divergence, gradient, laplacian, time_derivative
+
+Force = Callable[[Float[Array, " dim"]], Float[Array, " dim"]]
+
+
+class IncompressibleFlow(eqx.Module):
+    """Velocity u and pressure p (over density) of a flow in two or three dimensions, and a marker m
+    that it carries.
+
+        du/dt + (u . grad) u = -grad p + viscosity lap u + buoyancy m + force,   div u = 0
+        dm/dt + u . grad m = diffusivity lap m
+
+    **Arguments:** `viscosity` >= 0; `forcing`, a field of space that gives the force vector;
+    `buoyancy`, the acceleration by a marker of one, a vector; `diffusivity` >= 0 of the marker.
+    """
+
+    viscosity: Parameter = parameter(default=0.0)
+    forcing: Force | None = None
+    buoyancy: Parameter = optional_parameter()
+    diffusivity: Parameter = parameter(default=0.0)
+
+    def __check_init__(self):
+        checks.non_negative("viscosity", self.viscosity)
+        checks.non_negative("diffusivity", self.diffusivity)
+
+    def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """Of a field that gives (u, .., p) at (x, .., t), and the marker after it where there is
+        buoyancy: momentum, divergence, and the marker's."""
+        position, snapshot = point[:-1], at_time(field, point[-1])
+        ndim = len(position)
+
+        def velocity(at: Array) -> Array:
+            return snapshot(at)[:ndim]
+
+        value, rate = snapshot(position), time_derivative(field)(point)
+        momentum = (
+            rate[:ndim]
+            + gradient(velocity)(position) @ value[:ndim]
+            + gradient(lambda at: snapshot(at)[ndim])(position)
+            - self.viscosity * laplacian(velocity)(position)
+        )
+        if self.forcing is not None:
+            momentum = momentum - self.forcing(position)
+        if self.buoyancy is None:
+            return jnp.append(momentum, divergence(velocity)(position))
+
+        def marker(at: Array) -> Array:
+            return snapshot(at)[ndim + 1]
+
+        momentum = momentum - self.buoyancy * value[ndim + 1]
+        transport = rate[ndim + 1] + gradient(marker)(position) @ value[:ndim]
+        transport = transport - self.diffusivity * laplacian(marker)(position)
+        return jnp.concatenate(
+            [momentum, jnp.stack([divergence(velocity)(position), transport])]
+        )
+

@@ -1,0 +1,24 @@
+"""Incompressible flow with walls and bodies on staggered grids."""
+
+from jaxpbdl.solvers.flow.operators import central, limited
+from jaxpbdl.solvers.flow.projection import (
+    Flow,
+    IncompressibleStep,
+    force_on_body,
+    incompressible,
+)
+from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
+
+__all__ = (
+    "Flow",
+    "IncompressibleStep",
+    "Side",
+    "central",
+    "force_on_body",
+    "incompressible",
+    "inflow",
+    "limited",
+    "outflow",
+    "slip",
+    "wall",
+)

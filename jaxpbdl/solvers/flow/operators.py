@@ -1,0 +1,235 @@
+"""Differences on a staggered grid: divergence, gradient, and the rate of change of momentum."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxpbdl.solvers.flow.sides import Plane
+from jaxpbdl.staggered import StaggeredGrid, along, close
+
+Velocity: TypeAlias = tuple[Array, ...]
+Ends: TypeAlias = tuple[Array | None, Array | None]
+"""Values on the lower and upper side of an axis; None where the normal derivative is zero."""
+Interpolation: TypeAlias = Callable[[Array, Array, Array, int], Array]
+"""(means, differences, carrying velocity, axis) on faces -> value that is carried across."""
+
+
+def divergence(velocity: Velocity, grid: StaggeredGrid) -> Float[Array, "*cells"]:
+    """Volume that leaves each cell a unit of time, the velocity weighted with anything."""
+    total = jnp.zeros(grid.shape, velocity[0].dtype)
+    for axis, u in enumerate(velocity):
+        n = grid.shape[axis]
+        u = close(u, axis, grid.periodic[axis])
+        outflow = along(u, axis, 1, n + 1) - along(u, axis, 0, n)
+        for other, h in enumerate(grid.widths):
+            if other != axis:
+                outflow = outflow * line(h, other, grid)
+        total = total + outflow
+    return total
+
+
+def gradient(
+    pressure: Float[Array, "*cells"], grid: StaggeredGrid, holds: Sequence[tuple[bool, bool]]
+) -> Velocity:
+    """Differences of the pressure over the gaps, on the faces: zero on sides where the velocity is
+    given, and against a pressure of zero on the others."""
+    made = []
+    for axis, (lower, upper) in enumerate(holds):
+        ends = (None if lower else 0.0, None if upper else 0.0)
+        made.append(_opened(slope(pressure, axis, grid, ends), axis, grid))
+    return tuple(made)
+
+
+def slope(values: Array, axis: int, grid: StaggeredGrid, ends: tuple) -> Array:
+    """Derivatives on all faces across an axis, sides included, of values in between."""
+    n = values.shape[axis]
+    inner = along(values, axis, 1, n) - along(values, axis, 0, n - 1)
+    first, last = along(values, axis, 0, 1), along(values, axis, n - 1, n)
+    if grid.periodic[axis]:
+        seam = first - last
+        rises = [seam, inner, seam]
+    else:
+        lower, upper = ends
+        rises = [
+            jnp.zeros_like(first) if lower is None else first - lower,
+            inner,
+            jnp.zeros_like(last) if upper is None else upper - last,
+        ]
+    return jnp.concatenate(rises, axis) * line(1 / grid.gaps[axis], axis, grid)
+
+
+def mean(values: Array, axis: int, grid: StaggeredGrid, ends: tuple) -> Array:
+    """Values on all faces across an axis, sides included, of values in between: linear
+    interpolation inside, the given value or that of the next cell on a side."""
+    n = values.shape[axis]
+    h = grid.widths[axis]
+    share = line(h[:-1] / (h[1:] + h[:-1]), axis, grid)
+    before = along(values, axis, 0, n - 1)
+    inner = before + share * (along(values, axis, 1, n) - before)
+    first, last = along(values, axis, 0, 1), along(values, axis, n - 1, n)
+    if grid.periodic[axis]:
+        seam = last + h[-1] / (h[0] + h[-1]) * (first - last)
+        parts = [seam, inner, seam]
+    else:
+        lower, upper = ends
+        parts = [
+            first if lower is None else jnp.broadcast_to(lower, first.shape),
+            inner,
+            last if upper is None else jnp.broadcast_to(upper, last.shape),
+        ]
+    return jnp.concatenate(parts, axis)
+
+
+def central(means: Array, differences: Array, carrying: Array, axis: int) -> Array:
+    """The mean of both sides: second order, keeps the kinetic energy, oscillates where fronts are
+    not resolved."""
+    return means
+
+
+def limited(means: Array, differences: Array, carrying: Array, axis: int) -> Array:
+    """Van Leer's limiter (J. Comput. Phys. 14 (1974) 361): second order where smooth, no new
+    extrema at fronts. On equidistant cells exactly, on graded ones nearly."""
+    n = differences.shape[axis]
+    before = jnp.concatenate(
+        [along(differences, axis, 0, 1), along(differences, axis, 0, n - 1)], axis
+    )
+    after = jnp.concatenate(
+        [along(differences, axis, 1, n), along(differences, axis, n - 1, n)], axis
+    )
+    upstream = jnp.where(carrying > 0, before, after)
+    product = upstream * differences
+    both = upstream + differences
+    safe = jnp.where(both == 0, 1.0, both)
+    step = jnp.where((product > 0) & (both != 0), product / safe, 0.0)
+    return means + jnp.sign(carrying) * (step - differences / 2)
+
+
+def carried(
+    values: Array,
+    carrying: Array,
+    diffusivity: Array,
+    axis: int,
+    grid: StaggeredGrid,
+    ends: tuple,
+    interpolation: Interpolation,
+) -> Array:
+    """Flux across the faces of an axis: what the velocity `carrying` there takes with it, less what
+    diffuses."""
+    slopes = slope(values, axis, grid, ends)
+    means = mean(values, axis, grid, ends)
+    if interpolation is not central:
+        means = interpolation(means, slopes * line(grid.gaps[axis], axis, grid), carrying, axis)
+    return carrying * means - diffusivity * slopes
+
+
+def outward(flux: Array, axis: int, grid: StaggeredGrid) -> Array:
+    """Derivative in the cells of a flux on the faces across an axis."""
+    n = flux.shape[axis] - 1
+    difference = along(flux, axis, 1, n + 1) - along(flux, axis, 0, n)
+    return difference * line(1 / grid.widths[axis], axis, grid)
+
+
+def momentum_rate(
+    velocity: Velocity,
+    planes: Sequence[tuple[Plane, Plane] | None],
+    viscosity: Array,
+    grid: StaggeredGrid,
+    interpolation: Interpolation = central,
+) -> Velocity:
+    """-div(u u) + viscosity lap u on the faces, in conservative form.
+
+    The control volume of a face reaches to the centres of the cells on both sides; that of a face
+    on a side of the box is half a cell.
+    """
+    closed = [close(u, axis, grid.periodic[axis]) for axis, u in enumerate(velocity)]
+    rates = []
+    for component, u in enumerate(closed):
+        rate = jnp.zeros_like(u)
+        for axis in range(grid.ndim):
+            if axis == component:
+                rate = rate - _own(u, axis, viscosity, grid, interpolation)
+                continue
+            across = closed[axis]
+            carrying = mean(across, component, grid, _ends(planes, component, axis, grid))
+            flux = carried(
+                u, carrying, viscosity, axis, grid, _ends(planes, axis, component, grid), interpolation
+            )
+            rate = rate - outward(flux, axis, grid)
+        rates.append(_opened(rate, component, grid))
+    return tuple(rates)
+
+
+def _own(
+    u: Array, axis: int, viscosity: Array, grid: StaggeredGrid, interpolation: Interpolation
+) -> Array:
+    """Derivative along its own axis of the flux of a component, whose values lie on the faces and
+    whose fluxes lie in the cells."""
+    n = grid.shape[axis]
+    before, after = along(u, axis, 0, n), along(u, axis, 1, n + 1)
+    means = (before + after) / 2
+    rises = after - before
+    carrying = means
+    if interpolation is not central:
+        means = interpolation(means, rises, carrying, axis)
+    flux = carrying * means - viscosity * rises * line(1 / grid.widths[axis], axis, grid)
+    if grid.periodic[axis]:
+        first, last = along(flux, axis, 0, 1), along(flux, axis, n - 1, n)
+        padded = [last, flux, first]
+    else:
+        # Beyond an open side nothing changes; what comes in brings no momentum.
+        low, high = along(u, axis, 0, 1), along(u, axis, n, n + 1)
+        padded = [jnp.minimum(low, 0.0) * low, flux, jnp.maximum(high, 0.0) * high]
+    flux = jnp.concatenate(padded, axis)
+    difference = along(flux, axis, 1, n + 2) - along(flux, axis, 0, n + 1)
+    return difference * line(1 / grid.gaps[axis], axis, grid)
+
+
+def _ends(
+    planes: Sequence[tuple[Plane, Plane] | None], axis: int, component: int, grid: StaggeredGrid
+) -> Ends:
+    """What is given of a component on the two sides of an axis."""
+
+    def given(plane: Plane) -> Array | None:
+        value = plane[component]
+        return None if value is None else close(value, component, grid.periodic[component])
+
+    pair = planes[axis]
+    return (None, None) if pair is None else (given(pair[0]), given(pair[1]))
+
+
+def with_sides(
+    velocity: Velocity, planes: Sequence[tuple[Plane, Plane] | None], grid: StaggeredGrid
+) -> Velocity:
+    """The velocity with the given values on the sides that it crosses."""
+    made = []
+    for axis, u in enumerate(velocity):
+        pair = planes[axis]
+        if pair is not None:
+            n = u.shape[axis]
+            lower, upper = pair[0][axis], pair[1][axis]
+            first = along(u, axis, 0, 1)
+            parts = [
+                first if lower is None else jnp.broadcast_to(lower, first.shape),
+                along(u, axis, 1, n - 1),
+                along(u, axis, n - 1, n) if upper is None else jnp.broadcast_to(upper, first.shape),
+            ]
+            u = jnp.concatenate(parts, axis)
+        made.append(u)
+    return tuple(made)
+
+
+def line(values: np.ndarray, axis: int, grid: StaggeredGrid) -> Array:
+    """Constants along an axis that broadcast against arrays of the grid; a number if all agree."""
+    if np.ptp(values) <= 1e-12 * np.max(np.abs(values)):
+        return jnp.asarray(values[0], grid.dtype)
+    shape = [1] * grid.ndim
+    shape[axis] = -1
+    return jnp.asarray(values, grid.dtype).reshape(shape)
+
+
+def _opened(values: Array, axis: int, grid: StaggeredGrid) -> Array:
+    """Values on faces without the repeated last one of a periodic axis."""
+    return along(values, axis, 0, values.shape[axis] - 1) if grid.periodic[axis] else values

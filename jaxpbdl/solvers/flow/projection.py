@@ -1,0 +1,312 @@
+"""Incompressible flow on a staggered grid: Runge-Kutta stages, each projected.
+
+    du/dt = -div(u u) + viscosity lap u + force - grad p,   div u = 0
+
+Second order in space, third in time. The stages need one register besides the velocity (Williamson,
+J. Comput. Phys. 35 (1980) 48), each ends free of divergence to round-off.
+"""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.equations.incompressible import IncompressibleFlow
+from jaxpbdl.shapes import Shape
+from jaxpbdl.solvers.flow.bodies import Body, immersed, pressure_of
+from jaxpbdl.solvers.flow.marker import marker_rate
+from jaxpbdl.solvers.flow.operators import (
+    Interpolation,
+    Velocity,
+    central,
+    divergence,
+    gradient,
+    momentum_rate,
+    with_sides,
+)
+from jaxpbdl.solvers.flow.pressure import FastSolver
+from jaxpbdl.solvers.flow.sides import Boundary, Plane, Sides
+from jaxpbdl.staggered import StaggeredGrid
+from jaxpbdl.step import Step
+
+DECAY = (0.0, -5 / 9, -153 / 128)
+WEIGHT = (1 / 3, 15 / 16, 8 / 15)
+TIMES = (0.0, 1 / 3, 3 / 4)
+ADVECTIVE_LIMIT, DIFFUSIVE_LIMIT = 1.7, 2.5
+"""Of the third-order scheme on the imaginary and on the negative axis."""
+
+Planes = tuple[tuple[Plane, Plane] | None, ...]
+
+
+class Flow(NamedTuple):
+    """The state: components of the velocity on their faces, the time, and a marker in the cells."""
+
+    velocity: Velocity
+    time: Array
+    marker: Float[Array, "*cells"] | None = None
+
+
+class IncompressibleStep(Step):
+    """One step of incompressible flow; made by `incompressible`."""
+
+    equation: IncompressibleFlow
+    grid: StaggeredGrid
+    dt: Array
+    boundary: Boundary
+    fast: FastSolver
+    body: Body | None
+    forces: Velocity | None
+    source: Array | None
+    interpolation: Interpolation = eqx.field(static=True)
+
+    @property
+    def holds(self) -> tuple[tuple[bool, bool], ...]:
+        return tuple(self.boundary.holds(axis) for axis in range(self.grid.ndim))
+
+    def start(self, velocity: Any = None, marker: Any = None, time: float = 0.0) -> Flow:
+        """A state: a velocity (a function `point -> velocity`, constants, or arrays on the faces;
+        rest by default) made to fit the sides and the body and freed of its divergence, and a
+        marker (a function of the point, a constant or an array in the cells)."""
+        grid = self.grid
+        if isinstance(velocity, tuple) and all(jnp.ndim(u) == grid.ndim for u in velocity):
+            u = tuple(jnp.asarray(part, grid.dtype) for part in velocity)
+        else:
+            u = grid.velocity(velocity)
+        now = jnp.asarray(time, grid.dtype)
+        if marker is not None:
+            marker = grid.scalar(marker)
+        return Flow(eqx.filter_jit(type(self).projected)(self, u, now)[0], now, marker)
+
+    def advance(self, working: Flow) -> Flow:
+        velocity, time, marker = working
+        change = tuple(jnp.zeros_like(u) for u in velocity)
+        marker_change = None if marker is None else jnp.zeros_like(marker)
+        for stage, (decay, weight) in enumerate(zip(DECAY, WEIGHT, strict=True)):
+            now = time + TIMES[stage] * self.dt
+            after = time + (TIMES[stage + 1] if stage < 2 else 1.0) * self.dt
+            inside = self._continued(velocity)
+            rates = self._rate(inside, marker, now)
+            change = tuple(
+                decay * old + self.dt * new for old, new in zip(change, rates, strict=True)
+            )
+            if marker is not None:
+                carried = marker_rate(
+                    marker, inside, self.equation.diffusivity, self.grid, self.source, self.body
+                )
+                marker_change = decay * marker_change + self.dt * carried
+                marker = marker + weight * marker_change
+            moved = tuple(u + weight * du for u, du in zip(velocity, change, strict=True))
+            velocity, _ = self.projected(moved, after)
+        return Flow(velocity, time + self.dt, marker)
+
+    def projected(self, velocity: Velocity, time: Array) -> tuple[Velocity, Array]:
+        """The velocity with its sides as given and without divergence, and the potential whose
+        gradient that took."""
+        velocity = with_sides(velocity, self.boundary.at(time), self.grid)
+        if self.body is not None:
+            velocity = tuple(
+                jnp.where(fraction > 0, u, 0.0)
+                for u, fraction in zip(velocity, self.body.open, strict=True)
+            )
+        potential = pressure_of(
+            -self.divergence(velocity), self.body, self.fast, self.grid, self.holds
+        )
+        return self._less(velocity, gradient(potential, self.grid, self.holds)), potential
+
+    def divergence(self, velocity: Velocity) -> Float[Array, "*cells"]:
+        """Volume that leaves each cell a unit of time, through the open part of its faces."""
+        if self.body is not None:
+            velocity = self.body.weighted(velocity)
+        return divergence(velocity, self.grid)
+
+    def pressure(self, state: Flow) -> Float[Array, "*cells"]:
+        """Pressure over density at a state, zero at an outflow, of mean zero in a closed box."""
+        return self._balance(state)[0]
+
+    def _balance(self, state: Flow) -> tuple[Array, Velocity, Velocity]:
+        """Pressure, the rate of change without it, and with it."""
+        inside = self._continued(state.velocity)
+        rates = self._rate(inside, state.marker, state.time)
+        # Sides whose velocity is given do not change but by their ramp, which is smooth.
+        still = with_sides(rates, self._side_rates(state.time), self.grid)
+        closed = still
+        if self.body is not None:
+            closed = tuple(
+                jnp.where(f > 0, r, 0.0) for f, r in zip(self.body.open, still, strict=True)
+            )
+        pressure = pressure_of(
+            -self.divergence(closed), self.body, self.fast, self.grid, self.holds
+        )
+        return pressure, still, gradient(pressure, self.grid, self.holds)
+
+    def _side_rates(self, time: Array) -> Planes:
+        before, after = self.boundary.at(time), self.boundary.at(time + self.dt)
+        made = []
+        for first, second in zip(before, after, strict=True):
+            if first is None or second is None:
+                made.append(None)
+                continue
+            made.append(
+                tuple(
+                    tuple(
+                        None if a is None or b is None else (b - a) / self.dt
+                        for a, b in zip(one, two, strict=True)
+                    )
+                    for one, two in zip(first, second, strict=True)
+                )
+            )
+        return tuple(made)
+
+    def _continued(self, velocity: Velocity) -> Velocity:
+        return velocity if self.body is None else self.body.continued(velocity)
+
+    def _less(self, velocity: Velocity, push: Velocity) -> Velocity:
+        made = tuple(u - g for u, g in zip(velocity, push, strict=True))
+        if self.body is None:
+            return made
+        return tuple(
+            jnp.where(f > 0, u, 0.0) for f, u in zip(self.body.open, made, strict=True)
+        )
+
+    def _rate(self, velocity: Velocity, marker: Array | None, time: Array) -> Velocity:
+        """Of momentum without the pressure."""
+        rates = momentum_rate(
+            velocity,
+            self.boundary.at(time),
+            self.equation.viscosity,
+            self.grid,
+            self.interpolation,
+        )
+        if self.forces is not None:
+            rates = tuple(r + f for r, f in zip(rates, self.forces, strict=True))
+        if marker is not None and self.equation.buoyancy is not None:
+            vector = jnp.broadcast_to(self.equation.buoyancy, (self.grid.ndim,))
+            shape = (-1,) + (1,) * self.grid.ndim
+            lift = self.grid.to_faces(vector.reshape(shape) * marker)
+            rates = tuple(r + f for r, f in zip(rates, lift, strict=True))
+        return rates
+
+    def check(self, state: Flow) -> None:
+        """Refuse a state of other shapes, with values that are not finite, or too fast for dt."""
+        if not isinstance(state, Flow):
+            raise ValueError(
+                f"state must be a Flow, as `step.start()` makes; got {type(state).__name__}"
+            )
+        for component, u in enumerate(state.velocity):
+            checks.shape(f"velocity[{component}]", u, self.grid.face_shape(component))
+            checks.finite(f"velocity[{component}]", u)
+        if state.marker is not None:
+            checks.shape("marker", state.marker, self.grid.shape)
+        limit = self.largest_dt(state)
+        if checks.is_concrete((limit, self.dt)) and float(self.dt) > float(limit):
+            raise ValueError(
+                f"dt = {float(self.dt):.3g} is above the stability limit, "
+                f"use dt <= {float(limit):.3g}"
+            )
+
+    @eqx.filter_jit
+    def largest_dt(self, state: Flow) -> Array:
+        """The largest stable dt about a state, and about the velocities given on the sides."""
+        advective, diffusive = jnp.zeros(()), jnp.zeros(())
+        planes = self.boundary.at(state.time)
+        for axis, h in enumerate(self.grid.widths):
+            smallest = float(h.min())
+            shape = [1] * self.grid.ndim
+            shape[axis] = -1
+            cells = jnp.abs(self.grid.to_cells(state.velocity)[axis])
+            rate = jnp.max(cells / jnp.asarray(h, cells.dtype).reshape(shape))
+            for pair in planes:
+                for plane in pair or ():
+                    if plane[axis] is not None:
+                        rate = jnp.maximum(rate, jnp.max(jnp.abs(plane[axis])) / float(h.max()))
+            advective = advective + rate
+            diffusive = diffusive + 4 * self.equation.viscosity / smallest**2
+        return 1 / (advective / ADVECTIVE_LIMIT + diffusive / DIFFUSIVE_LIMIT + 1e-30)
+
+    @property
+    def surface_faces(self) -> int:
+        """Faces that the body's surface cuts or closes."""
+        return 0 if self.body is None else len(self.body.roots)
+
+
+def incompressible(
+    equation: IncompressibleFlow,
+    grid: StaggeredGrid,
+    dt: Any,
+    sides: Sides | None = None,
+    *,
+    body: Shape | None = None,
+    room: int | None = None,
+    interpolation: Interpolation = central,
+    marker_source: Any = None,
+) -> IncompressibleStep:
+    """The step of incompressible flow in a box with walls, inflow, outflow and a body.
+
+    **Arguments:**
+
+    - `equation`: viscosity, force, buoyancy; its parameters are differentiable.
+    - `grid`: staggered, equidistant or graded.
+    - `dt`: > 0.
+    - `sides`: one entry per axis, a pair of sides (`wall()`, `slip()`, `inflow(..)`, `outflow()`),
+      one for both, or None for a periodic axis; walls by default.
+    - `body`: a signed distance, negative inside; the fluid sticks to it. Gradients reach its
+      parameters.
+    - `room`: where the shape is traced, how many faces it may cut (see `immersed`).
+    - `interpolation`: of the velocity that is carried: `central` (keeps energy) or `limited`
+      (bounded at fronts).
+    - `marker_source`: of the marker, a unit of time: a function of the point, or an array.
+
+    **Raises:** ValueError for a dt that is not positive, inflow that does not balance outflow in a
+    box without an `outflow()`, or a body that the grid does not resolve.
+    """
+    checks.positive("dt", dt)
+    boundary = Boundary(sides, grid)
+    holds = [boundary.holds(axis) for axis in range(grid.ndim)]
+    fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
+    inside = None if body is None else immersed(body, grid, holds, fast, room)
+    forces = None if equation.forcing is None else grid.velocity(equation.forcing)
+    source = None if marker_source is None else grid.scalar(marker_source)
+    return IncompressibleStep(
+        equation,
+        grid,
+        jnp.asarray(dt, grid.dtype),
+        boundary,
+        fast,
+        inside,
+        forces,
+        source,
+        interpolation,
+    )
+
+
+def force_on_body(step: IncompressibleStep, state: Flow) -> Float[Array, " dim"]:
+    """The force of the fluid on the body, over density (pressure and friction).
+
+    What the fluid's momentum budget lacks: the rate of change that its stencils and the pressure
+    give within the body, which no fluid takes up. By the conservative form it equals the flux of
+    momentum through any closed curve about the body less what the fluid in between gains.
+    """
+    if step.body is None:
+        raise ValueError("the step has no body")
+    _, rates, push = step._balance(state)
+    made = []
+    for component, (rate, slope) in enumerate(zip(rates, push, strict=True)):
+        volume = control_volumes(component, step.grid)
+        made.append(jnp.sum(volume * step.body.solid[component] * (rate - slope)))
+    return jnp.stack(made)
+
+
+def control_volumes(component: int, grid: StaggeredGrid) -> Array:
+    """Of the faces of a component."""
+    made = jnp.ones((), grid.dtype)
+    for axis in range(grid.ndim):
+        size = grid.face_shape(component)[axis]
+        values = grid.gaps[axis][:size] if axis == component else grid.widths[axis]
+        shape = [1] * grid.ndim
+        shape[axis] = -1
+        made = made * jnp.asarray(np.asarray(values), grid.dtype).reshape(shape)
+    return made
+

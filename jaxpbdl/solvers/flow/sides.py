@@ -1,0 +1,149 @@
+"""What happens on the sides of a box: walls, inflow, outflow."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxpbdl import checks
+from jaxpbdl.staggered import StaggeredGrid, component_of, points
+
+
+class Side(eqx.Module):
+    """One side of the box; made by `wall`, `slip`, `inflow` or `outflow`.
+
+    **Attributes:**
+
+    - `velocity`: on the side, a function `point -> velocity` or constants.
+    - `ramp`: its factor in time, a function `time -> factor`, or None.
+    - `crossing`: whether the velocity across the side is given; if not, the pressure is zero there.
+    - `sticking`: whether the velocity along the side is given; if not, its normal derivative is
+      zero.
+    """
+
+    velocity: Any = 0.0
+    ramp: Callable[[Array], Array] | None = None
+    crossing: bool = eqx.field(static=True, default=True)
+    sticking: bool = eqx.field(static=True, default=True)
+
+
+def wall(velocity: Any = 0.0) -> Side:
+    """A wall to which the fluid sticks, at rest or moving along itself with `velocity`."""
+    return Side(velocity)
+
+
+def slip() -> Side:
+    """A plane of symmetry: nothing crosses it, no friction along it."""
+    return Side(sticking=False)
+
+
+def inflow(velocity: Any, ramp: Callable[[Array], Array] | None = None) -> Side:
+    """Fluid enters with `velocity` (a function of the point, or constants), times `ramp(time)`."""
+    return Side(velocity, ramp)
+
+
+def outflow() -> Side:
+    """Fluid leaves: zero pressure, and the velocity is carried out. Where it comes back, it brings
+    no momentum."""
+    return Side(crossing=False, sticking=False)
+
+
+Sides = Sequence[None | Side | tuple[Side, Side]]
+"""One entry per axis: the lower and the upper side, one for both, or None for a periodic axis."""
+
+Plane = tuple[Array | None, ...]
+"""Each component's value on a side, None where it is not given."""
+
+
+class Boundary(eqx.Module):
+    """The sides of a grid with their velocities evaluated; `at(time)` gives these."""
+
+    sides: tuple[tuple[Side, Side] | None, ...]
+    planes: tuple[tuple[Plane, Plane] | None, ...]
+
+    def __init__(self, sides: Sides | None, grid: StaggeredGrid):
+        given = (None,) * grid.ndim if sides is None else tuple(sides)
+        if len(given) != grid.ndim:
+            raise ValueError(f"sides must have {grid.ndim} entries, one per axis; got {len(given)}")
+        pairs: list[tuple[Side, Side] | None] = []
+        for axis, (pair, periodic) in enumerate(zip(given, grid.periodic, strict=True)):
+            if periodic and pair is not None:
+                raise ValueError(f"axis {axis} is periodic, its entry of sides must be None")
+            if not periodic:
+                pair = wall() if pair is None else pair
+                pair = pair if isinstance(pair, tuple) else (pair, pair)
+            pairs.append(pair)  # type: ignore[arg-type]
+        self.sides = tuple(pairs)
+        self.planes = tuple(
+            None if pair is None else (_plane(pair[0], grid, a, 0), _plane(pair[1], grid, a, -1))
+            for a, pair in enumerate(pairs)
+        )
+        self._check_balance(grid)
+
+    @property
+    def closed(self) -> bool:
+        """Whether no side lets fluid out freely, so that the pressure has no level."""
+        return all(pair is None or all(side.crossing for side in pair) for pair in self.sides)
+
+    def at(self, time: Array) -> tuple[tuple[Plane, Plane] | None, ...]:
+        """The velocities on the sides: for each axis None or those of the lower and upper side."""
+
+        def scaled(side: Side, plane: Plane) -> Plane:
+            if side.ramp is None:
+                return plane
+            factor = side.ramp(time)
+            return tuple(None if value is None else factor * value for value in plane)
+
+        return tuple(
+            None
+            if pair is None or planes is None
+            else (scaled(pair[0], planes[0]), scaled(pair[1], planes[1]))
+            for pair, planes in zip(self.sides, self.planes, strict=True)
+        )
+
+    def holds(self, axis: int) -> tuple[bool, bool]:
+        """Whether the velocity across the lower and the upper side of an axis is given (a periodic
+        axis has none that are open)."""
+        pair = self.sides[axis]
+        return (True, True) if pair is None else (pair[0].crossing, pair[1].crossing)
+
+    def _check_balance(self, grid: StaggeredGrid) -> None:
+        if not self.closed or not checks.is_concrete(self.planes):
+            return
+        net, gross = 0.0, 0.0
+        for axis, planes in enumerate(self.planes):
+            for sign, plane in zip((1, -1), planes or (), strict=False):
+                flux = float(jnp.sum(plane[axis] * _areas(grid, axis)))
+                net, gross = net + sign * flux, gross + abs(flux)
+        if abs(net) > 1e-5 * gross:
+            raise ValueError(
+                f"inflow must balance outflow where no side is an `outflow()`: {net:g} more comes "
+                f"in than leaves, of {gross:g} through all sides"
+            )
+
+
+def _plane(side: Side, grid: StaggeredGrid, axis: int, end: int) -> Plane:
+    """The given components of a side's velocity, of size one along its axis."""
+    values: list[Array | None] = []
+    for component in range(grid.ndim):
+        if not (side.crossing if component == axis else side.sticking):
+            values.append(None)
+            continue
+        lines = list(grid.face_axes(component))
+        lines[axis] = np.array([grid.edges[axis][end]])
+        where = points(lines, grid.dtype)
+        values.append(component_of(side.velocity, where, component, grid.ndim))
+    return tuple(values)
+
+
+def _areas(grid: StaggeredGrid, axis: int) -> Array:
+    """Of the faces of a side across `axis`."""
+    made = jnp.ones((), grid.dtype)
+    for a, h in enumerate(grid.widths):
+        shape = [1] * grid.ndim
+        shape[a] = -1
+        made = made * (1.0 if a == axis else jnp.asarray(h, grid.dtype).reshape(shape))
+    return made

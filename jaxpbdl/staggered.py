@@ -1,0 +1,262 @@
+"""Staggered grids: scalars in the cells of a box, each velocity component on the faces it crosses
+(Harlow and Welch, Phys. Fluids 8 (1965) 2182)."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxpbdl import checks
+from jaxpbdl.grid import one_per_axis
+
+
+class StaggeredGrid(eqx.Module):
+    """Cells of a box between given edges, in two or three dimensions.
+
+    Axis `i` of an array belongs to coordinate `i`. A scalar has the shape of the cells. Component
+    `a` of a velocity lies on the faces across axis `a`: one more than cells along it, both sides of
+    the box included, or as many where the axis is periodic (the face at the origin is also the
+    last).
+
+    **Arguments:**
+
+    - `shape`: cells along each axis, at least 4.
+    - `lengths`: of the box, one number or one each; `origin`: its lowest corner.
+    - `periodic`: whether the axes close on themselves, one or one each.
+    - `edges`: instead of the three above, the edges of the cells along each axis, increasing, one
+      more than cells; `graded` makes some. An axis of None is equidistant.
+    - `dtype`: float32 or float64; by default JAX's own default.
+    """
+
+    edges: tuple[tuple[float, ...], ...] = eqx.field(static=True)
+    periodic: tuple[bool, ...] = eqx.field(static=True)
+    dtype: Any = eqx.field(static=True)
+
+    def __init__(
+        self,
+        shape: Sequence[int],
+        lengths: float | Sequence[float] = 1.0,
+        origin: float | Sequence[float] = 0.0,
+        *,
+        periodic: bool | Sequence[bool] = False,
+        edges: Sequence[Any] | None = None,
+        dtype: Any = None,
+    ):
+        shape = tuple(shape)
+        if not 2 <= len(shape) <= 3:
+            raise ValueError(f"shape must have 2 or 3 axes, got {shape}")
+        for cells in shape:
+            checks.count("every entry of shape", cells, least=4)
+        sides = one_per_axis("lengths", lengths, len(shape))
+        first = one_per_axis("origin", origin, len(shape))
+        checks.positive("lengths", sides)
+        made = [
+            start + side * np.arange(n + 1) / n
+            for start, side, n in zip(first, sides, shape, strict=True)
+        ]
+        for axis, given in enumerate(edges or ()):
+            if given is not None:
+                made[axis] = _checked(given, shape[axis], axis)
+        self.edges = tuple(tuple(float(x) for x in line) for line in made)
+        wraps = (periodic,) * len(shape) if isinstance(periodic, bool) else tuple(periodic)
+        if len(wraps) != len(shape):
+            raise ValueError(f"periodic must be one or {len(shape)}, one per axis; got {periodic}")
+        self.periodic = wraps
+        self.dtype = jnp.dtype(jnp.zeros(()).dtype if dtype is None else dtype)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.edges)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Cells along each axis."""
+        return tuple(len(line) - 1 for line in self.edges)
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+    @property
+    def lengths(self) -> tuple[float, ...]:
+        return tuple(line[-1] - line[0] for line in self.edges)
+
+    @property
+    def widths(self) -> tuple[np.ndarray, ...]:
+        """Of the cells along each axis."""
+        return tuple(np.diff(np.asarray(line)) for line in self.edges)
+
+    @property
+    def centres(self) -> tuple[np.ndarray, ...]:
+        """Of the cells along each axis."""
+        lines = (np.asarray(line) for line in self.edges)
+        return tuple((line[1:] + line[:-1]) / 2 for line in lines)
+
+    @property
+    def gaps(self) -> tuple[np.ndarray, ...]:
+        """Between the centres on both sides of each face along each axis, faces on both ends
+        included: half a cell at a side of the box, the same twice where the axis is periodic."""
+        made = []
+        for h, wraps in zip(self.widths, self.periodic, strict=True):
+            seam = (h[0] + h[-1]) / 2
+            ends = (seam, seam) if wraps else (h[0] / 2, h[-1] / 2)
+            made.append(np.concatenate([[ends[0]], (h[1:] + h[:-1]) / 2, [ends[1]]]))
+        return tuple(made)
+
+    @property
+    def uniform(self) -> bool:
+        """Whether the cells are equal along every axis."""
+        return all(np.ptp(h) <= 1e-9 * h.max() for h in self.widths)
+
+    @property
+    def volumes(self) -> Float[Array, "*cells"]:
+        """Of the cells."""
+        return jnp.asarray(outer(self.widths), self.dtype)
+
+    def face_shape(self, component: int) -> tuple[int, ...]:
+        """Of the array of a velocity component."""
+        n = list(self.shape)
+        n[component] += not self.periodic[component]
+        return tuple(n)
+
+    def face_axes(self, component: int) -> tuple[np.ndarray, ...]:
+        """Coordinates of the faces that hold a component, along each axis."""
+        lines = list(self.centres)
+        own = np.asarray(self.edges[component])
+        lines[component] = own[:-1] if self.periodic[component] else own
+        return tuple(lines)
+
+    def face_points(self, component: int) -> Float[Array, "*faces dim"]:
+        """The centres of the faces that hold a component."""
+        return points(self.face_axes(component), self.dtype)
+
+    @property
+    def cell_points(self) -> Float[Array, "*cells dim"]:
+        """The centres of the cells."""
+        return points(self.centres, self.dtype)
+
+    @property
+    def corner_points(self) -> Float[Array, "*corners dim"]:
+        """The corners of the cells, one more than cells along each axis."""
+        return points([np.asarray(line) for line in self.edges], self.dtype)
+
+    def velocity(self, field: Any = None) -> tuple[Array, ...]:
+        """Components on their faces of a function `point -> velocity` or of constants; zero by
+        default."""
+        if field is None:
+            return tuple(jnp.zeros(self.face_shape(c), self.dtype) for c in range(self.ndim))
+        return tuple(
+            component_of(field, self.face_points(c), c, self.ndim) for c in range(self.ndim)
+        )
+
+    def scalar(self, field: Any = 0.0) -> Float[Array, "*cells"]:
+        """A function of the point, a constant or an array, in the cells."""
+        if callable(field):
+            where = self.cell_points
+            values = jax.vmap(field)(where.reshape(-1, self.ndim))
+            return jnp.asarray(values, self.dtype).reshape(self.shape)
+        return jnp.broadcast_to(jnp.asarray(field, self.dtype), self.shape)
+
+    def to_cells(self, velocity: Sequence[Array]) -> Float[Array, "dim *cells"]:
+        """The mean of the two faces of each cell."""
+        made = []
+        for axis, u in enumerate(velocity):
+            u = close(u, axis, self.periodic[axis])
+            n = self.shape[axis]
+            made.append((along(u, axis, 0, n) + along(u, axis, 1, n + 1)) / 2)
+        return jnp.stack(made)
+
+    def to_faces(self, values: Float[Array, "dim *cells"]) -> tuple[Array, ...]:
+        """A vector given in the cells, on the faces: the mean of the two cells, zero on the sides
+        of the box."""
+        made = []
+        for axis, u in enumerate(values):
+            n = self.shape[axis]
+            if self.periodic[axis]:
+                before = jnp.concatenate([along(u, axis, n - 1, n), along(u, axis, 0, n - 1)], axis)
+                made.append((u + before) / 2)
+            else:
+                inner = (along(u, axis, 1, n) + along(u, axis, 0, n - 1)) / 2
+                made.append(jnp.pad(inner, [(1, 1) if a == axis else (0, 0) for a in range(u.ndim)]))
+        return tuple(made)
+
+
+def graded(
+    lower: float, upper: float, fine: tuple[float, float], width: float, growth: float = 1.05
+) -> np.ndarray:
+    """Edges from `lower` to `upper`: cells of `width` about the part `fine`, beyond it each wider
+    than the one before by the factor `growth` at most."""
+    start, stop = fine
+    if not lower <= start < stop <= upper:
+        raise ValueError(f"fine must lie within {lower}..{upper}, got {fine}")
+    checks.positive("width", width)
+    if growth < 1:
+        raise ValueError(f"growth must be at least 1, got {growth}")
+    middle = np.linspace(start, stop, max(1, round((stop - start) / width)) + 1)
+    step = middle[1] - middle[0]
+    left, right = _growing(start - lower, step, growth), _growing(upper - stop, step, growth)
+    return np.concatenate([start - left[::-1], middle, stop + right])
+
+
+def _growing(length: float, first: float, growth: float) -> np.ndarray:
+    """Distances of edges up to `length`, cells growing from `first`."""
+    if length <= 1e-9 * first:
+        return np.zeros(0)
+    widths, total, width = [], 0.0, first
+    while total < length:
+        width *= growth
+        widths.append(width)
+        total += width
+    return np.cumsum(np.asarray(widths) * length / total)
+
+
+def _checked(given: Any, cells: int, axis: int) -> np.ndarray:
+    line = np.asarray(given, float)
+    if line.shape != (cells + 1,):
+        raise ValueError(f"edges of axis {axis} must be {cells + 1}, got shape {line.shape}")
+    if not np.all(np.diff(line) > 0):
+        raise ValueError(f"edges of axis {axis} must increase")
+    return line
+
+
+def points(axes: Sequence[np.ndarray], dtype: Any) -> Array:
+    """All combinations of coordinates, coordinates last."""
+    return jnp.asarray(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1), dtype)
+
+
+def outer(lines: Sequence[np.ndarray]) -> np.ndarray:
+    """The product of one array per axis at all combinations."""
+    made = np.ones(())
+    for line in lines:
+        made = np.multiply.outer(made, line)
+    return made
+
+
+def component_of(field: Any, where: Array, component: int, ndim: int) -> Array:
+    """One component of a velocity, a function of points or constants, at points."""
+    if callable(field):
+        flat = jax.vmap(lambda point: jnp.asarray(field(point))[component])(
+            where.reshape(-1, ndim)
+        )
+        return flat.reshape(where.shape[:-1]).astype(where.dtype)
+    value = jnp.broadcast_to(jnp.asarray(field, where.dtype), (ndim,))[component]
+    return jnp.broadcast_to(value, where.shape[:-1])
+
+
+def along(values: Array, axis: int, start: int, stop: int) -> Array:
+    """The part start..stop of an axis."""
+    index = [slice(None)] * values.ndim
+    index[axis] = slice(start, stop)
+    return values[tuple(index)]
+
+
+def close(values: Array, axis: int, periodic: bool) -> Array:
+    """Values on faces, the first repeated at the end of a periodic axis."""
+    if not periodic:
+        return values
+    return jnp.concatenate([values, along(values, axis, 0, 1)], axis)
