@@ -50,7 +50,9 @@ class Ellipse(eqx.Module):
         own = turned(point - self.centre, -self.angle)
         reach = _length(own / self.half_axes)
         slope = _length(own / self.half_axes**2)
-        return reach * (reach - 1) / jnp.maximum(slope, 1e-6)
+        centre = slope < 1e-6
+        width = jnp.where(centre, jnp.min(self.half_axes), reach / jnp.where(centre, 1.0, slope))
+        return width * (reach - 1)
 
 
 class Cuboid(eqx.Module):
@@ -93,9 +95,9 @@ class Outline(eqx.Module):
 
 
 class Star(eqx.Module):
-    """A closed curve about a centre: radius `r(angle) = radius exp(sum_k a_k cos k angle + b_k sin
-    k angle)`, k = 1, 2, ... The distance is that along the ray over the slope of the curve, right to
-    second order near it.
+    """A closed curve about a centre: `r(angle) = radius exp(sum_k a_k cos k angle + b_k sin k
+    angle)`, k = 1, 2, ... The distance is that along the ray, made right to second order near the
+    curve by its slope.
     """
 
     centre: Array = eqx.field(converter=_floats)
@@ -105,7 +107,9 @@ class Star(eqx.Module):
 
     def __call__(self, point: Float[Array, "2"]) -> Float[Array, ""]:
         offset = point - self.centre
-        away = jnp.maximum(_length(offset), 1e-6)
+        # The angle has no derivative at the centre itself.
+        offset = jnp.where(jnp.sum(offset**2) < 1e-12, jnp.asarray([1e-6, 0.0]), offset)
+        away = _length(offset)
         angle = jnp.arctan2(offset[1], offset[0])
         logarithm, slope = self.logarithm(angle)
         # Level sets of log |x| - log r(angle), whose gradient has length sqrt(1 + slope^2) / |x|.
@@ -141,9 +145,7 @@ class Union(eqx.Module):
 def turned(point: Float[Array, "2"], angle: Array) -> Float[Array, "2"]:
     """A point turned about the origin, anticlockwise."""
     cosine, sine = jnp.cos(angle), jnp.sin(angle)
-    return jnp.stack(
-        [cosine * point[0] - sine * point[1], sine * point[0] + cosine * point[1]]
-    )
+    return jnp.stack([cosine * point[0] - sine * point[1], sine * point[0] + cosine * point[1]])
 
 
 def naca(digits: str, points: int = 100) -> Float[Array, "n 2"]:
@@ -153,8 +155,10 @@ def naca(digits: str, points: int = 100) -> Float[Array, "n 2"]:
         raise ValueError(f"digits must be four of them, as in '0012', got {digits!r}")
     camber, place, thickness = int(digits[0]) / 100, int(digits[1]) / 10, int(digits[2:]) / 100
     x = (1 - np.cos(np.linspace(0, np.pi, points))) / 2
-    half = 5 * thickness * (
-        0.2969 * np.sqrt(x) - 0.1260 * x - 0.3516 * x**2 + 0.2843 * x**3 - 0.1036 * x**4
+    half = (
+        5
+        * thickness
+        * (0.2969 * np.sqrt(x) - 0.1260 * x - 0.3516 * x**2 + 0.2843 * x**3 - 0.1036 * x**4)
     )
     middle, slope = np.zeros_like(x), np.zeros_like(x)
     if camber > 0 and place > 0:

@@ -182,7 +182,9 @@ class StaggeredGrid(eqx.Module):
                 made.append((u + before) / 2)
             else:
                 inner = (along(u, axis, 1, n) + along(u, axis, 0, n - 1)) / 2
-                made.append(jnp.pad(inner, [(1, 1) if a == axis else (0, 0) for a in range(u.ndim)]))
+                made.append(
+                    jnp.pad(inner, [(1, 1) if a == axis else (0, 0) for a in range(u.ndim)])
+                )
         return tuple(made)
 
 
@@ -240,9 +242,7 @@ def outer(lines: Sequence[np.ndarray]) -> np.ndarray:
 def component_of(field: Any, where: Array, component: int, ndim: int) -> Array:
     """One component of a velocity, a function of points or constants, at points."""
     if callable(field):
-        flat = jax.vmap(lambda point: jnp.asarray(field(point))[component])(
-            where.reshape(-1, ndim)
-        )
+        flat = jax.vmap(lambda point: jnp.asarray(field(point))[component])(where.reshape(-1, ndim))
         return flat.reshape(where.shape[:-1]).astype(where.dtype)
     value = jnp.broadcast_to(jnp.asarray(field, where.dtype), (ndim,))[component]
     return jnp.broadcast_to(value, where.shape[:-1])

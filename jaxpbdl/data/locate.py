@@ -60,6 +60,14 @@ SOURCES = {
         ),
         licence="BSD-3-Clause",
     ),
+    "dfg-forces": Source(
+        files=("dfg-cylinder-2d3/bdforces_lv4",),
+        origin=(
+            "https://github.com/jorgensd/dolfinx-tutorial, file chapter2/bdforces_lv4 (FEATFLOW, "
+            "drag and lift of the benchmark DFG 2D-3)"
+        ),
+        licence="CC BY 4.0 (J. S. Dokken, The FEniCSx tutorial; FEATFLOW, TU Dortmund)",
+    ),
     "burgers-small": Source(
         files=("fno-darcy-burgers/burgers_small.npz",),
         origin=(

@@ -60,7 +60,4 @@ class IncompressibleFlow(eqx.Module):
         momentum = momentum - self.buoyancy * value[ndim + 1]
         transport = rate[ndim + 1] + gradient(marker)(position) @ value[:ndim]
         transport = transport - self.diffusivity * laplacian(marker)(position)
-        return jnp.concatenate(
-            [momentum, jnp.stack([divergence(velocity)(position), transport])]
-        )
-
+        return jnp.concatenate([momentum, jnp.stack([divergence(velocity)(position), transport])])

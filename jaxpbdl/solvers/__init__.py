@@ -12,6 +12,7 @@ from jaxpbdl.solvers.flow import (
     inflow,
     limited,
     outflow,
+    pressure_on_body,
     slip,
     wall,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "inflow",
     "limited",
     "outflow",
+    "pressure_on_body",
     "slip",
     "wall",
     "Integrator",

@@ -1,10 +1,10 @@
 """Incompressible flow with walls and bodies on staggered grids."""
 
+from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body
 from jaxpbdl.solvers.flow.operators import central, limited
 from jaxpbdl.solvers.flow.projection import (
     Flow,
     IncompressibleStep,
-    force_on_body,
     incompressible,
 )
 from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
@@ -19,6 +19,7 @@ __all__ = (
     "inflow",
     "limited",
     "outflow",
+    "pressure_on_body",
     "slip",
     "wall",
 )

@@ -25,11 +25,15 @@ from jaxpbdl import checks
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.operators import Velocity, divergence, gradient
 from jaxpbdl.solvers.flow.pressure import FastSolver, times
+from jaxpbdl.spectrum import total
 from jaxpbdl.staggered import StaggeredGrid, along, close
 
 REACH = 1.5
 """Distance of the first point in the fluid, in cell widths: beyond the diagonal of a cell, so that
 all the values about it are of the fluid."""
+SLIT = 0.01
+"""Faces less open than this count as closed: corners of the grid on the very surface would leave
+openings of round-off size."""
 BAND = 2.0
 """Depth, in cell widths, to which the velocity is continued into the body."""
 
@@ -128,7 +132,7 @@ def _survey(shape: Shape, grid: StaggeredGrid) -> tuple[Array, Velocity, Array, 
     surface inside, per component."""
     corners = _distances(shape, grid.corner_points)
     open_ = tuple(_open_fraction(corners, component, grid) for component in range(grid.ndim))
-    cut = sum(jnp.sum(mark) for mark in _cut(open_, grid))
+    cut = total(jnp.sum(mark) for mark in _cut(open_, grid))
     near = tuple(
         jnp.sum(_near(shape, fraction, component, grid)) for component, fraction in enumerate(open_)
     )
@@ -188,6 +192,7 @@ def _open_fraction(corners: Array, component: int, grid: StaggeredGrid) -> Array
                 fraction = (before + after) / 2
         fractions.append(fraction)
     made = sum(fractions) / len(fractions)
+    made = jnp.where(made < SLIT, 0.0, made)
     n = grid.shape[component]
     return along(made, component, 0, n) if grid.periodic[component] else made
 
@@ -219,15 +224,15 @@ def _continuation(
     once = (value * (2 * reach - value) / reach**2)[:, None]
     twice = (value * (value - reach) / (2 * reach**2))[:, None]
     axes = grid.face_axes(component)
-    first = _stencil(foot + reach[:, None] * normal, axes, grid)
-    second = _stencil(foot + 2 * reach[:, None] * normal, axes, grid)
+    first = interpolation_stencil(foot + reach[:, None] * normal, axes)
+    second = interpolation_stencil(foot + 2 * reach[:, None] * normal, axes)
     sources = jnp.concatenate([first[0], second[0]], axis=1)
     weights = jnp.concatenate([once * first[1], twice * second[1]], axis=1)
     return Continuation(faces, sources, weights)
 
 
-def _stencil(
-    points: Float[Array, "k dim"], axes: Sequence[np.ndarray], grid: StaggeredGrid
+def interpolation_stencil(
+    points: Float[Array, "k dim"], axes: Sequence[np.ndarray]
 ) -> tuple[Int[Array, "k corners"], Float[Array, "k corners"]]:
     """Flat indices and weights of multilinear interpolation at points."""
     lower, share = [], []
@@ -311,16 +316,13 @@ def conductance(axis: int, grid: StaggeredGrid) -> Array:
 def _dense(cells: Array, roots: Array, fast: FastSolver, grid: StaggeredGrid) -> Array:
     """The inverse of 1 - r K r, K the pressure differences over the cut faces that unit sources
     across them make in the open box."""
-    places = [jnp.stack(jnp.unravel_index(one, grid.shape)) for one in cells]
 
-    def column(source: tuple[Array, Array]) -> Array:
-        here, there = source
-        waves = _product(fast, here) - _product(fast, there)
-        values = fast.backward(waves * fast.inverse)
-        at_here, at_there = (values[tuple(place)] for place in places)
-        return at_here - at_there
+    def column(source: Int[Array, "2"]) -> Array:
+        unit = jnp.zeros(grid.size, grid.dtype).at[source[0]].add(1.0).at[source[1]].add(-1.0)
+        values = fast(unit.reshape(grid.shape)).reshape(-1)
+        return values[cells[0]] - values[cells[1]]
 
-    matrix = lax.map(column, (places[0].T, places[1].T))
+    matrix = lax.map(column, cells.T)
     matrix = roots[:, None] * matrix * roots
     values, vectors = jnp.linalg.eigh(jnp.eye(len(roots), dtype=grid.dtype) - matrix)
     # The pressure within a closed surface has no level: those vectors are left out.
@@ -328,14 +330,6 @@ def _dense(cells: Array, roots: Array, fast: FastSolver, grid: StaggeredGrid) ->
     found = values > least
     inverse = jnp.where(found, 1 / jnp.where(found, values, 1.0), 0.0)
     return times(vectors * inverse, vectors.T, 0)
-
-
-def _product(fast: FastSolver, cell: Int[Array, " dim"]) -> Array:
-    """`forward` of a source of one in one cell."""
-    made = jnp.ones(())
-    for axis, basis in enumerate(fast.vectors):
-        made = jnp.multiply(made[..., None], basis[cell[axis]])
-    return made
 
 
 def _refuse(corners: np.ndarray, grid: StaggeredGrid) -> None:

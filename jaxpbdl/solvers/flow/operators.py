@@ -13,8 +13,8 @@ from jaxpbdl.staggered import StaggeredGrid, along, close
 Velocity: TypeAlias = tuple[Array, ...]
 Ends: TypeAlias = tuple[Array | None, Array | None]
 """Values on the lower and upper side of an axis; None where the normal derivative is zero."""
-Interpolation: TypeAlias = Callable[[Array, Array, Array, int], Array]
-"""(means, differences, carrying velocity, axis) on faces -> value that is carried across."""
+Interpolation: TypeAlias = Callable[[Array, Array, Array, Array, Array], Array]
+"""(means, differences, those one place before, those after, carrying velocity) -> carried value."""
 
 
 def divergence(velocity: Velocity, grid: StaggeredGrid) -> Float[Array, "*cells"]:
@@ -83,28 +83,32 @@ def mean(values: Array, axis: int, grid: StaggeredGrid, ends: tuple) -> Array:
     return jnp.concatenate(parts, axis)
 
 
-def central(means: Array, differences: Array, carrying: Array, axis: int) -> Array:
+def central(means: Array, rises: Array, before: Array, after: Array, carrying: Array) -> Array:
     """The mean of both sides: second order, keeps the kinetic energy, oscillates where fronts are
     not resolved."""
     return means
 
 
-def limited(means: Array, differences: Array, carrying: Array, axis: int) -> Array:
+def limited(means: Array, rises: Array, before: Array, after: Array, carrying: Array) -> Array:
     """Van Leer's limiter (J. Comput. Phys. 14 (1974) 361): second order where smooth, no new
     extrema at fronts. On equidistant cells exactly, on graded ones nearly."""
-    n = differences.shape[axis]
-    before = jnp.concatenate(
-        [along(differences, axis, 0, 1), along(differences, axis, 0, n - 1)], axis
-    )
-    after = jnp.concatenate(
-        [along(differences, axis, 1, n), along(differences, axis, n - 1, n)], axis
-    )
     upstream = jnp.where(carrying > 0, before, after)
-    product = upstream * differences
-    both = upstream + differences
+    product, both = upstream * rises, upstream + rises
     safe = jnp.where(both == 0, 1.0, both)
     step = jnp.where((product > 0) & (both != 0), product / safe, 0.0)
-    return means + jnp.sign(carrying) * (step - differences / 2)
+    return means + jnp.sign(carrying) * (step - rises / 2)
+
+
+def neighbours(rises: Array, axis: int, periodic: bool, repeated: int) -> tuple[Array, Array]:
+    """The entries one place before and after along an axis; of a periodic one, `repeated` entries
+    at its end are those at its beginning. Beyond a side that of the side itself."""
+    n = rises.shape[axis]
+    first, last = along(rises, axis, 0, 1), along(rises, axis, n - 1, n)
+    if periodic:
+        first = along(rises, axis, n - 1 - repeated, n - repeated)
+        last = along(rises, axis, repeated, repeated + 1)
+    before = jnp.concatenate([first, along(rises, axis, 0, n - 1)], axis)
+    return before, jnp.concatenate([along(rises, axis, 1, n), last], axis)
 
 
 def carried(
@@ -116,12 +120,14 @@ def carried(
     ends: tuple,
     interpolation: Interpolation,
 ) -> Array:
-    """Flux across the faces of an axis: what the velocity `carrying` there takes with it, less what
+    """Flux across the faces of an axis: what the velocity `carrying` there takes along, less what
     diffuses."""
     slopes = slope(values, axis, grid, ends)
     means = mean(values, axis, grid, ends)
     if interpolation is not central:
-        means = interpolation(means, slopes * line(grid.gaps[axis], axis, grid), carrying, axis)
+        rises = slopes * line(grid.gaps[axis], axis, grid)
+        around = neighbours(rises, axis, grid.periodic[axis], 1)
+        means = interpolation(means, rises, *around, carrying)
     return carrying * means - diffusivity * slopes
 
 
@@ -155,7 +161,13 @@ def momentum_rate(
             across = closed[axis]
             carrying = mean(across, component, grid, _ends(planes, component, axis, grid))
             flux = carried(
-                u, carrying, viscosity, axis, grid, _ends(planes, axis, component, grid), interpolation
+                u,
+                carrying,
+                viscosity,
+                axis,
+                grid,
+                _ends(planes, axis, component, grid),
+                interpolation,
             )
             rate = rate - outward(flux, axis, grid)
         rates.append(_opened(rate, component, grid))
@@ -173,7 +185,8 @@ def _own(
     rises = after - before
     carrying = means
     if interpolation is not central:
-        means = interpolation(means, rises, carrying, axis)
+        around = neighbours(rises, axis, grid.periodic[axis], 0)
+        means = interpolation(means, rises, *around, carrying)
     flux = carrying * means - viscosity * rises * line(1 / grid.widths[axis], axis, grid)
     if grid.periodic[axis]:
         first, last = along(flux, axis, 0, 1), along(flux, axis, n - 1, n)

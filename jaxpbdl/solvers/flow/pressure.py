@@ -1,4 +1,12 @@
-"""The pressure's equation on a box, solved at once by the eigenvectors of each axis."""
+"""The pressure's equation on a box, solved at once by the eigenvectors of each axis.
+
+    sum_faces area (p_here - p_there) / gap = b   in all cells
+
+The matrix is a sum over the axes of that axis' own stiffness times the cell widths of the others,
+so its eigenvectors are products of those of each axis (fast diagonalisation, Lynch, Rice and
+Thomas, Numer. Math. 6 (1964) 185): waves on equidistant periodic axes, by fast transforms, and a
+small dense matrix on all others.
+"""
 
 from collections.abc import Sequence
 
@@ -8,79 +16,125 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxpbdl.staggered import StaggeredGrid, outer
+from jaxpbdl.staggered import StaggeredGrid, along
+
+
+class Products(eqx.Module):
+    """Eigenvectors of one axis as a dense matrix."""
+
+    vectors: Float[Array, "n n"]
+
+    def forward(self, values: Array, axis: int) -> Array:
+        return times(self.vectors.T, values, axis)
+
+    def backward(self, values: Array, axis: int) -> Array:
+        return times(self.vectors, values, axis)
+
+
+class Halves(eqx.Module):
+    """Eigenvectors of an axis that is its own mirror image: the even and the odd ones apart, each
+    a dense matrix for half the axis, at half the work."""
+
+    even: Float[Array, "n-m n-m"]
+    odd: Float[Array, "m m"]
+
+    def forward(self, values: Array, axis: int) -> Array:
+        n, m = values.shape[axis], self.odd.shape[0]
+        first, middle = along(values, axis, 0, m), along(values, axis, m, n - m)
+        last = jnp.flip(along(values, axis, n - m, n), axis)
+        even = jnp.concatenate([first + last, middle], axis)
+        parts = [times(self.even.T, even, axis), times(self.odd.T, first - last, axis)]
+        return jnp.concatenate(parts, axis)
+
+    def backward(self, values: Array, axis: int) -> Array:
+        n, m = values.shape[axis], self.odd.shape[0]
+        even = times(self.even, along(values, axis, 0, n - m), axis)
+        odd = times(self.odd, along(values, axis, n - m, n), axis)
+        half, middle = along(even, axis, 0, m), along(even, axis, m, n - m)
+        return jnp.concatenate([half + odd, middle, jnp.flip(half - odd, axis)], axis)
 
 
 class FastSolver(eqx.Module):
-    """Solves `sum_faces area (p_here - p_there) / gap = b` in all cells.
-
-    The matrix is a sum over the axes of that axis' own stiffness times the cell widths of the
-    others, so its eigenvectors are products of those of each axis (fast diagonalisation, Lynch,
-    Rice and Thomas, Numer. Math. 6 (1964) 185): two small matrix products an axis, the same for
-    equidistant, graded, periodic, closed and open axes.
+    """Solves for the pressure in the cells; of mean zero in a box without open sides.
 
     **Arguments:** `grid`; `open_ends`: for each axis whether the pressure is zero on its lower and
     upper side.
     """
 
-    vectors: tuple[Float[Array, "n n"], ...]
-    inverse: Float[Array, "*cells"]
+    bases: tuple[Products | Halves | None, ...]
+    inverse: Float[Array, "..."]
+    waves: tuple[int, ...] = eqx.field(static=True)
+    shape: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, grid: StaggeredGrid, open_ends: Sequence[tuple[bool, bool]]):
-        values, vectors = [], []
+        self.shape = grid.shape
+        self.waves = tuple(
+            a for a, h in enumerate(grid.widths) if grid.periodic[a] and np.ptp(h) <= 1e-9 * h.max()
+        )
+        bases, total, scale = [], np.zeros(()), 1.0
         for axis, ends in enumerate(open_ends):
-            found, basis = eigenbasis(
-                grid.widths[axis], grid.gaps[axis], grid.periodic[axis], ends
-            )
-            values.append(found)
-            vectors.append(jnp.asarray(basis, grid.dtype))
-        total = np.zeros(())
-        for line in values:
-            total = np.add.outer(total, line)
-        scale = max(float(line.max()) for line in values)
-        level = total < 1e-10 * scale  # of a closed box: the mean, which stays zero
-        self.vectors = tuple(vectors)
-        inverse = np.where(level, 0.0, 1.0 / np.where(level, 1.0, total))
+            h, n = grid.widths[axis], grid.shape[axis]
+            if axis in self.waves:
+                modes = n // 2 + 1 if axis == self.waves[-1] else n
+                values = (2 * np.sin(np.pi * np.arange(modes) / n) / h[0]) ** 2
+                scale /= h[0]
+                bases.append(None)
+            else:
+                stiffness = _stiffness(grid.gaps[axis], grid.periodic[axis], ends)
+                values, basis = _eigenbasis(stiffness, h, grid.dtype)
+                bases.append(basis)
+            total = np.add.outer(total, values)
+        level = total < 1e-10 * total.max()  # of a closed box: the mean, which stays zero
+        inverse = np.where(level, 0.0, scale / np.where(level, 1.0, total))
         self.inverse = jnp.asarray(inverse, grid.dtype)
+        self.bases = tuple(bases)
 
     def __call__(self, b: Float[Array, "*cells"]) -> Float[Array, "*cells"]:
-        return self.backward(self.forward(b) * self.inverse)
-
-    def forward(self, values: Array) -> Array:
-        """`V^T` along every axis."""
-        for axis, basis in enumerate(self.vectors):
-            values = times(basis.T, values, axis)
-        return values
-
-    def backward(self, values: Array) -> Array:
-        """`V` along every axis."""
-        for axis, basis in enumerate(self.vectors):
-            values = times(basis, values, axis)
-        return values
+        for axis, basis in enumerate(self.bases):
+            b = b if basis is None else basis.forward(b, axis)
+        if self.waves:
+            modes = jnp.fft.rfftn(b, axes=self.waves) * self.inverse
+            b = jnp.fft.irfftn(modes, [self.shape[a] for a in self.waves], self.waves)
+        else:
+            b = b * self.inverse
+        for axis, basis in enumerate(self.bases):
+            b = b if basis is None else basis.backward(b, axis)
+        return b
 
 
-def eigenbasis(
-    widths: np.ndarray, gaps: np.ndarray, periodic: bool, open_ends: tuple[bool, bool]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues l and vectors V of one axis: `S V = H V l`, `V^T H V = 1`, H the widths and S the
-    differences `(p_i - p_i-1) / gap_i` in, less those out."""
-    n = len(widths)
-    stiffness = np.zeros((n, n))
-    index = np.arange(n - 1)
-    inner = 1 / gaps[1:-1]
-    stiffness[index, index] += inner
-    stiffness[index + 1, index + 1] += inner
-    stiffness[index, index + 1] -= inner
-    stiffness[index + 1, index] -= inner
+def _stiffness(gaps: np.ndarray, periodic: bool, open_ends: tuple[bool, bool]) -> np.ndarray:
+    """The matrix of `(p_i - p_i-1) / gap_i` in, less those out, along one axis."""
+    n = len(gaps) - 1
+    made = np.zeros((n, n))
+    for i, gap in enumerate(gaps[1:-1]):
+        made[i : i + 2, i : i + 2] += np.array([[1, -1], [-1, 1]]) / gap
     if periodic:
-        for i, j, sign in ((0, 0, 1), (-1, -1, 1), (0, -1, -1), (-1, 0, -1)):
-            stiffness[i, j] += sign / gaps[0]
-    else:
-        stiffness[0, 0] += open_ends[0] / gaps[0]
-        stiffness[-1, -1] += open_ends[1] / gaps[-1]
+        made[np.ix_([0, -1], [0, -1])] += np.array([[1, -1], [-1, 1]]) / gaps[0]
+    made[0, 0] += open_ends[0] / gaps[0]
+    made[-1, -1] += open_ends[1] / gaps[-1]
+    return made
+
+
+def _eigenbasis(
+    stiffness: np.ndarray, widths: np.ndarray, dtype: np.dtype
+) -> tuple[np.ndarray, Products | Halves]:
+    """Eigenvalues l and vectors V of one axis: `S V = H V l`, `V^T H V = 1`, H the widths."""
     root = np.sqrt(widths)
-    values, vectors = np.linalg.eigh(stiffness / np.outer(root, root))
-    return np.maximum(values, 0.0), vectors / root[:, None]
+    matrix = stiffness / np.outer(root, root)
+    n, m = len(widths), len(widths) // 2
+    if not np.allclose(matrix, matrix[::-1, ::-1]):
+        values, vectors = np.linalg.eigh(matrix)
+        return np.maximum(values, 0.0), Products(jnp.asarray(vectors / root[:, None], dtype))
+    mirror = np.eye(n)[:, ::-1]
+    even, odd = (np.eye(n) + mirror)[:, : n - m], (np.eye(n) - mirror)[:, :m]
+    found, halves = [], []
+    for space in (even, odd):
+        space = space / np.linalg.norm(space, axis=0)
+        values, vectors = np.linalg.eigh(space.T @ matrix @ space)
+        found.append(values)
+        whole = space @ vectors / root[:, None]
+        halves.append(jnp.asarray(whole[: space.shape[1]], dtype))
+    return np.maximum(np.concatenate(found), 0.0), Halves(*halves)
 
 
 def times(matrix: Array, values: Array, axis: int) -> Array:
@@ -88,7 +142,3 @@ def times(matrix: Array, values: Array, axis: int) -> Array:
     # Full precision: the divergence is to vanish to round-off on every device.
     product = jnp.tensordot(matrix, values, ([1], [axis]), precision=lax.Precision.HIGHEST)
     return jnp.moveaxis(product, 0, axis)
-
-
-def cell_volumes(grid: StaggeredGrid) -> np.ndarray:
-    return outer(grid.widths)

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
@@ -83,12 +82,12 @@ class IncompressibleStep(Step):
     def advance(self, working: Flow) -> Flow:
         velocity, time, marker = working
         change = tuple(jnp.zeros_like(u) for u in velocity)
-        marker_change = None if marker is None else jnp.zeros_like(marker)
+        marker_change = 0.0
         for stage, (decay, weight) in enumerate(zip(DECAY, WEIGHT, strict=True)):
             now = time + TIMES[stage] * self.dt
             after = time + (TIMES[stage + 1] if stage < 2 else 1.0) * self.dt
             inside = self._continued(velocity)
-            rates = self._rate(inside, marker, now)
+            rates = self._with_forces(self._stress(inside, now), marker)
             change = tuple(
                 decay * old + self.dt * new for old, new in zip(change, rates, strict=True)
             )
@@ -124,12 +123,14 @@ class IncompressibleStep(Step):
 
     def pressure(self, state: Flow) -> Float[Array, "*cells"]:
         """Pressure over density at a state, zero at an outflow, of mean zero in a closed box."""
-        return self._balance(state)[0]
+        return self.balance(state)[0]
 
-    def _balance(self, state: Flow) -> tuple[Array, Velocity, Velocity]:
-        """Pressure, the rate of change without it, and with it."""
+    def balance(self, state: Flow) -> tuple[Array, Velocity, Velocity]:
+        """Pressure, what the stencils give as the rate of change without it and without forces,
+        and its gradient."""
         inside = self._continued(state.velocity)
-        rates = self._rate(inside, state.marker, state.time)
+        stress = self._stress(inside, state.time)
+        rates = self._with_forces(stress, state.marker)
         # Sides whose velocity is given do not change but by their ramp, which is smooth.
         still = with_sides(rates, self._side_rates(state.time), self.grid)
         closed = still
@@ -140,7 +141,7 @@ class IncompressibleStep(Step):
         pressure = pressure_of(
             -self.divergence(closed), self.body, self.fast, self.grid, self.holds
         )
-        return pressure, still, gradient(pressure, self.grid, self.holds)
+        return pressure, stress, gradient(pressure, self.grid, self.holds)
 
     def _side_rates(self, time: Array) -> Planes:
         before, after = self.boundary.at(time), self.boundary.at(time + self.dt)
@@ -167,19 +168,14 @@ class IncompressibleStep(Step):
         made = tuple(u - g for u, g in zip(velocity, push, strict=True))
         if self.body is None:
             return made
-        return tuple(
-            jnp.where(f > 0, u, 0.0) for f, u in zip(self.body.open, made, strict=True)
-        )
+        return tuple(jnp.where(f > 0, u, 0.0) for f, u in zip(self.body.open, made, strict=True))
 
-    def _rate(self, velocity: Velocity, marker: Array | None, time: Array) -> Velocity:
-        """Of momentum without the pressure."""
-        rates = momentum_rate(
-            velocity,
-            self.boundary.at(time),
-            self.equation.viscosity,
-            self.grid,
-            self.interpolation,
-        )
+    def _stress(self, velocity: Velocity, time: Array) -> Velocity:
+        """What momentum carried and friction do."""
+        planes, viscosity = self.boundary.at(time), self.equation.viscosity
+        return momentum_rate(velocity, planes, viscosity, self.grid, self.interpolation)
+
+    def _with_forces(self, rates: Velocity, marker: Array | None) -> Velocity:
         if self.forces is not None:
             rates = tuple(r + f for r, f in zip(rates, self.forces, strict=True))
         if marker is not None and self.equation.buoyancy is not None:
@@ -220,8 +216,9 @@ class IncompressibleStep(Step):
             rate = jnp.max(cells / jnp.asarray(h, cells.dtype).reshape(shape))
             for pair in planes:
                 for plane in pair or ():
-                    if plane[axis] is not None:
-                        rate = jnp.maximum(rate, jnp.max(jnp.abs(plane[axis])) / float(h.max()))
+                    given = plane[axis]
+                    if given is not None:
+                        rate = jnp.maximum(rate, jnp.max(jnp.abs(given)) / float(h.max()))
             advective = advective + rate
             diffusive = diffusive + 4 * self.equation.viscosity / smallest**2
         return 1 / (advective / ADVECTIVE_LIMIT + diffusive / DIFFUSIVE_LIMIT + 1e-30)
@@ -280,33 +277,3 @@ def incompressible(
         source,
         interpolation,
     )
-
-
-def force_on_body(step: IncompressibleStep, state: Flow) -> Float[Array, " dim"]:
-    """The force of the fluid on the body, over density (pressure and friction).
-
-    What the fluid's momentum budget lacks: the rate of change that its stencils and the pressure
-    give within the body, which no fluid takes up. By the conservative form it equals the flux of
-    momentum through any closed curve about the body less what the fluid in between gains.
-    """
-    if step.body is None:
-        raise ValueError("the step has no body")
-    _, rates, push = step._balance(state)
-    made = []
-    for component, (rate, slope) in enumerate(zip(rates, push, strict=True)):
-        volume = control_volumes(component, step.grid)
-        made.append(jnp.sum(volume * step.body.solid[component] * (rate - slope)))
-    return jnp.stack(made)
-
-
-def control_volumes(component: int, grid: StaggeredGrid) -> Array:
-    """Of the faces of a component."""
-    made = jnp.ones((), grid.dtype)
-    for axis in range(grid.ndim):
-        size = grid.face_shape(component)[axis]
-        values = grid.gaps[axis][:size] if axis == component else grid.widths[axis]
-        shape = [1] * grid.ndim
-        shape[axis] = -1
-        made = made * jnp.asarray(np.asarray(values), grid.dtype).reshape(shape)
-    return made
-

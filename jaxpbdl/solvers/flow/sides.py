@@ -116,7 +116,8 @@ class Boundary(eqx.Module):
         net, gross = 0.0, 0.0
         for axis, planes in enumerate(self.planes):
             for sign, plane in zip((1, -1), planes or (), strict=False):
-                flux = float(jnp.sum(plane[axis] * _areas(grid, axis)))
+                across = plane[axis]
+                flux = 0.0 if across is None else float(jnp.sum(across * _areas(grid, axis)))
                 net, gross = net + sign * flux, gross + abs(flux)
         if abs(net) > 1e-5 * gross:
             raise ValueError(

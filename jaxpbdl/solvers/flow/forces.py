@@ -1,0 +1,61 @@
+"""What a flow does to the body in it."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxpbdl.shapes import Shape
+from jaxpbdl.solvers.flow.bodies import REACH, interpolation_stencil
+from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep
+from jaxpbdl.staggered import StaggeredGrid
+
+
+def force_on_body(step: IncompressibleStep, state: Flow) -> Float[Array, " dim"]:
+    """The force of the fluid on the body, over density (pressure and friction).
+
+    What the fluid's momentum budget lacks: the rate of change that its stencils and the pressure
+    give within the body, which no fluid takes up. By the conservative form it equals the flux of
+    momentum through any closed curve about the body less what the fluid in between gains.
+    """
+    if step.body is None:
+        raise ValueError("the step has no body")
+    _, rates, push = step.balance(state)
+    made = []
+    for component, (rate, slope) in enumerate(zip(rates, push, strict=True)):
+        volume = control_volumes(component, step.grid)
+        made.append(jnp.sum(volume * step.body.solid[component] * (rate - slope)))
+    return jnp.stack(made)
+
+
+def pressure_on_body(
+    step: IncompressibleStep, state: Flow, shape: Shape, points: Float[Array, "k dim"]
+) -> Float[Array, " k"]:
+    """Pressure over density at points of the surface of `shape`, continued along the normal by the
+    parabola through three points of the fluid."""
+    grid = step.grid
+    pressure = step.pressure(state).reshape(-1)
+    normal = jax.vmap(jax.grad(shape))(points)
+    width = jnp.stack(
+        [
+            jnp.interp(points[:, axis], jnp.asarray(line), jnp.asarray(h))
+            for axis, (line, h) in enumerate(zip(grid.centres, grid.widths, strict=True))
+        ]
+    ).max(axis=0)
+    made = jnp.zeros(len(points), grid.dtype)
+    for factor, weight in ((1, 3.0), (2, -3.0), (3, 1.0)):
+        away = points + factor * REACH * width[:, None] * normal
+        sources, weights = interpolation_stencil(away, grid.centres)
+        made = made + weight * jnp.sum(weights * pressure[sources], axis=1)
+    return made
+
+
+def control_volumes(component: int, grid: StaggeredGrid) -> Array:
+    """Of the faces of a component."""
+    made = jnp.ones((), grid.dtype)
+    for axis in range(grid.ndim):
+        size = grid.face_shape(component)[axis]
+        values = grid.gaps[axis][:size] if axis == component else grid.widths[axis]
+        shape = [1] * grid.ndim
+        shape[axis] = -1
+        made = made * jnp.asarray(values, grid.dtype).reshape(shape)
+    return made

@@ -1,0 +1,70 @@
+"""Shapes: distance near the surface, sign, area, and gradients that are finite everywhere."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpbdl import shapes
+
+CORNERS = np.array([[0.0, 0.0], [2.0, 0.0], [2.0, 1.0], [0.0, 1.0]])
+SHAPES = {
+    "ball": (shapes.Ball((0.3, 0.1), 0.7), (0.3, 0.1)),
+    "ellipse": (shapes.Ellipse((0.2, 0.0), (1.0, 0.4), 0.5), (0.2, 0.0)),
+    "cuboid": (shapes.Cuboid((0.0, 0.5), (1.0, 0.5), 0.1), (0.0, 0.5)),
+    "outline": (shapes.Outline(CORNERS), (1.0, 0.5)),
+    "star": (shapes.Star((0.0, 0.0), 1.0, (0.0, 0.1), (0.05, 0.0)), (0.0, 0.0)),
+    "airfoil": (shapes.Outline(shapes.naca("2412")), (0.3, 0.02)),
+    "union": (
+        shapes.Union([shapes.Ball((0.0, 0.0), 0.5), shapes.Ball((2.0, 0.0), 0.5)]),
+        (0.1, 0.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_signed_distance(name):
+    """Negative inside; slope one near the surface; finite gradients at every point, the centre
+    too."""
+    shape, inside = SHAPES[name]
+    assert shape(jnp.asarray(inside)) < 0 < shape(jnp.asarray((7.0, 5.0)))
+    points = jax.random.uniform(jax.random.key(0), (4000, 2), minval=-1.5, maxval=2.5)
+    points = jnp.concatenate([points, jnp.asarray([inside])])
+    distance, slopes = jax.vmap(jax.value_and_grad(shape))(points)
+    assert jnp.all(jnp.isfinite(slopes))
+    near = jnp.abs(distance) < 0.01
+    assert near.sum() > 5
+    lengths = jnp.linalg.norm(slopes, axis=-1)[near]
+    assert jnp.mean(jnp.abs(lengths - 1) < 0.03) > 0.95  # corners have none
+    parameters = jax.grad(lambda s: jnp.sum(jax.vmap(s)(points)))
+    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(parameters(shape)))
+
+
+def test_foot_of_the_normal_lies_on_the_surface():
+    """x - d grad d is on the surface to second order in d."""
+    shape, _ = SHAPES["ellipse"]
+    points = jax.random.uniform(jax.random.key(1), (4000, 2), minval=-1.2, maxval=1.6)
+    distance, normal = jax.vmap(jax.value_and_grad(shape))(points)
+    left = jnp.abs(jax.vmap(shape)(points - distance[:, None] * normal))
+    for reach in (0.02, 0.04):
+        near = jnp.abs(distance) < reach
+        assert jnp.max(left[near]) < 8 * reach**2
+
+
+def test_areas():
+    star = shapes.Star((0.0, 0.0), 0.5, (0.0,), (0.0,))
+    assert star.area == pytest.approx(np.pi / 4, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: shapes.Ball((0.0, 0.0), -1.0), "radius"),
+        (lambda: shapes.Ellipse((0.0, 0.0), (1.0, 0.0)), "half_axes"),
+        (lambda: shapes.Outline([[0.0, 1.0]]), "shape"),
+        (lambda: shapes.naca("12"), "four"),
+    ],
+)
+def test_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
