@@ -125,8 +125,8 @@ def channel(case: int, cells: int) -> Rows:
 def cylinder(cells: int) -> Rows:
     """Drag, lift and frequency at Re 100, sides 20 diameters away."""
     width = 1.0 / cells
-    x = jp.graded(-15.0, 30.0, (-0.75, 2.0), width, 1.04)
-    y = jp.graded(-20.0, 20.0, (-0.75, 0.75), width, 1.05)
+    x = jp.graded(-50.0, 60.0, (-0.75, 2.0), width, 1.04)
+    y = jp.graded(-60.0, 60.0, (-0.75, 0.75), width, 1.05)
     grid = jp.StaggeredGrid((len(x) - 1, len(y) - 1), edges=(x, y))
     sides = ((inflow((1.0, 0.0)), outflow()), slip())
     dt = 0.8 / (2.8 / width / 1.7 + 8e-2 / width**2 / 2.5)

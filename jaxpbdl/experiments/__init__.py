@@ -73,6 +73,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.turbulence_correction",
         "a network trained through a coarse solver corrects it towards a fine one",
     ),
+    "wake-correction": Entry(
+        "jaxpbdl.experiments.wake_correction",
+        "a network trained through a coarse solver corrects wakes at unseen Reynolds numbers",
+    ),
     "wake-forecast": Entry(
         "jaxpbdl.experiments.wake_forecast",
         "an ensemble forecasts the wake of a cylinder and says how sure it is",
