@@ -21,6 +21,10 @@ class Entry:
 
 
 EXPERIMENTS: dict[str, Entry] = {
+    "drag-minimisation": Entry(
+        "jaxpbdl.experiments.drag_minimisation",
+        "the shape of least drag at a given area, by gradients through the flow",
+    ),
     "pinn-allen-cahn": Entry(
         "jaxpbdl.experiments.pinn_allen_cahn",
         "a physics-informed network resolves the thin interfaces of the Allen-Cahn equation",

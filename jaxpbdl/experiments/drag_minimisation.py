@@ -1,0 +1,208 @@
+"""The shape of least drag at a given area, by the gradient of the flow with respect to the shape.
+
+A body in a uniform stream, its outline `radius exp(sum_k a_k cos k angle + b_k sin k angle)` with
+the radius that keeps the area. Each turn goes on from the flow of the one before, lets it settle
+about the new shape, and follows the gradient of the drag over the last part of it: through the
+steps, the pressure, the openings of the cells and the velocity continued into the body. The
+gradient is compared with finite differences along random directions, over a short horizon and over
+the whole.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+import jaxpbdl as jp
+from jaxpbdl import checks, plotting
+from jaxpbdl.equations import IncompressibleFlow
+from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.learning.progress import report
+from jaxpbdl.shapes import Star
+from jaxpbdl.solvers import Flow, force_on_body, incompressible, inflow, outflow, slip
+from jaxpbdl.solvers.flow import IncompressibleStep
+
+MOSAIC = "the directional derivative's bar in a public benchmark of solver gradients (Mosaic)"
+NUDGE = 1e-6
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; lengths in diameters of the disc of the same area."""
+
+    seed: int = 0
+    """Of the directions in which the gradient is checked."""
+    reynolds: float = 40.0
+    cells: int = 12
+    """A diameter."""
+    waves: int = 5
+    """Of the outline."""
+    turns: int = 40
+    horizon: float = 6.0
+    """Time of a turn; the drag is the mean over its second half."""
+    learning_rate: float = 0.02
+
+    def __post_init__(self):
+        checks.positive("reynolds", self.reynolds)
+        checks.positive("horizon", self.horizon)
+        checks.positive("learning_rate", self.learning_rate)
+        checks.counts(cells=self.cells, waves=self.waves, turns=self.turns)
+        if self.cells < 6:
+            raise ValueError(f"cells must be at least 6 a diameter, got {self.cells}")
+
+
+Coefficients = tuple[Array, Array]
+"""Cosines and sines of the outline."""
+
+
+def outline(coefficients: Coefficients) -> Star:
+    """The shape with the area of a disc of diameter one."""
+    cosines, sines = coefficients
+    bare = Star((0.0, 0.0), 1.0, cosines, sines)
+    return eqx.tree_at(lambda s: s.radius, bare, jnp.sqrt(jnp.pi / 4 / bare.area))
+
+
+class Stream(eqx.Module):
+    """A box about the body, with room for other outlines."""
+
+    grid: jp.StaggeredGrid
+    viscosity: float
+    dt: float
+    room: int = eqx.field(static=True)
+
+    def __init__(self, config: Config):
+        width = 1 / config.cells
+        x = jp.graded(-5.0, 10.0, (-1.2, 1.4), width, 1.1)
+        y = jp.graded(-5.0, 5.0, (-0.9, 0.9), width, 1.12)
+        self.grid = jp.StaggeredGrid((len(x) - 1, len(y) - 1), edges=(x, y))
+        self.viscosity = 1 / config.reynolds
+        self.dt = 0.7 / (2.6 / width / 1.7 + 8 * self.viscosity / width**2 / 2.5)
+        none = jnp.zeros(config.waves)
+        # Twice the faces that the disc cuts: longer outlines cut more.
+        self.room = 2 * self.step((none, none), None).surface_faces
+
+    def step(self, coefficients: Coefficients, room: int | None) -> IncompressibleStep:
+        sides = ((inflow((1.0, 0.0)), outflow()), slip())
+        equation = IncompressibleFlow(self.viscosity)
+        shape = outline(coefficients)
+        return incompressible(equation, self.grid, self.dt, sides, body=shape, room=room)
+
+    def drag(
+        self, coefficients: Coefficients, start: Flow, steps: int
+    ) -> tuple[Float[Array, ""], Flow]:
+        """The mean drag coefficient over the second half of `steps`, and the flow at the end."""
+        step = self.step(coefficients, self.room)
+        settled = Flow(step.projected(start.velocity, start.time)[0], start.time)
+
+        def seen(flow: Flow) -> tuple[Array, Flow]:
+            return 2 * force_on_body(step, flow)[0], flow
+
+        drags, flows = jp.rollout(step, settled, steps, steps // 16, observe=seen)
+        return jnp.mean(drags[9:]), jax.tree.map(lambda leaf: leaf[-1], flows)
+
+
+def run(config: Config, folder: Path) -> Result:
+    """Check the gradient, follow it, draw; pictures go to `folder`."""
+    with jax.enable_x64(True):
+        return _run(config, folder)
+
+
+def _run(config: Config, folder: Path) -> Result:
+    stream = Stream(config)
+    none = (jnp.zeros(config.waves), jnp.zeros(config.waves))
+    steps = 16 * max(1, round(config.horizon / stream.dt / 16))
+    first = stream.step(none, stream.room).start((1.0, 0.0))
+    slope = eqx.filter_jit(jax.value_and_grad(Stream.drag, argnums=1, has_aux=True))
+    settle = eqx.filter_jit(Stream.drag)
+    flow = first
+    for _ in range(4):
+        before, flow = settle(stream, none, flow, steps)
+    metrics = {"disc.drag": float(before)}
+    checked = {
+        f"gradient.{name}": _mismatch(stream, first if name == "short" else flow, count, config)
+        for name, count in (("short", 32), ("long", steps))
+    }
+
+    optimiser = optax.adam(config.learning_rate)
+    coefficients: Any = none
+    moments = optimiser.init(coefficients)
+    drags, shapes = [], []
+    with report("drag-minimisation", 0, config.turns, True) as progress:
+        for turn in range(config.turns):
+            (drag, flow), change = slope(stream, coefficients, flow, steps)
+            drags.append(float(drag))
+            shapes.append(coefficients)
+            updates, moments = optimiser.update(change, moments)
+            coefficients = optax.apply_updates(coefficients, updates)
+            progress(turn + 1, drags[-1], float("nan"))
+    for _ in range(3):
+        after, flow = settle(stream, coefficients, flow, steps)
+    metrics["optimal.drag"] = float(after)
+    metrics["reduction"] = 1 - metrics["optimal.drag"] / metrics["disc.drag"]
+    metrics["area_error"] = abs(float(outline(coefficients).area) / (np.pi / 4) - 1)
+    _picture(stream, [*shapes, coefficients], drags, flow, folder / "shape.png")
+    bar = Published(1e-3, MOSAIC)
+    return Result({**metrics, **checked}, {name: bar for name in checked})
+
+
+def _mismatch(stream: Stream, start: Flow, steps: int, config: Config) -> float:
+    """The largest relative distance of the gradient along three random directions from central
+    differences, about a shape that is no disc."""
+    keys = jax.random.split(jax.random.key(config.seed), 4)
+
+    def some(key: Array) -> Coefficients:
+        values = jax.random.normal(key, (2, config.waves)) / jnp.arange(2, config.waves + 2)
+        return values[0], values[1]
+
+    at = jax.tree.map(lambda value: 0.05 * value, some(keys[0]))
+    drag = eqx.filter_jit(lambda c: stream.drag(c, start, steps)[0])
+    slope = eqx.filter_jit(jax.grad(lambda c: stream.drag(c, start, steps)[0]))(at)
+    worst = 0.0
+    for key in keys[1:]:
+        direction = some(key)
+        along = sum(float(jnp.vdot(a, b)) for a, b in zip(slope, direction, strict=True))
+        up, down = (
+            drag(jax.tree.map(lambda a, d, s=sign: a + s * NUDGE * d, at, direction))
+            for sign in (1, -1)
+        )
+        difference = float(up - down) / (2 * NUDGE)
+        worst = max(worst, abs(along - difference) / abs(difference))
+    return worst
+
+
+def _picture(
+    stream: Stream, shapes: list[Coefficients], drags: list[float], flow: Flow, path: Path
+) -> None:
+    made, axes = plotting.figure(1, 3, size=(3.6, 2.8))
+    angles = np.linspace(0, 2 * np.pi, 200)
+    for share in (0.0, 0.25, 1.0):
+        coefficients = shapes[round(share * (len(shapes) - 1))]
+        star = outline(coefficients)
+        radius = np.exp([float(star.logarithm(angle)[0]) for angle in angles])
+        axes[0, 0].plot(radius * np.cos(angles), radius * np.sin(angles), label=f"{share:.0%}")
+    axes[0, 0].set(title="outline over the turns", aspect="equal")
+    axes[0, 0].legend(fontsize=7)
+    axes[0, 1].plot(drags, color=plotting.LINES[0])
+    axes[0, 1].set(title="drag coefficient", xlabel="turn")
+    speed = np.linalg.norm(np.asarray(stream.grid.to_cells(flow.velocity)), axis=0)
+    x, y = stream.grid.centres
+    axes[0, 2].pcolormesh(x, y, speed.T, shading="nearest", cmap="viridis")
+    axes[0, 2].set(title="speed", xlim=(-1.5, 3), ylim=(-1.5, 1.5), aspect="equal")
+    plotting.save(made, path)
+
+
+EXPERIMENT = Experiment(
+    name="drag-minimisation",
+    summary="the shape of least drag at a given area, by gradients through the flow",
+    presets={
+        "quick": Config(),
+        "full": Config(cells=24, waves=8, turns=100, horizon=12.0, learning_rate=0.01),
+    },
+    run=run,
+)
