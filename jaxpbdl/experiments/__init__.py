@@ -21,6 +21,10 @@ class Entry:
 
 
 EXPERIMENTS: dict[str, Entry] = {
+    "burgers-control": Entry(
+        "jaxpbdl.experiments.burgers_control",
+        "forces steer Burgers' equation to a target, learned through the solver",
+    ),
     "pinn-allen-cahn": Entry(
         "jaxpbdl.experiments.pinn_allen_cahn",
         "a physics-informed network resolves the thin interfaces of the Allen-Cahn equation",
