@@ -117,10 +117,11 @@ def test_first_losses_of_the_book():
 
 @pytest.mark.slow
 def test_descent_of_the_book_and_a_better_one():
-    """The clamps make the loss jagged: from the fifth update on rounding decides, here as in the
-    book's own solver, which run again has 247.4 where 233.7 is printed. The book ends at 169.94; in
-    four runs gradient descent ended between 164 and 167, Adam at 25.1.
+    """The clamps make the loss jagged: within ten updates rounding decides, here as in the book's
+    own solver, which run again has 247.4 where 233.7 is printed. The book ends at 169.94; in four
+    runs gradient descent stood at 162.4 to 165.9 after as many updates, Adam in one at 25.2 after
+    300.
     """
-    assert descended(Misfit(), optax.sgd(1e-3), 81)[-1] < 180
+    assert descended(Misfit(), optax.sgd(1e-3), 81).min() < 169.94
     rate = optax.cosine_decay_schedule(0.3, 300)
     assert descended(Misfit(), optax.adam(rate), 300)[-1] < 35
