@@ -21,6 +21,10 @@ class Entry:
 
 
 EXPERIMENTS: dict[str, Entry] = {
+    "burgers-control": Entry(
+        "jaxpbdl.experiments.burgers_control",
+        "forces steer Burgers' equation to a target, learned through the solver",
+    ),
     "drag-minimisation": Entry(
         "jaxpbdl.experiments.drag_minimisation",
         "the shape of least drag at a given area, by gradients through the flow",

@@ -1,0 +1,169 @@
+"""Incompressible flow by operators one after another: never unstable, first order.
+
+    marker: carried, diffused, fed;  velocity: carried, pushed, diffused, freed of its divergence
+
+Every part but diffusion is stable at any dt (Stam, Stable Fluids, SIGGRAPH 1999, 121), so the fluid
+may cross several cells in a step: the smoke of the Physics-based Deep Learning book.
+"""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from jaxpbdl import checks
+from jaxpbdl.equations.incompressible import IncompressibleFlow
+from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
+from jaxpbdl.solvers.flow.diffusion import scalar_laplacian, velocity_laplacian
+from jaxpbdl.solvers.flow.operators import Ends, Velocity
+from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep, incompressible
+from jaxpbdl.solvers.flow.sides import Sides
+from jaxpbdl.staggered import StaggeredGrid, along
+from jaxpbdl.step import Step
+
+
+class StableStep(Step):
+    """One step of stable fluids; made by `stable_fluids`.
+
+    **Attributes:** `flow` holds equation, grid, dt, sides, sources and the projection; the others
+    are the arguments of `stable_fluids`.
+    """
+
+    flow: IncompressibleStep
+    slip_length: Array
+    marker_transport: Transport = eqx.field(static=True)
+
+    @property
+    def grid(self) -> StaggeredGrid:
+        return self.flow.grid
+
+    @property
+    def dt(self) -> Array:
+        return self.flow.dt
+
+    def start(self, velocity: Any = None, marker: Any = None, time: float = 0.0) -> Flow:
+        """A state, as `IncompressibleStep.start` makes it."""
+        return self.flow.start(velocity, marker, time)
+
+    def advance(self, working: Flow) -> Flow:
+        velocity, time, marker = working
+        if marker is not None:
+            marker = self._next_marker(marker, velocity)
+        ends = self._ends(velocity, time)
+        moved = tuple(
+            backtraced(u, around_faces(component, velocity, ends[component], self.dt, self.grid))
+            for component, u in enumerate(velocity)
+        )
+        pushed = self._pushed(moved, marker)
+        spread = velocity_laplacian(pushed, self._ends(pushed, time), self.grid)
+        amount = self.dt * self.flow.equation.viscosity
+        diffused = tuple(u + amount * change for u, change in zip(pushed, spread, strict=True))
+        velocity, _ = self.flow.projected(diffused, time + self.dt)
+        return Flow(velocity, time + self.dt, marker)
+
+    def _next_marker(self, marker: Array, velocity: Velocity) -> Array:
+        marker = self.marker_transport(marker, around_cells(velocity, self.dt, self.grid))
+        rate = self.flow.equation.diffusivity * scalar_laplacian(marker, self.grid)
+        if self.flow.source is not None:
+            rate = rate + self.flow.source
+        return marker + self.dt * rate
+
+    def _pushed(self, velocity: Velocity, marker: Array | None) -> Velocity:
+        """By the force, and by the buoyancy of the marker, the mean of two cells on a face."""
+        if self.flow.forces is not None:
+            velocity = _plus(velocity, self.dt, self.flow.forces)
+        if marker is not None and self.flow.equation.buoyancy is not None:
+            vector = jnp.broadcast_to(self.flow.equation.buoyancy, (self.grid.ndim,))
+            lift = vector.reshape(-1, *[1] * self.grid.ndim) * marker
+            velocity = _plus(velocity, self.dt, self.grid.to_faces(lift))
+        return velocity
+
+    def _ends(self, velocity: Velocity, time: Array) -> list[list[Ends]]:
+        """What is given of each component on the sides of each axis. Along a side that the fluid
+        sticks to, up to the slip."""
+        grid, planes = self.grid, self.flow.boundary.at(time)
+
+        def given(component: int, axis: int, end: int) -> Array | None:
+            pair = planes[axis]
+            value = None if pair is None else pair[end][component]
+            if value is None:
+                return None
+            # On a line from the first value in the fluid to the side's, a slip length beyond it.
+            n = velocity[component].shape[axis]
+            first = along(velocity[component], axis, *((0, 1), (n - 1, n))[end])
+            share = self.slip_length / (self.slip_length + float(grid.widths[axis][0]) / 2)
+            return value + share * (first - value)
+
+        made: list[list[Ends]] = []
+        for component in range(grid.ndim):
+            axes = [axis for axis in range(grid.ndim) if axis != component]
+            pairs: list[Ends] = [(None, None)] * grid.ndim
+            for axis in axes:
+                pairs[axis] = given(component, axis, 0), given(component, axis, 1)
+            made.append(pairs)
+        return made
+
+    def check(self, state: Flow) -> None:
+        """Refuse a state of other shapes, or with values that are not finite."""
+        if not isinstance(state, Flow):
+            raise ValueError(
+                f"state must be a Flow, as `step.start()` makes; got {type(state).__name__}"
+            )
+        for component, u in enumerate(state.velocity):
+            checks.shape(f"velocity[{component}]", u, self.grid.face_shape(component))
+            checks.finite(f"velocity[{component}]", u)
+        if state.marker is not None:
+            checks.shape("marker", state.marker, self.grid.shape)
+            checks.finite("marker", state.marker)
+
+
+def stable_fluids(
+    equation: IncompressibleFlow,
+    grid: StaggeredGrid,
+    dt: Any,
+    sides: Sides | None = None,
+    *,
+    marker_transport: Transport = backtraced,
+    marker_source: Any = None,
+    slip_length: Any = 0.0,
+) -> StableStep:
+    """The step of incompressible flow that follows the velocity backwards over dt.
+
+    **Arguments:**
+
+    - `equation`: viscosity, force, buoyancy; its parameters are differentiable.
+    - `grid`: staggered and equidistant.
+    - `dt`: > 0, at most `1 / (2 d sum_i 1 / dx_i^2)` for the larger d of viscosity and
+      diffusivity; of any size for advection.
+    - `sides`: one entry per axis, as for `incompressible`; walls by default. What follows the flow
+      back beyond a side gets the value on it.
+    - `marker_transport`: `backtraced` (first order) or `maccormack` (second order, bounded).
+    - `marker_source`: of the marker, a unit of time: a function of the point, or an array.
+    - `slip_length` >= 0: depth behind a sticking side at which the velocity along it would be the
+      side's (Navier 1823). Half a cell is what a row of cells beyond the side that holds its
+      velocity amounts to, the usual padding of image-like codes.
+
+    **Raises:** ValueError for a graded grid, a dt that is not positive or above the limit of
+    diffusion, or inflow that does not balance outflow in a box without an `outflow()`.
+    """
+    if not grid.uniform:
+        raise ValueError(
+            "stable_fluids needs an equidistant grid; `incompressible` solves on graded ones"
+        )
+    checks.non_negative("slip_length", slip_length)
+    flow = incompressible(equation, grid, dt, sides, marker_source=marker_source)
+    for name in ("viscosity", "diffusivity"):
+        value = getattr(equation, name)
+        if checks.is_concrete((dt, value)):
+            rate = 2 * float(value) * sum(float(h[0]) ** -2 for h in grid.widths)
+            if float(dt) * rate > 1:
+                raise ValueError(
+                    f"dt = {float(dt):g} is above the limit of explicit diffusion by the {name}, "
+                    f"use dt <= {1 / rate:.3g}"
+                )
+    return StableStep(flow, jnp.asarray(slip_length, grid.dtype), marker_transport)
+
+
+def _plus(velocity: Velocity, dt: Array, rates: Velocity) -> Velocity:
+    return tuple(u + dt * rate for u, rate in zip(velocity, rates, strict=True))
