@@ -171,6 +171,16 @@ class StaggeredGrid(eqx.Module):
             made.append((along(u, axis, 0, n) + along(u, axis, 1, n + 1)) / 2)
         return jnp.stack(made)
 
+    def vorticity(self, velocity: Sequence[Array]) -> Float[Array, "nx-1 ny-1"]:
+        """dv/dx - du/dy at the corners inside a box in two dimensions."""
+        if self.ndim != 2:
+            raise ValueError(f"vorticity is a number in two dimensions, the grid has {self.ndim}")
+        u, v = (close(part, axis, self.periodic[axis]) for axis, part in enumerate(velocity))
+        dx, dy = (np.diff(line) for line in self.centres)
+        return jnp.asarray(
+            jnp.diff(v[:, 1:-1], axis=0) / dx[:, None] - jnp.diff(u[1:-1], axis=1) / dy, self.dtype
+        )
+
     def to_faces(self, values: Float[Array, "dim *cells"]) -> tuple[Array, ...]:
         """A vector given in the cells, on the faces: the mean of the two cells, zero on the sides
         of the box."""

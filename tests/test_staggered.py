@@ -40,6 +40,15 @@ def test_means_of_linear_fields_are_exact(periodic):
         np.testing.assert_allclose(u[1:-1, 1:-1], full[1:-1, 1:-1], rtol=1e-6)
 
 
+def test_vorticity_of_solid_rotation():
+    grid = jp.StaggeredGrid((5, 6), (1.0, 2.0))
+    turning = grid.velocity(lambda point: jnp.stack([-point[1], point[0]]))
+    np.testing.assert_allclose(grid.vorticity(turning), 2.0, rtol=1e-5)
+    deep = jp.StaggeredGrid((4, 4, 4))
+    with pytest.raises(ValueError, match="two dimensions"):
+        deep.vorticity(deep.velocity())
+
+
 @pytest.mark.parametrize(
     "make, message",
     [

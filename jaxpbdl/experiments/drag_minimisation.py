@@ -107,6 +107,21 @@ class Stream(eqx.Module):
         return jnp.mean(drags[9:]), jax.tree.map(lambda leaf: leaf[-1], flows)
 
 
+@eqx.filter_jit
+def _drag(stream: Stream, coefficients: Coefficients, start: Flow, steps: int) -> Any:
+    return stream.drag(coefficients, start, steps)
+
+
+@eqx.filter_jit
+def _slope(stream: Stream, coefficients: Coefficients, start: Flow, steps: int) -> Any:
+    """`drag` with the flow, and its gradient with respect to the coefficients."""
+
+    def drag(coefficients: Coefficients) -> tuple[Array, Flow]:
+        return stream.drag(coefficients, start, steps)
+
+    return jax.value_and_grad(drag, has_aux=True)(coefficients)
+
+
 def run(config: Config, folder: Path) -> Result:
     """Check the gradient, follow it, draw; pictures go to `folder`."""
     with jax.enable_x64(True):
@@ -118,15 +133,13 @@ def _run(config: Config, folder: Path) -> Result:
     none = (jnp.zeros(config.waves), jnp.zeros(config.waves))
     steps = 16 * max(1, round(config.horizon / stream.dt / 16))
     first = stream.step(none, stream.room).start((1.0, 0.0))
-    slope = eqx.filter_jit(jax.value_and_grad(Stream.drag, argnums=1, has_aux=True))
-    settle = eqx.filter_jit(Stream.drag)
     flow = first
     for _ in range(4):
-        before, flow = settle(stream, none, flow, steps)
+        before, flow = _drag(stream, none, flow, steps)
     metrics = {"disc.drag": float(before)}
     checked = {
-        f"gradient.{name}": _mismatch(stream, first if name == "short" else flow, count, config)
-        for name, count in (("short", 32), ("long", steps))
+        "gradient.short": _mismatch(stream, first, 32, config),
+        "gradient.long": _mismatch(stream, flow, steps, config),
     }
 
     optimiser = optax.adam(config.learning_rate)
@@ -135,14 +148,14 @@ def _run(config: Config, folder: Path) -> Result:
     drags, shapes = [], []
     with report("drag-minimisation", 0, config.turns, True) as progress:
         for turn in range(config.turns):
-            (drag, flow), change = slope(stream, coefficients, flow, steps)
+            (drag, flow), change = _slope(stream, coefficients, flow, steps)
             drags.append(float(drag))
             shapes.append(coefficients)
             updates, moments = optimiser.update(change, moments)
             coefficients = optax.apply_updates(coefficients, updates)
             progress(turn + 1, drags[-1], float("nan"))
     for _ in range(3):
-        after, flow = settle(stream, coefficients, flow, steps)
+        after, flow = _drag(stream, coefficients, flow, steps)
     metrics["optimal.drag"] = float(after)
     metrics["reduction"] = 1 - metrics["optimal.drag"] / metrics["disc.drag"]
     metrics["area_error"] = abs(float(outline(coefficients).area) / (np.pi / 4) - 1)
@@ -161,16 +174,15 @@ def _mismatch(stream: Stream, start: Flow, steps: int, config: Config) -> float:
         return values[0], values[1]
 
     at = jax.tree.map(lambda value: 0.05 * value, some(keys[0]))
-    drag = eqx.filter_jit(lambda c: stream.drag(c, start, steps)[0])
-    slope = eqx.filter_jit(jax.grad(lambda c: stream.drag(c, start, steps)[0]))(at)
+    _, slope = _slope(stream, at, start, steps)
     worst = 0.0
     for key in keys[1:]:
         direction = some(key)
         along = sum(float(jnp.vdot(a, b)) for a, b in zip(slope, direction, strict=True))
-        up, down = (
-            drag(jax.tree.map(lambda a, d, s=sign: a + s * NUDGE * d, at, direction))
-            for sign in (1, -1)
-        )
+        near = [
+            jax.tree.map(lambda a, d, s=sign: a + s * NUDGE * d, at, direction) for sign in (1, -1)
+        ]
+        up, down = (_drag(stream, place, start, steps)[0] for place in near)
         difference = float(up - down) / (2 * NUDGE)
         worst = max(worst, abs(along - difference) / abs(difference))
     return worst
