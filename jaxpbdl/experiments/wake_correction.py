@@ -31,6 +31,7 @@ from jaxpbdl.experiments.wake_flow import (
 )
 from jaxpbdl.learning import Corrected, Windows, checkpoint, evaluate, fit, unrolled
 from jaxpbdl.networks import Constant, ConvNet
+from jaxpbdl.solvers import limited
 from jaxpbdl.step import AnyStep
 
 BOOK = "Physics-Based Deep Learning book, wake flow at Re 73, 47,330 weights, 3 h 11 on a GPU"
@@ -86,7 +87,8 @@ class Correction(eqx.Module):
 def run(config: Config, folder: Path) -> Result:
     """Simulate, train, compare; pictures go to `folder`."""
     setting = Setting(config.cells, config.finer)
-    solver = setting.solver()
+    # On so few cells a limiter halves the error of central differences: correct the better one.
+    solver = setting.solver(interpolation=limited)
     fine = setting.solver(setting.finer)
     train, test = (
         _data(folder / name, fine, solver, numbers, config.warm_up, frames)
@@ -102,7 +104,7 @@ def run(config: Config, folder: Path) -> Result:
         "cut": (config.unroll, True),
         "corrected": (config.unroll, False),
     }
-    models: dict[str, AnyStep] = {"coarse": solver}
+    models: dict[str, AnyStep] = {"coarse_central": setting.solver(), "coarse": solver}
     for name, (steps, cut) in ways.items():
         models[name] = _train(config, start, train, steps, cut, key, folder, name)
     times = setting.dt * np.arange(test.shape[1])
@@ -113,7 +115,7 @@ def run(config: Config, folder: Path) -> Result:
         metrics[f"{name}.relative_l2"] = float(np.mean(errors))
         metrics[f"{name}.relative_l1"] = float(np.mean(relative_l1(result.prediction, test)[:, 1:]))
         metrics[f"{name}.at_end"] = float(np.mean(errors[:, -1]))
-    metrics["gain"] = metrics["coarse.relative_l2"] / metrics["corrected.relative_l2"]
+    metrics["gain"] = metrics["coarse.relative_l1"] / metrics["corrected.relative_l1"]
     metrics["weights"] = float(
         sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(start.network.network, eqx.is_array)))
     )
@@ -123,7 +125,7 @@ def run(config: Config, folder: Path) -> Result:
     published = {
         "coarse.relative_l1": Published(0.108636, BOOK),
         "corrected.relative_l1": Published(0.031211, BOOK),
-        "gain": Published(3.48, f"of the relative L1; {BOOK}"),
+        "gain": Published(3.48, BOOK),
     }
     return Result(metrics, published)
 

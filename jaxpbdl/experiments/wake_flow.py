@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 
 import jaxpbdl as jp
 from jaxpbdl.equations import IncompressibleFlow
-from jaxpbdl.solvers import Flow, IncompressibleStep, incompressible, inflow, outflow, slip
+from jaxpbdl.solvers import Flow, IncompressibleStep, central, incompressible, inflow, outflow, slip
+from jaxpbdl.solvers.flow.operators import Interpolation
 from jaxpbdl.staggered import StaggeredGrid
 from jaxpbdl.step import Step
 
@@ -66,7 +67,7 @@ class Setting:
     finer: int = 4
     dt: float = 0.1
 
-    def solver(self, factor: int = 1) -> WakeSolver:
+    def solver(self, factor: int = 1, interpolation: Interpolation = central) -> WakeSolver:
         grid = StaggeredGrid(tuple(factor * n for n in self.cells), LENGTHS)
         sides = ((inflow((1.0, 0.0)), outflow()), slip())
         step = incompressible(
@@ -75,6 +76,7 @@ class Setting:
             self.dt / factor,
             sides=sides,
             body=jp.shapes.Ball(CENTRE, RADIUS),
+            interpolation=interpolation,
         )
         return WakeSolver(step)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl.shapes import Shape
-from jaxpbdl.solvers.flow.bodies import REACH, interpolation_stencil
+from jaxpbdl.solvers.flow.immersion import REACH, interpolation_stencil
 from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep
 from jaxpbdl.staggered import StaggeredGrid
 

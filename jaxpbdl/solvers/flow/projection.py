@@ -15,7 +15,8 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.shapes import Shape
-from jaxpbdl.solvers.flow.bodies import Body, immersed, pressure_of
+from jaxpbdl.solvers.flow.bodies import Body, pressure_of
+from jaxpbdl.solvers.flow.immersion import immersed
 from jaxpbdl.solvers.flow.marker import marker_rate
 from jaxpbdl.solvers.flow.operators import (
     Interpolation,

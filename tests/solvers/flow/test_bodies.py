@@ -169,6 +169,10 @@ def test_a_ball_in_three_dimensions():
         (shapes.Ball((1.0, 1.0), 0.02), "no corner of the grid|thinner"),
         (shapes.Cuboid((1.0, 1.0), (0.5, 0.07)), "thinner along axis 1"),
         (shapes.Ball((0.3, 1.0), 0.25), "three cells away"),
+        (
+            shapes.Union([shapes.Ball((1.0, 1.0), 0.3), shapes.Ball((1.4, 1.0), 0.3)]),
+            "shapes 0 and 1 of the union overlap",
+        ),
     ],
 )
 def test_refused_shapes(shape, message):

@@ -1,0 +1,308 @@
+"""The body of a shape on a grid: what is open, what is cut, and what its surface is continued from.
+
+The open fraction of a face comes from the signed distance at its corners, so it is exact for a
+straight cut. The velocity on closed faces near the surface follows from a parabola along the normal
+through the surface and two points of the fluid. All of it is a function of the shape that gradients
+go through; only which faces are closed, cut or near is decided in steps.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from jaxpbdl import checks
+from jaxpbdl.shapes import Shape, Union
+from jaxpbdl.solvers.flow.bodies import Body, Continuation
+from jaxpbdl.solvers.flow.operators import Velocity
+from jaxpbdl.solvers.flow.pressure import FastSolver, times
+from jaxpbdl.spectrum import total
+from jaxpbdl.staggered import StaggeredGrid, along, close
+
+REACH = 1.5
+"""Distance of the first point in the fluid, in cell widths: beyond the diagonal of a cell, so that
+all the values about it are of the fluid."""
+SLIT = 0.01
+"""Faces less open than this count as closed: corners of the grid on the very surface would leave
+openings of round-off size."""
+BAND = 2.0
+"""Depth, in cell widths, to which the velocity is continued into the body."""
+
+
+def immersed(
+    shape: Shape,
+    grid: StaggeredGrid,
+    holds: Sequence[tuple[bool, bool]],
+    fast: FastSolver,
+    room: int | None = None,
+) -> Body:
+    """The body of a signed distance on a grid.
+
+    **Arguments:**
+
+    - `holds`: for each axis whether the velocity across its lower and upper side is given.
+    - `room`: number of faces to make room for where the shape is traced (under jit, grad or vmap),
+      at least those it cuts.
+
+    **Raises:** ValueError for a shape that no cell lies in, one thinner than two cells, one that
+    reaches within three cells of a side, a union of shapes that overlap, or a traced shape without
+    `room`.
+    """
+    corners, open_, cut, near = _survey(shape, grid)
+    if checks.is_concrete(corners):
+        _refuse(np.asarray(corners), grid)
+        if isinstance(shape, Union):
+            _refuse_overlap(shape, grid)
+        room, rooms = int(cut), tuple(int(count) for count in near)
+    elif room is None:
+        raise ValueError(
+            "the shape is traced: give `room`, the number of faces it may cut, such as "
+            "1.25 times the `surface_faces` of a step about a similar shape"
+        )
+    else:
+        rooms = (2 * room,) * grid.ndim
+    return _assembled(shape, open_, grid, tuple(holds), fast, room, rooms)
+
+
+@eqx.filter_jit
+def _survey(shape: Shape, grid: StaggeredGrid) -> tuple[Array, Velocity, Array, tuple]:
+    """Distances of the corners, open fractions, and how many faces are cut and how many near the
+    surface inside, per component."""
+    corners = _distances(shape, grid.corner_points)
+    open_ = tuple(_open_fraction(corners, component, grid) for component in range(grid.ndim))
+    cut = total(jnp.sum(mark) for mark in _cut(open_, grid))
+    near = tuple(
+        jnp.sum(_near(shape, fraction, component, grid)) for component, fraction in enumerate(open_)
+    )
+    return corners, open_, cut, near
+
+
+@eqx.filter_jit
+def _assembled(
+    shape: Shape,
+    open_: Velocity,
+    grid: StaggeredGrid,
+    holds: Sequence[tuple[bool, bool]],
+    fast: FastSolver,
+    room: int,
+    rooms: tuple[int, ...],
+) -> Body:
+    solid = []
+    for component, fraction in enumerate(open_):
+        distance = _distances(shape, grid.face_points(component))
+        share = jnp.clip(0.5 - distance / _local_width(component, grid), 0.0, 1.0)
+        # What the stencils give on a closed face is taken up by the body alone.
+        solid.append(jnp.where(fraction > 0, share, 1.0))
+    continuations = tuple(
+        _continuation(shape, fraction, component, grid, rooms[component])
+        for component, fraction in enumerate(open_)
+    )
+    cells, roots = _lacking(open_, grid, holds, room)
+    inverse = _dense(cells, lax.stop_gradient(roots), fast, grid)
+    return Body(open_, tuple(solid), continuations, cells, roots, inverse)
+
+
+def _near(shape: Shape, open_: Array, component: int, grid: StaggeredGrid) -> Array:
+    """Marks the closed faces to which the velocity is continued."""
+    distance = _distances(shape, grid.face_points(component))
+    return (open_ <= 0) & (distance > -BAND * _local_width(component, grid))
+
+
+def _distances(shape: Shape, points: Array) -> Array:
+    flat = points.reshape(-1, points.shape[-1])
+    chunk = min(len(flat), 4096)
+    return lax.map(shape, flat, batch_size=chunk).reshape(points.shape[:-1])
+
+
+def _open_fraction(corners: Array, component: int, grid: StaggeredGrid) -> Array:
+    """Of each face: the part of its edges, between corners, where the distance is positive."""
+    fractions = []
+    others = [axis for axis in range(grid.ndim) if axis != component]
+    for axis in others:
+        n = grid.shape[axis]
+        first, second = along(corners, axis, 0, n), along(corners, axis, 1, n + 1)
+        size = jnp.abs(first) + jnp.abs(second)
+        fraction = (jnp.maximum(first, 0) + jnp.maximum(second, 0)) / jnp.where(size == 0, 1, size)
+        for other in others:  # the mean of the two edges of a face in three dimensions
+            if other != axis:
+                m = grid.shape[other]
+                before, after = along(fraction, other, 0, m), along(fraction, other, 1, m + 1)
+                fraction = (before + after) / 2
+        fractions.append(fraction)
+    made = sum(fractions) / len(fractions)
+    made = jnp.where(made < SLIT, 0.0, made)
+    n = grid.shape[component]
+    return along(made, component, 0, n) if grid.periodic[component] else made
+
+
+def _local_width(component: int, grid: StaggeredGrid) -> Array:
+    """The widest side of the control volume of each face of a component."""
+    shape = grid.face_shape(component)
+    widest = np.zeros(shape)
+    for axis, (h, gap) in enumerate(zip(grid.widths, grid.gaps, strict=True)):
+        size = gap[: shape[axis]] if axis == component else h
+        index = [None] * grid.ndim
+        index[axis] = slice(None)  # type: ignore[call-overload]
+        widest = np.maximum(widest, size[tuple(index)])
+    return jnp.asarray(widest, grid.dtype)
+
+
+def _continuation(
+    shape: Shape, open_: Array, component: int, grid: StaggeredGrid, count: int
+) -> Continuation:
+    points = grid.face_points(component).reshape(-1, grid.ndim)
+    width = _local_width(component, grid).reshape(-1)
+    near = _near(shape, open_, component, grid).reshape(-1)
+    faces = jnp.nonzero(near, size=count, fill_value=len(points))[0]
+    safe = jnp.minimum(faces, len(points) - 1)
+    where, h = points[safe], width[safe]
+    value, normal = jax.vmap(jax.value_and_grad(shape))(where)
+    reach = REACH * h
+    foot = where - value[:, None] * normal
+    once = (value * (2 * reach - value) / reach**2)[:, None]
+    twice = (value * (value - reach) / (2 * reach**2))[:, None]
+    axes = grid.face_axes(component)
+    first = interpolation_stencil(foot + reach[:, None] * normal, axes)
+    second = interpolation_stencil(foot + 2 * reach[:, None] * normal, axes)
+    sources = jnp.concatenate([first[0], second[0]], axis=1)
+    weights = jnp.concatenate([once * first[1], twice * second[1]], axis=1)
+    return Continuation(faces, sources, weights)
+
+
+def interpolation_stencil(
+    points: Float[Array, "k dim"], axes: Sequence[np.ndarray]
+) -> tuple[Int[Array, "k corners"], Float[Array, "k corners"]]:
+    """Flat indices and weights of multilinear interpolation at points."""
+    lower, share = [], []
+    for axis, places in enumerate(axes):
+        places = jnp.asarray(places, points.dtype)
+        index = jnp.clip(jnp.searchsorted(places, points[:, axis]) - 1, 0, len(places) - 2)
+        lower.append(index)
+        share.append((points[:, axis] - places[index]) / (places[index + 1] - places[index]))
+    strides = [prod(len(a) for a in axes[axis + 1 :]) for axis in range(len(axes))]
+    indices, weights = [], []
+    for corner in range(2 ** len(axes)):
+        index, weight = jnp.zeros_like(lower[0]), jnp.ones_like(share[0])
+        for axis, stride in enumerate(strides):
+            bit = (corner >> axis) & 1
+            index = index + stride * (lower[axis] + bit)
+            weight = weight * (share[axis] if bit else 1 - share[axis])
+        indices.append(index)
+        weights.append(weight)
+    return jnp.stack(indices, axis=1), jnp.stack(weights, axis=1)
+
+
+def _cut(open_: Sequence[Array], grid: StaggeredGrid) -> list[Array]:
+    """Marks the faces that are not fully open and next to a cell with an open face."""
+    wet = jnp.zeros(grid.shape, bool)
+    for axis, fraction in enumerate(open_):
+        n = grid.shape[axis]
+        fraction = close(fraction, axis, grid.periodic[axis])
+        wet = wet | (along(fraction, axis, 0, n) > 0) | (along(fraction, axis, 1, n + 1) > 0)
+    marks = []
+    for axis, fraction in enumerate(open_):
+        n = grid.shape[axis]
+        edge = along(wet, axis, n - 1, n) if grid.periodic[axis] else along(wet, axis, 0, 1)
+        before = jnp.concatenate([edge, wet], axis)
+        after = jnp.concatenate([wet, along(wet, axis, n - 1, n)], axis)
+        either = before | after
+        either = along(either, axis, 0, fraction.shape[axis])
+        marks.append((fraction < 1) & either)
+    return marks
+
+
+def _lacking(
+    open_: Sequence[Array], grid: StaggeredGrid, holds: Sequence[tuple[bool, bool]], room: int
+) -> tuple[Array, Array]:
+    """The cells on both sides of each cut face, and the root of the conductance that it lacks."""
+    here, there, lacking, marks = [], [], [], []
+    numbers = jnp.arange(grid.size).reshape(grid.shape)
+    for axis, (fraction, mark) in enumerate(zip(open_, _cut(open_, grid), strict=True)):
+        n = grid.shape[axis]
+        last, first = along(numbers, axis, n - 1, n), along(numbers, axis, 0, 1)
+        before = jnp.concatenate([last if grid.periodic[axis] else first, numbers], axis)
+        after = jnp.concatenate([numbers, last], axis)
+        size = fraction.shape[axis]
+        here.append(along(after, axis, 0, size).reshape(-1))
+        there.append(along(before, axis, 0, size).reshape(-1))
+        full = along(conductance(axis, grid), axis, 0, size)
+        lacking.append((full * (1 - fraction)).reshape(-1))
+        marks.append(mark.reshape(-1))
+    mark, lack = jnp.concatenate(marks), jnp.concatenate(lacking)
+    chosen = jnp.nonzero(mark, size=room, fill_value=len(mark))[0]
+    chosen = eqx.error_if(
+        chosen, jnp.sum(mark) > room, f"the shape cuts more faces than `room` = {room}"
+    )
+    safe = jnp.minimum(chosen, len(mark) - 1)
+    used = chosen < len(mark)
+    cells = jnp.stack([jnp.concatenate(here)[safe], jnp.concatenate(there)[safe]])
+    inside = jnp.where(used, lack[safe], 1.0)
+    return cells, jnp.where(used, jnp.sqrt(inside), 0.0)
+
+
+def conductance(axis: int, grid: StaggeredGrid) -> Array:
+    """Area over gap of all faces across an axis."""
+    made = jnp.ones((), grid.dtype)
+    for other in range(grid.ndim):
+        values = 1 / grid.gaps[other] if other == axis else grid.widths[other]
+        shape = [1] * grid.ndim
+        shape[other] = -1
+        made = made * jnp.asarray(values, grid.dtype).reshape(shape)
+    return made
+
+
+def _dense(cells: Array, roots: Array, fast: FastSolver, grid: StaggeredGrid) -> Array:
+    """The inverse of 1 - r K r, K the pressure differences over the cut faces that unit sources
+    across them make in the open box."""
+
+    def column(source: Int[Array, "2"]) -> Array:
+        unit = jnp.zeros(grid.size, grid.dtype).at[source[0]].add(1.0).at[source[1]].add(-1.0)
+        values = fast(unit.reshape(grid.shape)).reshape(-1)
+        return values[cells[0]] - values[cells[1]]
+
+    matrix = lax.map(column, cells.T)
+    matrix = roots[:, None] * matrix * roots
+    values, vectors = jnp.linalg.eigh(jnp.eye(len(roots), dtype=grid.dtype) - matrix)
+    # The pressure within a closed surface has no level: those vectors are left out.
+    least = 1e-4 if grid.dtype == jnp.float32 else 1e-8
+    found = values > least
+    inverse = jnp.where(found, 1 / jnp.where(found, values, 1.0), 0.0)
+    return times(vectors * inverse, vectors.T, 0)
+
+
+def _refuse(corners: np.ndarray, grid: StaggeredGrid) -> None:
+    inside = corners < 0
+    if not inside.any():
+        raise ValueError("the shape holds no corner of the grid: it is outside or not resolved")
+    for axis, periodic in enumerate(grid.periodic):
+        occupied = np.flatnonzero(inside.any(axis=tuple(a for a in range(grid.ndim) if a != axis)))
+        n = grid.shape[axis]
+        if occupied[-1] - occupied[0] < 2:
+            thickness = grid.edges[axis][occupied[-1]] - grid.edges[axis][occupied[0]]
+            raise ValueError(
+                f"the shape is thinner along axis {axis} than the grid resolves: about "
+                f"{thickness:.3g}, less than two cells of {grid.widths[axis][occupied[0]]:.3g}"
+            )
+        if not periodic and (occupied[0] < 3 or occupied[-1] > n - 3):
+            raise ValueError(
+                f"the shape must stay three cells away from the sides of the box, along axis "
+                f"{axis} it reaches from {grid.edges[axis][occupied[0]]:.3g} to "
+                f"{grid.edges[axis][occupied[-1]]:.3g}"
+            )
+
+
+def _refuse_overlap(union: Union, grid: StaggeredGrid) -> None:
+    inside = [np.asarray(_distances(shape, grid.corner_points)) < 0 for shape in union.shapes]
+    for first, one in enumerate(inside):
+        for second in range(first + 1, len(inside)):
+            common = int(np.sum(one & inside[second]))
+            if common:
+                raise ValueError(
+                    f"shapes {first} and {second} of the union overlap, on {common} corners of the "
+                    "grid; give one outline for both, or move them apart"
+                )
