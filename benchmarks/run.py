@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("flows", "accuracy", "ensembles", "operators", "phiflow", "pinn")
+PARTS = ("flows", "walls", "accuracy", "ensembles", "operators", "phiflow", "pinn")
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
@@ -24,6 +24,12 @@ def flows() -> list[list[str]]:
     for points, steps in ((128, 200), (256, 50), (512, 15)):
         lines += flows.navier_stokes_2d(points, steps)
     return [line.cells() for line in [*lines, *flows.gradient(), *flows.other_dimensions()]]
+
+
+def walls() -> list[list[str]]:
+    import walls
+
+    return [line.cells() for line in walls.lines()]
 
 
 def accuracy() -> list[list[str]]:
