@@ -69,6 +69,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.pino_burgers",
         "a neural operator of Burgers' equation from a few solutions and the equation itself",
     ),
+    "projection-network": Entry(
+        "jaxpbdl.experiments.projection_network",
+        "a network makes flows free of divergence, trained by the divergence it leaves",
+    ),
     "turbulence-correction": Entry(
         "jaxpbdl.experiments.turbulence_correction",
         "a network trained through a coarse solver corrects it towards a fine one",
