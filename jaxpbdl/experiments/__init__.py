@@ -77,6 +77,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.turbulence_correction",
         "a network trained through a coarse solver corrects it towards a fine one",
     ),
+    "warm-start": Entry(
+        "jaxpbdl.experiments.warm_start",
+        "a network trained through conjugate gradients guesses where they begin",
+    ),
     "wake-forecast": Entry(
         "jaxpbdl.experiments.wake_forecast",
         "an ensemble forecasts the wake of a cylinder and says how sure it is",
