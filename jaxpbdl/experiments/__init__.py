@@ -21,6 +21,10 @@ class Entry:
 
 
 EXPERIMENTS: dict[str, Entry] = {
+    "airfoil-drag": Entry(
+        "jaxpbdl.experiments.airfoil_drag",
+        "the drag of an airfoil from simulations, with and without their gradients",
+    ),
     "pinn-allen-cahn": Entry(
         "jaxpbdl.experiments.pinn_allen_cahn",
         "a physics-informed network resolves the thin interfaces of the Allen-Cahn equation",
