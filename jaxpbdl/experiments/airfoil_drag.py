@@ -62,6 +62,8 @@ class Config:
     batch: int = 128
     updates: int = 3000
     learning_rate: float = 1e-2
+    decay: float = 0.03
+    """Of the weights. Chosen for values alone, which profit from it; gradients hardly need any."""
 
     def __post_init__(self):
         for name in ("width", "depth", "batch", "updates"):
@@ -72,6 +74,7 @@ class Config:
         checks.count("samples", self.samples[0], 2)
         checks.positive("weight", self.weight)
         checks.positive("learning_rate", self.learning_rate)
+        checks.non_negative("decay", self.decay)
 
 
 class Drag(eqx.Module):
@@ -226,12 +229,13 @@ def ensemble(
         0.0, config.learning_rate, rising, max(config.updates, rising + 1)
     )
     sizes = (INPUTS, *[config.width] * config.depth, 1)
-    # Settings of training and what it knows are the same for all members, their start is not.
     members, _ = fit_ensemble(
         lambda key: Drag(Dense(sizes, key=key)),
         Misfit(weight),
         units.standardised(known, min(config.batch, len(known.drag))),
-        optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=1e-4)),
+        optax.chain(
+            optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=config.decay)
+        ),
         config.updates,
         keys=jax.random.split(jax.random.key(config.seed), config.members),
         chunk=500,
