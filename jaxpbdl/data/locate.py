@@ -86,6 +86,15 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "airfoil-drag": Source(
+        files=("airfoil-adflow/cd_airfoil_rans_f32.npz",),
+        origin=(
+            "https://github.com/SMTorg/smt, files cd_x_y.csv and cd_dy.csv in "
+            "smt/examples/airfoil_parameters, as one npz with the arrays x, cd and dcd_dx "
+            "(Bouhlel, He, Martins, Struct. Multidisc. Optim. 61 (2020) 1363)"
+        ),
+        licence="BSD-3-Clause",
+    ),
     "cylinder-wake": Source(
         files=(
             "pinns-raissi/cylinder_nektar_wake_f32.npz",

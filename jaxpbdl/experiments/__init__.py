@@ -29,6 +29,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.drag_minimisation",
         "the shape of least drag at a given area, by gradients through the flow",
     ),
+    "airfoil-drag": Entry(
+        "jaxpbdl.experiments.airfoil_drag",
+        "the drag of an airfoil from simulations, with and without their gradients",
+    ),
     "pinn-allen-cahn": Entry(
         "jaxpbdl.experiments.pinn_allen_cahn",
         "a physics-informed network resolves the thin interfaces of the Allen-Cahn equation",
@@ -77,6 +81,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.pino_burgers",
         "a neural operator of Burgers' equation from a few solutions and the equation itself",
     ),
+    "projection-network": Entry(
+        "jaxpbdl.experiments.projection_network",
+        "a network makes flows free of divergence, trained by the divergence it leaves",
+    ),
     "turbulence-correction": Entry(
         "jaxpbdl.experiments.turbulence_correction",
         "a network trained through a coarse solver corrects it towards a fine one",
@@ -84,6 +92,10 @@ EXPERIMENTS: dict[str, Entry] = {
     "wake-correction": Entry(
         "jaxpbdl.experiments.wake_correction",
         "a network trained through a coarse solver corrects wakes at unseen Reynolds numbers",
+    ),
+    "warm-start": Entry(
+        "jaxpbdl.experiments.warm_start",
+        "a network trained through conjugate gradients guesses where they begin",
     ),
     "wake-forecast": Entry(
         "jaxpbdl.experiments.wake_forecast",
