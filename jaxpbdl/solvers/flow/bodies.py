@@ -58,10 +58,13 @@ class Body(eqx.Module):
 
     def continued(self, velocity: Velocity) -> Velocity:
         """The velocity with its closed faces set: continued near the surface, zero deeper."""
-        return tuple(
-            fill(jnp.where(fraction > 0, u, 0.0))
-            for fill, u, fraction in zip(self.continuations, velocity, self.open, strict=True)
-        )
+        pairs = zip(self.continuations, self.opened(velocity), strict=True)
+        return tuple(fill(u) for fill, u in pairs)
+
+    def opened(self, velocity: Velocity) -> Velocity:
+        """Zero on closed faces."""
+        pairs = zip(velocity, self.open, strict=True)
+        return tuple(jnp.where(fraction > 0, u, 0.0) for u, fraction in pairs)
 
     def weighted(self, velocity: Velocity) -> Velocity:
         """Times the open fractions."""

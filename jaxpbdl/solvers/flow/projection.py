@@ -9,6 +9,7 @@ J. Comput. Phys. 35 (1980) 48), each ends free of divergence to round-off.
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -28,7 +29,7 @@ from jaxpbdl.solvers.flow.operators import (
     with_sides,
 )
 from jaxpbdl.solvers.flow.pressure import FastSolver
-from jaxpbdl.solvers.flow.sides import Boundary, Plane, Sides
+from jaxpbdl.solvers.flow.sides import Boundary, Sides
 from jaxpbdl.staggered import StaggeredGrid
 from jaxpbdl.step import Step
 
@@ -38,8 +39,6 @@ TIMES = (0.0, 1 / 3, 3 / 4)
 ADVECTIVE_LIMIT, DIFFUSIVE_LIMIT = 1.7, 2.5
 """Of the third-order scheme on the imaginary and on the negative axis."""
 
-Planes = tuple[tuple[Plane, Plane] | None, ...]
-
 
 class Flow(NamedTuple):
     """The state: components of the velocity on their faces, the time, and a marker in the cells."""
@@ -47,6 +46,20 @@ class Flow(NamedTuple):
     velocity: Velocity
     time: Array
     marker: Float[Array, "*cells"] | None = None
+
+
+def check_flow(state: Any, grid: StaggeredGrid) -> None:
+    """Refuse what is no state of the grid, or not finite."""
+    if not isinstance(state, Flow):
+        raise ValueError(
+            f"state must be a Flow, as `step.start()` makes; got {type(state).__name__}"
+        )
+    for component, u in enumerate(state.velocity):
+        checks.shape(f"velocity[{component}]", u, grid.face_shape(component))
+        checks.finite(f"velocity[{component}]", u)
+    if state.marker is not None:
+        checks.shape("marker", state.marker, grid.shape)
+        checks.finite("marker", state.marker)
 
 
 class IncompressibleStep(Step):
@@ -106,15 +119,9 @@ class IncompressibleStep(Step):
         """The velocity with its sides as given and without divergence, and the potential whose
         gradient that took."""
         velocity = with_sides(velocity, self.boundary.at(time), self.grid)
-        if self.body is not None:
-            velocity = tuple(
-                jnp.where(fraction > 0, u, 0.0)
-                for u, fraction in zip(velocity, self.body.open, strict=True)
-            )
-        potential = pressure_of(
-            -self.divergence(velocity), self.body, self.fast, self.grid, self.holds
-        )
-        return self._less(velocity, gradient(potential, self.grid, self.holds)), potential
+        potential, push = self._potential(velocity)
+        clean = tuple(u - slope for u, slope in zip(velocity, push, strict=True))
+        return clean if self.body is None else self.body.opened(clean), potential
 
     def divergence(self, velocity: Velocity) -> Float[Array, "*cells"]:
         """Volume that leaves each cell a unit of time, through the open part of its faces."""
@@ -133,43 +140,21 @@ class IncompressibleStep(Step):
         stress = self._stress(inside, state.time)
         rates = self._with_forces(stress, state.marker)
         # Sides whose velocity is given do not change but by their ramp, which is smooth.
-        still = with_sides(rates, self._side_rates(state.time), self.grid)
-        closed = still
-        if self.body is not None:
-            closed = tuple(
-                jnp.where(f > 0, r, 0.0) for f, r in zip(self.body.open, still, strict=True)
-            )
-        pressure = pressure_of(
-            -self.divergence(closed), self.body, self.fast, self.grid, self.holds
-        )
-        return pressure, stress, gradient(pressure, self.grid, self.holds)
+        before, after = (self.boundary.at(state.time + lag) for lag in (0.0, self.dt))
+        sides = jax.tree.map(lambda first, second: (second - first) / self.dt, before, after)
+        pressure, push = self._potential(with_sides(rates, sides, self.grid))
+        return pressure, stress, push
 
-    def _side_rates(self, time: Array) -> Planes:
-        before, after = self.boundary.at(time), self.boundary.at(time + self.dt)
-        made = []
-        for first, second in zip(before, after, strict=True):
-            if first is None or second is None:
-                made.append(None)
-                continue
-            made.append(
-                tuple(
-                    tuple(
-                        None if a is None or b is None else (b - a) / self.dt
-                        for a, b in zip(one, two, strict=True)
-                    )
-                    for one, two in zip(first, second, strict=True)
-                )
-            )
-        return tuple(made)
+    def _potential(self, velocity: Velocity) -> tuple[Array, Velocity]:
+        """Whose gradient holds the divergence of a velocity, and that gradient."""
+        if self.body is not None:
+            velocity = self.body.opened(velocity)
+        missing = -self.divergence(velocity)
+        potential = pressure_of(missing, self.body, self.fast, self.grid, self.holds)
+        return potential, gradient(potential, self.grid, self.holds)
 
     def _continued(self, velocity: Velocity) -> Velocity:
         return velocity if self.body is None else self.body.continued(velocity)
-
-    def _less(self, velocity: Velocity, push: Velocity) -> Velocity:
-        made = tuple(u - g for u, g in zip(velocity, push, strict=True))
-        if self.body is None:
-            return made
-        return tuple(jnp.where(f > 0, u, 0.0) for f, u in zip(self.body.open, made, strict=True))
 
     def _stress(self, velocity: Velocity, time: Array) -> Velocity:
         """What momentum carried and friction do."""
@@ -179,24 +164,19 @@ class IncompressibleStep(Step):
     def _with_forces(self, rates: Velocity, marker: Array | None) -> Velocity:
         if self.forces is not None:
             rates = tuple(r + f for r, f in zip(rates, self.forces, strict=True))
-        if marker is not None and self.equation.buoyancy is not None:
-            vector = jnp.broadcast_to(self.equation.buoyancy, (self.grid.ndim,))
-            shape = (-1,) + (1,) * self.grid.ndim
-            lift = self.grid.to_faces(vector.reshape(shape) * marker)
-            rates = tuple(r + f for r, f in zip(rates, lift, strict=True))
-        return rates
+        lift = self.lift(marker)
+        return rates if lift is None else tuple(r + f for r, f in zip(rates, lift, strict=True))
+
+    def lift(self, marker: Array | None) -> Velocity | None:
+        """The acceleration of the faces by the buoyancy of a marker, the mean of two cells."""
+        if marker is None or self.equation.buoyancy is None:
+            return None
+        vector = jnp.broadcast_to(self.equation.buoyancy, (self.grid.ndim,))
+        return self.grid.to_faces(vector.reshape(-1, *[1] * self.grid.ndim) * marker)
 
     def check(self, state: Flow) -> None:
         """Refuse a state of other shapes, with values that are not finite, or too fast for dt."""
-        if not isinstance(state, Flow):
-            raise ValueError(
-                f"state must be a Flow, as `step.start()` makes; got {type(state).__name__}"
-            )
-        for component, u in enumerate(state.velocity):
-            checks.shape(f"velocity[{component}]", u, self.grid.face_shape(component))
-            checks.finite(f"velocity[{component}]", u)
-        if state.marker is not None:
-            checks.shape("marker", state.marker, self.grid.shape)
+        check_flow(state, self.grid)
         limit = self.largest_dt(state)
         if checks.is_concrete((limit, self.dt)) and float(self.dt) > float(limit):
             raise ValueError(

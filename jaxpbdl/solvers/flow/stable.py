@@ -17,7 +17,7 @@ from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
 from jaxpbdl.solvers.flow.diffusion import scalar_laplacian, velocity_laplacian
 from jaxpbdl.solvers.flow.operators import Ends, Velocity
-from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep, incompressible
+from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep, check_flow, incompressible
 from jaxpbdl.solvers.flow.sides import Sides
 from jaxpbdl.staggered import StaggeredGrid, along
 from jaxpbdl.step import Step
@@ -70,13 +70,9 @@ class StableStep(Step):
         return marker + self.dt * rate
 
     def _pushed(self, velocity: Velocity, marker: Array | None) -> Velocity:
-        """By the force, and by the buoyancy of the marker, the mean of two cells on a face."""
-        if self.flow.forces is not None:
-            velocity = _plus(velocity, self.dt, self.flow.forces)
-        if marker is not None and self.flow.equation.buoyancy is not None:
-            vector = jnp.broadcast_to(self.flow.equation.buoyancy, (self.grid.ndim,))
-            lift = vector.reshape(-1, *[1] * self.grid.ndim) * marker
-            velocity = _plus(velocity, self.dt, self.grid.to_faces(lift))
+        """By the force, and by the buoyancy of the marker."""
+        for force in (self.flow.forces, self.flow.lift(marker)):
+            velocity = velocity if force is None else _plus(velocity, self.dt, force)
         return velocity
 
     def _ends(self, velocity: Velocity, time: Array) -> list[list[Ends]]:
@@ -106,16 +102,7 @@ class StableStep(Step):
 
     def check(self, state: Flow) -> None:
         """Refuse a state of other shapes, or with values that are not finite."""
-        if not isinstance(state, Flow):
-            raise ValueError(
-                f"state must be a Flow, as `step.start()` makes; got {type(state).__name__}"
-            )
-        for component, u in enumerate(state.velocity):
-            checks.shape(f"velocity[{component}]", u, self.grid.face_shape(component))
-            checks.finite(f"velocity[{component}]", u)
-        if state.marker is not None:
-            checks.shape("marker", state.marker, self.grid.shape)
-            checks.finite("marker", state.marker)
+        check_flow(state, self.grid)
 
 
 def stable_fluids(
