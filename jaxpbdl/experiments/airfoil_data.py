@@ -25,7 +25,7 @@ from jaxtyping import Array, Float
 
 import jaxpbdl as jp
 from jaxpbdl import checks
-from jaxpbdl.data import hdf5
+from jaxpbdl.data import find, hdf5
 from jaxpbdl.data.airfoils import read_airfoils, thickness
 from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.shapes import Outline, Shape, turned
@@ -158,14 +158,14 @@ def simulate(
     return mean, distance, jnp.mean(forces, axis=0), jnp.std(forces[:, 1])
 
 
-def read_or_make(path: Path, airfoils: Path, setting: Setting) -> dict[str, Flows]:
-    """The flows of the file, which is made if it is not there; the same whatever the seed of the
-    training.
+def read_or_make(path: Path, airfoils: Path | None, setting: Setting) -> dict[str, Flows]:
+    """The flows of the file, which is made if it is not there, from the zip `airfoils` or the one
+    in the data folder; the same whatever the seed of the training.
 
     Raises `checks.DataError` for a damaged file or one of another setting.
     """
     if not path.exists():
-        make(path, read_airfoils(airfoils), setting)
+        make(path, read_airfoils(find("airfoils", given=airfoils)), setting)
     with hdf5.opened(path) as file:
         for name, value in _attributes(setting).items():
             found = np.asarray(file.attrs.get(name, ()))

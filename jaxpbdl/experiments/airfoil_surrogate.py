@@ -23,7 +23,6 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.data import find
 from jaxpbdl.experiments.airfoil_data import Flows, Setting, read_or_make
 from jaxpbdl.experiments.airfoil_report import STREAM, errors, force_errors, picture, spread
 from jaxpbdl.experiments.contract import Experiment, Published, Result
@@ -85,6 +84,8 @@ class Config:
                 f"cells must be even and at least {least[0]} by {least[1]} for airfoils and "
                 f"{self.levels} levels, got {self.cells}"
             )
+        if self.modes > min(self.cells) // 2:
+            raise ValueError(f"modes must be at most half the cells, got {self.modes}")
         if not 0 < self.reynolds[0] <= self.reynolds[1] <= 1000:
             raise ValueError(
                 f"reynolds must be a range within 0..1000, laminar, got {self.reynolds}"
@@ -156,11 +157,7 @@ def mirrored(fields: np.ndarray, signs: tuple[int, int, int]) -> np.ndarray:
 
 def run(config: Config, folder: Path) -> Result:
     """Compute or read the flows, train, ask; a picture goes to `folder`."""
-    parts = read_or_make(
-        config.flows or folder / "flows.h5",
-        find("airfoils", given=config.data),
-        config.setting,
-    )
+    parts = read_or_make(config.flows or folder / "flows.h5", config.data, config.setting)
     train, test = parts["train"], parts["test"]
     departures = np.abs(outputs_of(train, np.ones((3, 1, 1), np.float32)))
     scale = departures.mean(axis=(0, 2, 3), keepdims=True)[0]

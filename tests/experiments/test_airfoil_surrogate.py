@@ -87,6 +87,8 @@ def test_bad_input(airfoils, tmp_path):
         Config(members=1)
     with pytest.raises(ValueError, match="cells must be even and at least 48 by 30 for airf"):
         Config(cells=(32, 32))
+    with pytest.raises(ValueError, match="modes must be at most half the cells, got 40"):
+        Config(modes=40)
     with pytest.raises(ValueError, match="reynolds must be a range within 0..1000, laminar"):
         Config(reynolds=(400.0, 100.0))
     with pytest.raises(ValueError, match="angles must be a range within -25..25 degrees"):
