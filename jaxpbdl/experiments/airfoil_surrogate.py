@@ -66,7 +66,7 @@ class Config:
     """Of the Fourier neural operator."""
     depth: int = 3
     batch: int = 4
-    updates: int = 400
+    updates: int = 1000
     learning_rate: float = 3e-3
 
     def __post_init__(self):
