@@ -19,6 +19,15 @@ class Source:
 
 
 SOURCES = {
+    "airfoils": Source(
+        files=("airfoil-coordinates-uiuc/uiuc_airfoils.zip",),
+        origin=(
+            "https://pypi.org/project/aerosandbox (4.2.10), the files *.dat of "
+            "aerosandbox/geometry/airfoil/airfoil_database in one zip (UIUC Airfoil Coordinates "
+            "Database of M. Selig, with additions)"
+        ),
+        licence="MIT",
+    ),
     "burgers-shock": Source(
         files=("pinns-raissi/burgers_shock.mat",),
         origin=(

@@ -21,6 +21,10 @@ class Entry:
 
 
 EXPERIMENTS: dict[str, Entry] = {
+    "airfoil-surrogate": Entry(
+        "jaxpbdl.experiments.airfoil_surrogate",
+        "networks give the flow about airfoils they have not seen, and how sure they are",
+    ),
     "burgers-control": Entry(
         "jaxpbdl.experiments.burgers_control",
         "forces steer Burgers' equation to a target, learned through the solver",

@@ -1,0 +1,67 @@
+"""Outlines of airfoils from coordinate files as the UIUC collection has them.
+
+Each file holds a title and pairs `x y` along the outline: trailing edge, upper side, leading edge,
+lower side; some hold remarks between them.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from jaxpbdl.checks import DataError
+
+CORNERS = 160
+"""Of every outline."""
+
+
+def read_airfoils(path: Path) -> dict[str, Float[np.ndarray, "corners 2"]]:
+    """Outlines of chord one along x, from the origin, by their names in a zip of coordinate files
+    (trailing edge, upper side, leading edge, lower side); what is not two numbers is skipped.
+
+    Raises `DataError` for what is no such zip.
+    """
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(n for n in archive.namelist() if n.endswith(".dat")):
+                listed = _pairs(archive.read(name).decode("latin1"))
+                if len(listed) >= 10 and np.ptp(listed[:, 0]) > 0:
+                    found[name.removesuffix(".dat")] = _evenly(listed)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: no zip of airfoil coordinates: {error}") from error
+    if not found:
+        raise DataError(f"{path}: holds no file .dat with the coordinates of an airfoil")
+    return found
+
+
+def _pairs(text: str) -> np.ndarray:
+    listed = []
+    for line in text.splitlines():
+        try:
+            x, y = map(float, line.split())
+        except ValueError:
+            continue  # a title or a remark
+        if np.isfinite(x) and np.isfinite(y):
+            listed.append((x, y))
+    return np.asarray(listed).reshape(-1, 2)
+
+
+def _evenly(listed: np.ndarray) -> np.ndarray:
+    """As many corners for every airfoil, evenly along its closed outline."""
+    first = listed.min(axis=0)[0]
+    scaled = (listed - [first, 0.0]) / np.ptp(listed[:, 0])
+    closed = np.concatenate([scaled, scaled[:1]])
+    way = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(closed, axis=0), axis=1))])
+    places = way[-1] * np.arange(CORNERS) / CORNERS
+    return np.stack([np.interp(places, way, line) for line in closed.T], axis=1)
+
+
+def thickness(corners: Float[np.ndarray, "corners 2"]) -> float:
+    """The largest between the upper and the lower side, across the chord."""
+    nose = int(np.argmin(corners[:, 0]))
+    upper, lower = corners[: nose + 1][::-1], corners[nose:]
+    stations = np.linspace(0.05, 0.95, 50)
+    sides = [np.interp(stations, side[:, 0], side[:, 1]) for side in (upper, lower)]
+    return float(np.max(np.abs(sides[0] - sides[1])))

@@ -1,0 +1,242 @@
+"""Flows about the airfoils of a published collection, by the toolkit's incompressible solver.
+
+A box of 4 by 2.5 chords, a uniform stream of speed one along x, slip along it. The airfoil is
+turned nose up by the angle of attack. A flow starts at once, settles for two thirds of the
+duration, and the rest is averaged. One file holds the flows to learn from, to validate on and to
+be asked; no airfoil is in two of them.
+
+A trailing edge is thinner than any cell. About a cusp one the central scheme left the finite
+numbers at 24 cells a chord, so the momentum is carried by the limited one, and the body is the
+airfoil with a skin of half a cell, a cell thick where it is thinnest: these are flows of this grid,
+and lift and drag depend on it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+
+import equinox as eqx
+import h5py
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+import jaxpbdl as jp
+from jaxpbdl import checks
+from jaxpbdl.data import find, hdf5
+from jaxpbdl.data.airfoils import read_airfoils, thickness
+from jaxpbdl.equations import IncompressibleFlow
+from jaxpbdl.shapes import Outline, Shape, turned
+from jaxpbdl.solvers import Flow, force_on_body, incompressible, inflow, limited, outflow, slip
+from jaxpbdl.solvers.flow import IncompressibleStep
+from jaxpbdl.staggered import StaggeredGrid
+
+LENGTHS, CENTRE = (4.0, 2.5), (1.3, 1.25)
+"""Of the box, in chords, and the place of the middle of the chord."""
+THICKEST = 0.3
+"""What is thicker is no airfoil but a strut, in a narrow box."""
+FRAMES = 24
+"""Looks at a flow at even times; the mean is over the last third."""
+PARTS = ("train", "validation", "test")
+
+
+class Thickened(eqx.Module):
+    """An outline with a skin."""
+
+    outline: Outline
+    skin: float = eqx.field(static=True)
+
+    def __call__(self, point: Float[Array, "2"]) -> Float[Array, ""]:
+        return self.outline(point) - self.skin
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How flows are drawn and computed; lengths in chords, times in chords over the speed."""
+
+    cells: tuple[int, int]
+    reynolds: tuple[float, float]
+    """Range of the Reynolds number of the chord."""
+    angles: tuple[float, float]
+    """Range of the angle of attack, in degrees."""
+    duration: float
+    counts: tuple[int, int, int]
+    """Flows to learn from, to validate on, to be asked."""
+
+    @cached_property
+    def grid(self) -> StaggeredGrid:
+        return StaggeredGrid(self.cells, LENGTHS)
+
+    @property
+    def widths(self) -> tuple[float, float]:
+        wide, high = (side / n for side, n in zip(LENGTHS, self.cells, strict=True))
+        return wide, high
+
+    @property
+    def thinnest(self) -> float:
+        """Thickness of two cells."""
+        return 2 * max(self.widths)
+
+    @property
+    def dt(self) -> float:
+        """Stable up to speeds of 1.7 along the stream and 1.3 across it."""
+        hx, hy = self.widths
+        advective = (1.7 / hx + 1.3 / hy) / 1.7
+        return 0.85 / (advective + 4 * (1 / hx**2 + 1 / hy**2) / self.reynolds[0] / 2.5)
+
+    @property
+    def room(self) -> int:
+        """For the faces that a body cuts whose outline is 2.5 chords long at most."""
+        return round(2.5 * 3.0 / min(self.widths))
+
+    def body(self, corners: Array, angle: Array) -> Thickened:
+        """The airfoil in the box, nose up by `angle` degrees."""
+        about = jnp.asarray(corners) - jnp.asarray([0.5, 0.0])
+        down = -jnp.deg2rad(angle)
+        placed = jax.vmap(lambda point: turned(point, down))(about) + jnp.asarray(CENTRE)
+        return Thickened(Outline(placed), max(self.widths) / 2)
+
+    def step(self, body: Shape, reynolds: Array) -> IncompressibleStep:
+        sides = ((inflow((1.0, 0.0)), outflow()), slip())
+        return incompressible(
+            IncompressibleFlow(1 / reynolds),
+            self.grid,
+            self.dt,
+            sides,
+            body=body,
+            room=self.room,
+            interpolation=limited,
+        )
+
+
+@dataclass(frozen=True)
+class Flows:
+    """Of one part: mean pressure and velocity in the cells, zero within the body, and about what.
+
+    `distance` is the signed one of the cells' centres; `forces` are the mean drag and lift
+    coefficients by `force_on_body`; `unsteadiness` is the deviation in time of the lift
+    coefficient.
+    """
+
+    fields: Float[np.ndarray, "n 3 nx ny"]
+    distance: Float[np.ndarray, "n nx ny"]
+    reynolds: Float[np.ndarray, " n"]
+    angle: Float[np.ndarray, " n"]
+    forces: Float[np.ndarray, "n 2"]
+    unsteadiness: Float[np.ndarray, " n"]
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    @property
+    def fluid(self) -> Float[np.ndarray, "n nx ny"]:
+        """1 in cells whose centre is in the fluid, 0 in the others."""
+        return (self.distance > 0).astype(np.float32)
+
+
+@eqx.filter_jit
+def simulate(
+    setting: Setting, corners: Array, reynolds: Array, angle: Array
+) -> tuple[Array, Array, Array, Array]:
+    """`(fields, distance, forces, unsteadiness)` of one flow; see `Flows`. One program for all."""
+    shape = setting.body(corners, angle)
+    step = setting.step(shape, reynolds)
+    every = max(1, round(setting.duration / setting.dt / FRAMES))
+
+    def seen(flow: Flow) -> tuple[Array, Array]:
+        inside = jnp.concatenate([step.pressure(flow)[None], setting.grid.to_cells(flow.velocity)])
+        return inside, 2 * force_on_body(step, flow)
+
+    start = step.start((1.0, 0.0))
+    frames, forces = jp.rollout(step, start, FRAMES * every, every, observe=seen, checkpoint=False)
+    late = -(FRAMES // 3)
+    distance = setting.grid.scalar(shape)
+    mean = jnp.where(distance > 0, jnp.mean(frames[late:], axis=0), 0.0)
+    forces = forces[late:]
+    return mean, distance, jnp.mean(forces, axis=0), jnp.std(forces[:, 1])
+
+
+def read_or_make(path: Path, airfoils: Path | None, setting: Setting) -> dict[str, Flows]:
+    """The flows of the file, which is made if it is not there, from the zip `airfoils` or the one
+    in the data folder; the same whatever the seed of the training.
+
+    Raises `checks.DataError` for a damaged file or one of another setting.
+    """
+    if not path.exists():
+        make(path, read_airfoils(find("airfoils", given=airfoils)), setting)
+    with hdf5.opened(path) as file:
+        for name, value in _attributes(setting).items():
+            found = np.asarray(file.attrs.get(name, ()))
+            if not np.array_equal(found, value):
+                raise ValueError(
+                    f"its flows have {name} = {found.tolist()}, the settings ask for {value}; "
+                    "give another file"
+                )
+        return {part: _read(hdf5.group(file, part)) for part in PARTS}
+
+
+def _read(part: h5py.Group) -> Flows:
+    named = {item.name: hdf5.complete(part, item.name)[()] for item in fields(Flows)}
+    for name, values in named.items():
+        if not np.all(np.isfinite(values)):
+            raise ValueError(f"{part.name}/{name} is not finite")
+    return Flows(**named)
+
+
+def make(path: Path, airfoils: Mapping[str, np.ndarray], setting: Setting) -> None:
+    """Draw airfoils, Reynolds numbers and angles, compute the flows, write the file.
+
+    Raises `checks.DataError` where too few airfoils are thick enough for the grid, and
+    `checks.BlowUp` naming the flow that left the finite numbers.
+    """
+    thick = {name: thickness(corners) for name, corners in airfoils.items()}
+    usable = [name for name, t in thick.items() if setting.thinnest <= t <= THICKEST]
+    needed = sum(setting.counts)
+    if len(usable) < needed:
+        raise checks.DataError(
+            f"{needed} airfoils are needed, one a flow; of {len(airfoils)} given, {len(usable)} "
+            f"are between two cells ({setting.thinnest:.3g} chords) and {THICKEST} chords thick: "
+            "ask for fewer flows or more cells"
+        )
+    generator = np.random.default_rng(0)
+    names = [usable[i] for i in generator.permutation(len(usable))[:needed]]
+    reynolds = generator.uniform(*setting.reynolds, needed).astype(np.float32)
+    angles = generator.uniform(*setting.angles, needed).astype(np.float32)
+    print(f"computing {needed} flows about airfoils", flush=True)
+    made = []
+    for name, *given in zip(names, reynolds, angles, strict=True):
+        corners = jnp.asarray(airfoils[name], jnp.float32)
+        flow = [np.asarray(part) for part in simulate(setting, corners, *map(jnp.asarray, given))]
+        if not all(np.isfinite(part).all() for part in flow):
+            raise checks.BlowUp(
+                f"the flow about {name} at Reynolds number {given[0]:g}, {given[1]:g} degrees, "
+                "left the finite numbers; more cells are the first thing to try"
+            )
+        made.append(flow)
+    kinds = ("fields", "distance", "forces", "unsteadiness")
+    parts = zip(*made, strict=True)
+    values = {kind: np.stack(each) for kind, each in zip(kinds, parts, strict=True)}
+    values |= {"reynolds": reynolds, "angle": angles}
+    with hdf5.created(path) as file:
+        file.attrs.update(_attributes(setting))
+        ends = np.cumsum([0, *setting.counts])
+        for part, start, stop in zip(PARTS, ends, ends[1:], strict=False):
+            group = file.create_group(part)
+            group.attrs["airfoils"] = names[start:stop]
+            for kind, each in values.items():
+                _write(group, kind, each[start:stop].astype(np.float32))
+
+
+def _write(group: h5py.Group, name: str, values: np.ndarray) -> None:
+    if values.ndim < 3:
+        hdf5.write(group, name, values)
+    else:
+        hdf5.reserve(group, name, values.shape, values.dtype)[...] = values
+
+
+def _attributes(setting: Setting) -> dict[str, list[float]]:
+    return {
+        item.name: np.atleast_1d(getattr(setting, item.name)).tolist() for item in fields(setting)
+    }
