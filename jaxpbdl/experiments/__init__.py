@@ -21,6 +21,10 @@ class Entry:
 
 
 EXPERIMENTS: dict[str, Entry] = {
+    "airfoil-drag": Entry(
+        "jaxpbdl.experiments.airfoil_drag",
+        "the drag of an airfoil from simulations, with and without their gradients",
+    ),
     "airfoil-surrogate": Entry(
         "jaxpbdl.experiments.airfoil_surrogate",
         "networks give the flow about airfoils they have not seen, and how sure they are",
@@ -33,9 +37,21 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.drag_minimisation",
         "the shape of least drag at a given area, by gradients through the flow",
     ),
-    "airfoil-drag": Entry(
-        "jaxpbdl.experiments.airfoil_drag",
-        "the drag of an airfoil from simulations, with and without their gradients",
+    "fno-burgers": Entry(
+        "jaxpbdl.experiments.fno_burgers",
+        "a Fourier neural operator learns Burgers' equation at 1024 points on data of its own",
+    ),
+    "fno-darcy": Entry(
+        "jaxpbdl.experiments.fno_darcy",
+        "a Fourier neural operator learns porous flow at 16 points a side and is asked at 32",
+    ),
+    "operator-navier-stokes": Entry(
+        "jaxpbdl.experiments.operator_navier_stokes",
+        "neural operators go on with a forced flow for forty units of time",
+    ),
+    "operators-burgers": Entry(
+        "jaxpbdl.experiments.operators_burgers",
+        "FNO, DeepONet and its POD form learn Burgers' equation, beside the solver",
     ),
     "pinn-allen-cahn": Entry(
         "jaxpbdl.experiments.pinn_allen_cahn",
@@ -61,26 +77,6 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.pinn_wake_inverse",
         "coefficients and pressure of a cylinder wake from scattered velocities",
     ),
-    "spectral-bias": Entry(
-        "jaxpbdl.experiments.spectral_bias",
-        "the frequencies a physics-informed network learns first, and what helps",
-    ),
-    "fno-burgers": Entry(
-        "jaxpbdl.experiments.fno_burgers",
-        "a Fourier neural operator learns Burgers' equation at 1024 points on data of its own",
-    ),
-    "fno-darcy": Entry(
-        "jaxpbdl.experiments.fno_darcy",
-        "a Fourier neural operator learns porous flow at 16 points a side and is asked at 32",
-    ),
-    "operator-navier-stokes": Entry(
-        "jaxpbdl.experiments.operator_navier_stokes",
-        "neural operators go on with a forced flow for forty units of time",
-    ),
-    "operators-burgers": Entry(
-        "jaxpbdl.experiments.operators_burgers",
-        "FNO, DeepONet and its POD form learn Burgers' equation, beside the solver",
-    ),
     "pino-burgers": Entry(
         "jaxpbdl.experiments.pino_burgers",
         "a neural operator of Burgers' equation from a few solutions and the equation itself",
@@ -88,6 +84,10 @@ EXPERIMENTS: dict[str, Entry] = {
     "projection-network": Entry(
         "jaxpbdl.experiments.projection_network",
         "a network makes flows free of divergence, trained by the divergence it leaves",
+    ),
+    "spectral-bias": Entry(
+        "jaxpbdl.experiments.spectral_bias",
+        "the frequencies a physics-informed network learns first, and what helps",
     ),
     "turbulence-correction": Entry(
         "jaxpbdl.experiments.turbulence_correction",
@@ -97,13 +97,13 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.wake_correction",
         "a network trained through a coarse solver corrects wakes at unseen Reynolds numbers",
     ),
-    "warm-start": Entry(
-        "jaxpbdl.experiments.warm_start",
-        "a network trained through conjugate gradients guesses where they begin",
-    ),
     "wake-forecast": Entry(
         "jaxpbdl.experiments.wake_forecast",
         "an ensemble forecasts the wake of a cylinder and says how sure it is",
+    ),
+    "warm-start": Entry(
+        "jaxpbdl.experiments.warm_start",
+        "a network trained through conjugate gradients guesses where they begin",
     ),
 }
 
