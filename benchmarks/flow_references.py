@@ -27,6 +27,7 @@ from jaxpbdl.solvers import (
     outflow,
     pressure_on_body,
     slip,
+    stable_dt,
     wall,
 )
 
@@ -41,7 +42,7 @@ def cavity(reynolds: int, cells: int) -> Rows:
     """Largest distance from the table's points, in the lid's speed."""
     grid = jp.StaggeredGrid((cells, cells))
     lid = wall((1.0, 0.0))
-    dt = 1 / (2 * cells / 1.7 + 8 * cells**2 / reynolds / 2.5)
+    dt = stable_dt((1.0, 1.0), (1 / cells, 1 / cells), 1 / reynolds)
     step = incompressible(FLOW(1 / reynolds), grid, dt, sides=(wall(), (wall(), lid)))
     turn = jax.jit(jp.repeat(step, round(5 / dt), checkpoint=False))
     state, change = step.start(), 1.0
@@ -78,7 +79,7 @@ def channel(case: int, cells: int) -> Rows:
     sides = ((inflow(profile, ramp), outflow()), wall())
     body = jp.shapes.Ball((0.2, 0.2), 0.05)
     every = 20
-    dt = 0.9 / (3.4 * speed / width / 1.7 + 8e-3 / width**2 / 2.5)
+    dt = 0.9 * stable_dt((2 * speed, 1.4 * speed), (width, width), 1e-3)
     dt = end / (every * np.ceil(end / dt / every))
     step = incompressible(FLOW(1e-3), grid, dt, sides=sides, body=body)
     scale = 2 / ((2 / 3 * speed) ** 2 * 0.1)
@@ -129,7 +130,7 @@ def cylinder(cells: int) -> Rows:
     y = jp.graded(-60.0, 60.0, (-0.75, 0.75), width, 1.05)
     grid = jp.StaggeredGrid((len(x) - 1, len(y) - 1), edges=(x, y))
     sides = ((inflow((1.0, 0.0)), outflow()), slip())
-    dt = 0.8 / (2.8 / width / 1.7 + 8e-2 / width**2 / 2.5)
+    dt = 0.8 * stable_dt((1.6, 1.2), (width, width), 0.01)
     body = jp.shapes.Ball((0.0, 0.0), 0.5)
     step = incompressible(FLOW(0.01), grid, dt, sides=sides, body=body)
 

@@ -40,6 +40,12 @@ def is_concrete(value: Any) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
+def as_floats(value: Any) -> jax.Array:
+    """A parameter as an array of floats, so that gradients reach it; integers are converted."""
+    value = jnp.asarray(value)
+    return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
+
+
 def finite(name: str, value: Any) -> None:
     """Refuse NaN and infinity."""
     if is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):

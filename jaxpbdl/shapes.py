@@ -1,9 +1,10 @@
 """Shapes of bodies: signed distances, negative inside, whose parameters are differentiable."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -15,16 +16,11 @@ Shape: TypeAlias = Callable[[Float[Array, " dim"]], Float[Array, ""]]
 and its value the distance to second order; far away only the sign matters."""
 
 
-def _floats(value: Any) -> Array:
-    value = jnp.asarray(value)
-    return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
-
-
 class Ball(eqx.Module):
     """A disc or a ball: `|x - centre| - radius`."""
 
-    centre: Array = eqx.field(converter=_floats)
-    radius: Array = eqx.field(converter=_floats)
+    centre: Array = eqx.field(converter=checks.as_floats)
+    radius: Array = eqx.field(converter=checks.as_floats)
 
     def __check_init__(self):
         checks.positive("radius", self.radius)
@@ -39,9 +35,9 @@ class Ellipse(eqx.Module):
     `f / |grad f|` with `f = |(x/a, y/b)| - 1` is the distance to second order near the curve.
     """
 
-    centre: Array = eqx.field(converter=_floats)
-    half_axes: Array = eqx.field(converter=_floats)
-    angle: Array = eqx.field(converter=_floats, default=0.0)
+    centre: Array = eqx.field(converter=checks.as_floats)
+    half_axes: Array = eqx.field(converter=checks.as_floats)
+    angle: Array = eqx.field(converter=checks.as_floats, default=0.0)
 
     def __check_init__(self):
         checks.positive("half_axes", self.half_axes)
@@ -58,9 +54,9 @@ class Ellipse(eqx.Module):
 class Cuboid(eqx.Module):
     """A rectangle or a cuboid with edges along the axes, its edges rounded by `rounding`."""
 
-    centre: Array = eqx.field(converter=_floats)
-    half_lengths: Array = eqx.field(converter=_floats)
-    rounding: Array = eqx.field(converter=_floats, default=0.0)
+    centre: Array = eqx.field(converter=checks.as_floats)
+    half_lengths: Array = eqx.field(converter=checks.as_floats)
+    rounding: Array = eqx.field(converter=checks.as_floats, default=0.0)
 
     def __call__(self, point: Float[Array, " dim"]) -> Float[Array, ""]:
         beyond = jnp.abs(point - self.centre) - (self.half_lengths - self.rounding)
@@ -71,7 +67,7 @@ class Cuboid(eqx.Module):
 class Outline(eqx.Module):
     """The inside of a closed polygon, given by its corners in order (either way round)."""
 
-    corners: Float[Array, "n 2"] = eqx.field(converter=_floats)
+    corners: Float[Array, "n 2"] = eqx.field(converter=checks.as_floats)
 
     def __check_init__(self):
         if self.corners.ndim != 2 or self.corners.shape[1] != 2 or len(self.corners) < 3:
@@ -100,10 +96,10 @@ class Star(eqx.Module):
     curve by its slope.
     """
 
-    centre: Array = eqx.field(converter=_floats)
-    radius: Array = eqx.field(converter=_floats)
-    cosines: Array = eqx.field(converter=_floats)
-    sines: Array = eqx.field(converter=_floats)
+    centre: Array = eqx.field(converter=checks.as_floats)
+    radius: Array = eqx.field(converter=checks.as_floats)
+    cosines: Array = eqx.field(converter=checks.as_floats)
+    sines: Array = eqx.field(converter=checks.as_floats)
 
     def __call__(self, point: Float[Array, "2"]) -> Float[Array, ""]:
         offset = point - self.centre
@@ -126,7 +122,7 @@ class Star(eqx.Module):
     def area(self) -> Float[Array, ""]:
         """`int r^2 / 2`, by the trapezoidal rule."""
         angles = jnp.asarray(np.linspace(0, 2 * np.pi, 256, endpoint=False))
-        logs = jnp.stack([self.logarithm(angle)[0] for angle in angles])
+        logs, _ = jax.vmap(self.logarithm)(angles)
         return jnp.pi * jnp.mean(jnp.exp(2 * logs))
 
 

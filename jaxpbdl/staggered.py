@@ -241,6 +241,13 @@ def points(axes: Sequence[np.ndarray], dtype: Any) -> Array:
     return jnp.asarray(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1), dtype)
 
 
+def face_widths(component: int, grid: StaggeredGrid) -> list[np.ndarray]:
+    """Sides of the control volumes of the faces that hold a component, along each axis."""
+    lines = list(grid.widths)
+    lines[component] = grid.gaps[component][: grid.face_shape(component)[component]]
+    return lines
+
+
 def outer(lines: Sequence[np.ndarray]) -> np.ndarray:
     """The product of one array per axis at all combinations."""
     made = np.ones(())

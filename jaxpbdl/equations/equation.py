@@ -8,6 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from jaxpbdl import checks
 from jaxpbdl.fields import Field
 from jaxpbdl.grid import Grid
 from jaxpbdl.spectrum import Spectrum, total
@@ -20,7 +21,7 @@ def parameter(**options: Any) -> Any:
     """A field of an equation that `jax.grad` and `jax.vmap` reach: converted to an array of
     floats.
     """
-    return eqx.field(converter=_as_floats, **options)
+    return eqx.field(converter=checks.as_floats, **options)
 
 
 def optional_parameter(**options: Any) -> Any:
@@ -28,13 +29,8 @@ def optional_parameter(**options: Any) -> Any:
     altogether.
     """
     return eqx.field(
-        converter=lambda v: None if v is None else _as_floats(v), default=None, **options
+        converter=lambda v: None if v is None else checks.as_floats(v), default=None, **options
     )
-
-
-def _as_floats(value: Any) -> Array:
-    value = jnp.asarray(value)
-    return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
 
 
 class Equation(eqx.Module):

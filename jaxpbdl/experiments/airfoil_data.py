@@ -29,8 +29,17 @@ from jaxpbdl.data import find, hdf5
 from jaxpbdl.data.airfoils import read_airfoils, thickness
 from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.shapes import Outline, Shape, turned
-from jaxpbdl.solvers import Flow, force_on_body, incompressible, inflow, limited, outflow, slip
-from jaxpbdl.solvers.flow import IncompressibleStep
+from jaxpbdl.solvers import (
+    Flow,
+    IncompressibleStep,
+    force_on_body,
+    incompressible,
+    inflow,
+    limited,
+    outflow,
+    slip,
+    stable_dt,
+)
 from jaxpbdl.staggered import StaggeredGrid
 
 LENGTHS, CENTRE = (4.0, 2.5), (1.3, 1.25)
@@ -82,9 +91,7 @@ class Setting:
     @property
     def dt(self) -> float:
         """Stable up to speeds of 1.7 along the stream and 1.3 across it."""
-        hx, hy = self.widths
-        advective = (1.7 / hx + 1.3 / hy) / 1.7
-        return 0.85 / (advective + 4 * (1 / hx**2 + 1 / hy**2) / self.reynolds[0] / 2.5)
+        return 0.85 * stable_dt((1.7, 1.3), self.widths, 1 / self.reynolds[0])
 
     @property
     def room(self) -> int:

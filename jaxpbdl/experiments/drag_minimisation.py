@@ -25,8 +25,16 @@ from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.learning.progress import report
 from jaxpbdl.shapes import Star
-from jaxpbdl.solvers import Flow, force_on_body, incompressible, inflow, outflow, slip
-from jaxpbdl.solvers.flow import IncompressibleStep
+from jaxpbdl.solvers import (
+    Flow,
+    IncompressibleStep,
+    force_on_body,
+    incompressible,
+    inflow,
+    outflow,
+    slip,
+    stable_dt,
+)
 
 MOSAIC = "the directional derivative's bar in a public benchmark of solver gradients (Mosaic)"
 NUDGE = 1e-6
@@ -84,7 +92,7 @@ class Stream(eqx.Module):
         y = jp.graded(-5.0, 5.0, (-0.9, 0.9), width, 1.12)
         self.grid = jp.StaggeredGrid((len(x) - 1, len(y) - 1), edges=(x, y))
         self.viscosity = 1 / config.reynolds
-        self.dt = 0.7 / (2.6 / width / 1.7 + 8 * self.viscosity / width**2 / 2.5)
+        self.dt = 0.7 * stable_dt((1.6, 1.0), (width, width), self.viscosity)
         none = jnp.zeros(config.waves)
         # Twice the faces that the disc cuts: longer outlines cut more.
         self.room = 2 * self.step((none, none), None).surface_faces

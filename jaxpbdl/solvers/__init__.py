@@ -3,23 +3,12 @@
 from jaxpbdl.solvers.adams import etd_adams
 from jaxpbdl.solvers.elliptic import Solution, arithmetic, elliptic, harmonic
 from jaxpbdl.solvers.exponential import etd_multistep, etdrk1, etdrk2, etdrk3, etdrk4, phi
-from jaxpbdl.solvers.flow import (
-    Flow,
-    IncompressibleStep,
-    StableStep,
-    backtraced,
-    central,
-    force_on_body,
-    incompressible,
-    inflow,
-    limited,
-    maccormack,
-    outflow,
-    pressure_on_body,
-    slip,
-    stable_fluids,
-    wall,
-)
+from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
+from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body
+from jaxpbdl.solvers.flow.operators import central, limited
+from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep, incompressible, stable_dt
+from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
+from jaxpbdl.solvers.flow.stable import StableStep, stable_fluids
 from jaxpbdl.solvers.implicit_explicit import imex
 from jaxpbdl.solvers.integrator import Integrator, Scheme
 from jaxpbdl.solvers.semi_lagrangian import SemiLagrangianStep, semi_lagrangian
@@ -28,6 +17,7 @@ from jaxpbdl.solvers.spectral import SpectralStep, spectral
 __all__ = [
     "Flow",
     "IncompressibleStep",
+    "Side",
     "StableStep",
     "backtraced",
     "central",
@@ -39,6 +29,7 @@ __all__ = [
     "outflow",
     "pressure_on_body",
     "slip",
+    "stable_dt",
     "stable_fluids",
     "wall",
     "Integrator",

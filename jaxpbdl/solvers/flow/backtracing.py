@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxpbdl.solvers.flow.operators import Ends, Velocity, mean
+from jaxpbdl.solvers.flow.operators import Ends, Velocity, line, mean
 from jaxpbdl.staggered import StaggeredGrid, along
 
 Around: TypeAlias = Callable[[Array, float], tuple[Array, Array]]
@@ -70,12 +70,9 @@ def _around(
     grid: StaggeredGrid,
 ) -> Around:
     starts, shifts = [], []
-    for axis, (line, u) in enumerate(zip(axes, carrying, strict=True)):
+    for axis, (places, u) in enumerate(zip(axes, carrying, strict=True)):
         h = grid.widths[axis][0]
-        shape = [1] * grid.ndim
-        shape[axis] = -1
-        places = (line - grid.edges[axis][0]) / h
-        starts.append(jnp.asarray(places, grid.dtype).reshape(shape))
+        starts.append(line((places - grid.edges[axis][0]) / h, axis, grid))
         shifts.append(dt * u / jnp.asarray(h, grid.dtype))
 
     def around(values: Array, sign: float) -> tuple[Array, Array]:

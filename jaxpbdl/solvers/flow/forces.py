@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.immersion import REACH, interpolation_stencil
 from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep
-from jaxpbdl.staggered import StaggeredGrid
+from jaxpbdl.staggered import StaggeredGrid, face_widths, outer
 
 
 def force_on_body(step: IncompressibleStep, state: Flow) -> Float[Array, " dim"]:
@@ -51,11 +51,4 @@ def pressure_on_body(
 
 def control_volumes(component: int, grid: StaggeredGrid) -> Array:
     """Of the faces of a component."""
-    made = jnp.ones((), grid.dtype)
-    for axis in range(grid.ndim):
-        size = grid.face_shape(component)[axis]
-        values = grid.gaps[axis][:size] if axis == component else grid.widths[axis]
-        shape = [1] * grid.ndim
-        shape[axis] = -1
-        made = made * jnp.asarray(values, grid.dtype).reshape(shape)
-    return made
+    return jnp.asarray(outer(face_widths(component, grid)), grid.dtype)

@@ -7,7 +7,9 @@ go through; only which faces are closed, cut or near is decided in steps.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 from math import prod
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,8 +23,7 @@ from jaxpbdl.shapes import Shape, Union
 from jaxpbdl.solvers.flow.bodies import Body, Continuation
 from jaxpbdl.solvers.flow.operators import Velocity
 from jaxpbdl.solvers.flow.pressure import FastSolver, times
-from jaxpbdl.spectrum import total
-from jaxpbdl.staggered import StaggeredGrid, along, close
+from jaxpbdl.staggered import StaggeredGrid, along, close, face_widths, outer
 
 REACH = 1.5
 """Distance of the first point in the fluid, in cell widths: beyond the diagonal of a cell, so that
@@ -37,28 +38,25 @@ BAND = 2.0
 def immersed(
     shape: Shape,
     grid: StaggeredGrid,
-    holds: Sequence[tuple[bool, bool]],
     fast: FastSolver,
     room: int | None = None,
 ) -> Body:
     """The body of a signed distance on a grid.
 
-    **Arguments:**
-
-    - `holds`: for each axis whether the velocity across its lower and upper side is given.
-    - `room`: number of faces to make room for where the shape is traced (under jit, grad or vmap),
-      at least those it cuts.
+    **Arguments:** `fast`: of the box without the body; `room`: number of faces to make room for
+    where the shape is traced (under jit, grad or vmap), at least those it cuts.
 
     **Raises:** ValueError for a shape that no cell lies in, one thinner than two cells, one that
     reaches within three cells of a side, a union of shapes that overlap, or a traced shape without
     `room`.
     """
-    corners, open_, cut, near = _survey(shape, grid)
+    corners, survey = _survey(shape, grid)
     if checks.is_concrete(corners):
         _refuse(np.asarray(corners), grid)
         if isinstance(shape, Union):
             _refuse_overlap(shape, grid)
-        room, rooms = int(cut), tuple(int(count) for count in near)
+        room = sum(int(jnp.sum(mark)) for mark in survey.cut)
+        rooms = tuple(int(jnp.sum(mark)) for mark in survey.near)
     elif room is None:
         raise ValueError(
             "the shape is traced: give `room`, the number of faces it may cut, such as "
@@ -66,51 +64,55 @@ def immersed(
         )
     else:
         rooms = (2 * room,) * grid.ndim
-    return _assembled(shape, open_, grid, tuple(holds), fast, room, rooms)
+    return _assembled(shape, survey, grid, fast, room, rooms)
+
+
+class Survey(NamedTuple):
+    """The faces of each component: their distances and open fractions, and which of them the
+    surface cuts or closes and to which the velocity is continued."""
+
+    distances: Velocity
+    open: Velocity
+    cut: tuple[Array, ...]
+    near: tuple[Array, ...]
 
 
 @eqx.filter_jit
-def _survey(shape: Shape, grid: StaggeredGrid) -> tuple[Array, Velocity, Array, tuple]:
-    """Distances of the corners, open fractions, and how many faces are cut and how many near the
-    surface inside, per component."""
+def _survey(shape: Shape, grid: StaggeredGrid) -> tuple[Array, Survey]:
+    """The distances of the corners, and what follows for the faces."""
     corners = _distances(shape, grid.corner_points)
-    open_ = tuple(_open_fraction(corners, component, grid) for component in range(grid.ndim))
-    cut = total(jnp.sum(mark) for mark in _cut(open_, grid))
+    components = range(grid.ndim)
+    open_ = tuple(_open_fraction(corners, component, grid) for component in components)
+    distances = tuple(_distances(shape, grid.face_points(component)) for component in components)
     near = tuple(
-        jnp.sum(_near(shape, fraction, component, grid)) for component, fraction in enumerate(open_)
+        (fraction <= 0) & (distance > -BAND * _local_width(component, grid))
+        for component, (fraction, distance) in enumerate(zip(open_, distances, strict=True))
     )
-    return corners, open_, cut, near
+    return corners, Survey(distances, open_, tuple(_cut(open_, grid)), near)
 
 
 @eqx.filter_jit
 def _assembled(
     shape: Shape,
-    open_: Velocity,
+    survey: Survey,
     grid: StaggeredGrid,
-    holds: Sequence[tuple[bool, bool]],
     fast: FastSolver,
     room: int,
     rooms: tuple[int, ...],
 ) -> Body:
     solid = []
-    for component, fraction in enumerate(open_):
-        distance = _distances(shape, grid.face_points(component))
-        share = jnp.clip(0.5 - distance / _local_width(component, grid), 0.0, 1.0)
+    for component, fraction in enumerate(survey.open):
+        width = _local_width(component, grid)
+        share = jnp.clip(0.5 - survey.distances[component] / width, 0.0, 1.0)
         # What the stencils give on a closed face is taken up by the body alone.
         solid.append(jnp.where(fraction > 0, share, 1.0))
     continuations = tuple(
-        _continuation(shape, fraction, component, grid, rooms[component])
-        for component, fraction in enumerate(open_)
+        _continuation(shape, near, component, grid, rooms[component])
+        for component, near in enumerate(survey.near)
     )
-    cells, roots = _lacking(open_, grid, holds, room)
+    cells, roots = _lacking(survey, grid, room)
     inverse = _dense(cells, lax.stop_gradient(roots), fast, grid)
-    return Body(open_, tuple(solid), continuations, cells, roots, inverse)
-
-
-def _near(shape: Shape, open_: Array, component: int, grid: StaggeredGrid) -> Array:
-    """Marks the closed faces to which the velocity is continued."""
-    distance = _distances(shape, grid.face_points(component))
-    return (open_ <= 0) & (distance > -BAND * _local_width(component, grid))
+    return Body(survey.open, tuple(solid), continuations, cells, roots, inverse)
 
 
 def _distances(shape: Shape, points: Array) -> Array:
@@ -142,23 +144,16 @@ def _open_fraction(corners: Array, component: int, grid: StaggeredGrid) -> Array
 
 def _local_width(component: int, grid: StaggeredGrid) -> Array:
     """The widest side of the control volume of each face of a component."""
-    shape = grid.face_shape(component)
-    widest = np.zeros(shape)
-    for axis, (h, gap) in enumerate(zip(grid.widths, grid.gaps, strict=True)):
-        size = gap[: shape[axis]] if axis == component else h
-        index = [None] * grid.ndim
-        index[axis] = slice(None)  # type: ignore[call-overload]
-        widest = np.maximum(widest, size[tuple(index)])
-    return jnp.asarray(widest, grid.dtype)
+    lines = face_widths(component, grid)
+    return jnp.asarray(reduce(np.maximum.outer, lines), grid.dtype)
 
 
 def _continuation(
-    shape: Shape, open_: Array, component: int, grid: StaggeredGrid, count: int
+    shape: Shape, near: Array, component: int, grid: StaggeredGrid, count: int
 ) -> Continuation:
     points = grid.face_points(component).reshape(-1, grid.ndim)
     width = _local_width(component, grid).reshape(-1)
-    near = _near(shape, open_, component, grid).reshape(-1)
-    faces = jnp.nonzero(near, size=count, fill_value=len(points))[0]
+    faces = jnp.nonzero(near.reshape(-1), size=count, fill_value=len(points))[0]
     safe = jnp.minimum(faces, len(points) - 1)
     where, h = points[safe], width[safe]
     value, normal = jax.vmap(jax.value_and_grad(shape))(where)
@@ -216,13 +211,11 @@ def _cut(open_: Sequence[Array], grid: StaggeredGrid) -> list[Array]:
     return marks
 
 
-def _lacking(
-    open_: Sequence[Array], grid: StaggeredGrid, holds: Sequence[tuple[bool, bool]], room: int
-) -> tuple[Array, Array]:
+def _lacking(survey: Survey, grid: StaggeredGrid, room: int) -> tuple[Array, Array]:
     """The cells on both sides of each cut face, and the root of the conductance that it lacks."""
     here, there, lacking, marks = [], [], [], []
     numbers = jnp.arange(grid.size).reshape(grid.shape)
-    for axis, (fraction, mark) in enumerate(zip(open_, _cut(open_, grid), strict=True)):
+    for axis, (fraction, mark) in enumerate(zip(survey.open, survey.cut, strict=True)):
         n = grid.shape[axis]
         last, first = along(numbers, axis, n - 1, n), along(numbers, axis, 0, 1)
         before = jnp.concatenate([last if grid.periodic[axis] else first, numbers], axis)
@@ -247,13 +240,9 @@ def _lacking(
 
 def conductance(axis: int, grid: StaggeredGrid) -> Array:
     """Area over gap of all faces across an axis."""
-    made = jnp.ones((), grid.dtype)
-    for other in range(grid.ndim):
-        values = 1 / grid.gaps[other] if other == axis else grid.widths[other]
-        shape = [1] * grid.ndim
-        shape[other] = -1
-        made = made * jnp.asarray(values, grid.dtype).reshape(shape)
-    return made
+    lines = list(grid.widths)
+    lines[axis] = 1 / grid.gaps[axis]
+    return jnp.asarray(outer(lines), grid.dtype)
 
 
 def _dense(cells: Array, roots: Array, fast: FastSolver, grid: StaggeredGrid) -> Array:

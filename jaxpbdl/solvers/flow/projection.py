@@ -6,6 +6,7 @@ Second order in space, third in time. The stages need one register besides the v
 J. Comput. Phys. 35 (1980) 48), each ends free of divergence to round-off.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -25,6 +26,7 @@ from jaxpbdl.solvers.flow.operators import (
     central,
     divergence,
     gradient,
+    line,
     momentum_rate,
     with_sides,
 )
@@ -187,27 +189,36 @@ class IncompressibleStep(Step):
     @eqx.filter_jit
     def largest_dt(self, state: Flow) -> Array:
         """The largest stable dt about a state, and about the velocities given on the sides."""
-        advective, diffusive = jnp.zeros(()), jnp.zeros(())
+        advective, smallest = jnp.zeros(()), [float(h.min()) for h in self.grid.widths]
         planes = self.boundary.at(state.time)
+        cells = jnp.abs(self.grid.to_cells(state.velocity))
         for axis, h in enumerate(self.grid.widths):
-            smallest = float(h.min())
-            shape = [1] * self.grid.ndim
-            shape[axis] = -1
-            cells = jnp.abs(self.grid.to_cells(state.velocity)[axis])
-            rate = jnp.max(cells / jnp.asarray(h, cells.dtype).reshape(shape))
+            rate = jnp.max(cells[axis] / line(h, axis, self.grid))
             for pair in planes:
                 for plane in pair or ():
                     given = plane[axis]
                     if given is not None:
                         rate = jnp.maximum(rate, jnp.max(jnp.abs(given)) / float(h.max()))
             advective = advective + rate
-            diffusive = diffusive + 4 * self.equation.viscosity / smallest**2
-        return 1 / (advective / ADVECTIVE_LIMIT + diffusive / DIFFUSIVE_LIMIT + 1e-30)
+        return _limit(advective, smallest, self.equation.viscosity)
 
     @property
     def surface_faces(self) -> int:
         """Faces that the body's surface cuts or closes."""
         return 0 if self.body is None else len(self.body.roots)
+
+
+def stable_dt(speeds: Sequence[float], widths: Sequence[float], viscosity: Any) -> Any:
+    """The largest stable dt of `incompressible` at given speeds along the axes, on cells of given
+    widths: before there is a state to ask `largest_dt` about."""
+    advective = sum(speed / h for speed, h in zip(speeds, widths, strict=True))
+    return _limit(advective, widths, viscosity)
+
+
+def _limit(advective: Any, widths: Sequence[float], viscosity: Any) -> Any:
+    """From the cells crossed a unit of time, summed over the axes, and the smallest cells."""
+    diffusive = sum(4 * viscosity / h**2 for h in widths)
+    return 1 / (advective / ADVECTIVE_LIMIT + diffusive / DIFFUSIVE_LIMIT + 1e-30)
 
 
 def incompressible(
@@ -244,7 +255,7 @@ def incompressible(
     boundary = Boundary(sides, grid)
     holds = [boundary.holds(axis) for axis in range(grid.ndim)]
     fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
-    inside = None if body is None else immersed(body, grid, holds, fast, room)
+    inside = None if body is None else immersed(body, grid, fast, room)
     forces = None if equation.forcing is None else grid.velocity(equation.forcing)
     source = None if marker_source is None else grid.scalar(marker_source)
     return IncompressibleStep(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxpbdl import checks
-from jaxpbdl.staggered import StaggeredGrid, component_of, points
+from jaxpbdl.staggered import StaggeredGrid, component_of, outer, points
 
 
 class Side(eqx.Module):
@@ -142,9 +142,5 @@ def _plane(side: Side, grid: StaggeredGrid, axis: int, end: int) -> Plane:
 
 def _areas(grid: StaggeredGrid, axis: int) -> Array:
     """Of the faces of a side across `axis`."""
-    made = jnp.ones((), grid.dtype)
-    for a, h in enumerate(grid.widths):
-        shape = [1] * grid.ndim
-        shape[a] = -1
-        made = made * (1.0 if a == axis else jnp.asarray(h, grid.dtype).reshape(shape))
-    return made
+    lines = [np.ones(1) if a == axis else h for a, h in enumerate(grid.widths)]
+    return jnp.asarray(outer(lines), grid.dtype)
