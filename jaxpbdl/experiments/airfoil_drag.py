@@ -32,6 +32,7 @@ from jaxpbdl import checks, plotting
 from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays
 from jaxpbdl.experiments.contract import Experiment, Result
+from jaxpbdl.experiments.schedule import rise_and_fall
 from jaxpbdl.learning import fit_ensemble
 from jaxpbdl.networks import Dense
 
@@ -224,10 +225,7 @@ def ensemble(
 ) -> dict[str, float]:
     """Fit, calibrate the intervals on the first held-out part, judge the rest on the second."""
     units = Units.of(known)
-    rising = max(1, config.updates // 20)
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, rising, max(config.updates, rising + 1)
-    )
+    schedule = rise_and_fall(config.learning_rate, config.updates, rise=20)
     sizes = (INPUTS, *[config.width] * config.depth, 1)
     members, _ = fit_ensemble(
         lambda key: Drag(Dense(sizes, key=key)),

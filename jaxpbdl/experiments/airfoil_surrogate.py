@@ -26,6 +26,7 @@ from jaxpbdl import checks
 from jaxpbdl.experiments.airfoil_data import Flows, Setting, read_or_make
 from jaxpbdl.experiments.airfoil_report import STREAM, errors, force_errors, picture, spread
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.schedule import rise_and_fall
 from jaxpbdl.learning import Samples, fit, fit_ensemble, members
 from jaxpbdl.networks import FNO, UNet, parameter_count
 
@@ -199,9 +200,7 @@ def _trained(
         config.batch,
     )
     validate = Validation(jnp.asarray(inputs_of(held)), jnp.asarray(outputs_of(held, scale)))
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, max(1, config.updates // 20), max(2, config.updates)
-    )
+    schedule = rise_and_fall(config.learning_rate, config.updates, rise=20)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
 
     def unet(key: PRNGKeyArray) -> Masked:

@@ -33,6 +33,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import jaxpbdl as jp
 from jaxpbdl import checks, plotting
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.operator_training import train
 from jaxpbdl.learning import fit
 from jaxpbdl.networks import Dense
 
@@ -165,8 +166,12 @@ def run(config: Config, folder: Path) -> Result:
     def network(key: PRNGKeyArray) -> Dense:
         return Dense(sizes, activation=jax.nn.gelu, scale=1.4, zero_last=True, key=key)
 
-    planner = train(config, Planner(network(first)), 0.0, fitting, folder, "planner")
-    direct = train(config, Direct(network(second)), config.gap, fitting, folder, "direct")
+    def trained(controller: Trained, gap: float, name: str) -> Trained:
+        drawn = partial(tasks, count=config.batch)  # new ones for each update
+        return train(config, controller, Loss(gap), drawn, fitting, folder, name, rise=20)
+
+    planner = trained(Planner(network(first)), 0.0, "planner")
+    direct = trained(Direct(network(second)), config.gap, "direct")
     given = {"straight": Planner(None), "planner": planner, "direct": direct}
     runs = {name: follow(each, start, target) for name, each in given.items()}
     runs["each_by_itself"] = optimised(config, runs["planner"][1], start, target)
@@ -186,29 +191,6 @@ def run(config: Config, folder: Path) -> Result:
         "direct.relative_error": Published(0.0545, SMOKE),
     }
     return Result(metrics, published)
-
-
-def train(
-    config: Config, start: Trained, gap: float, key: PRNGKeyArray, folder: Path, name: str
-) -> Trained:
-    """Adam with a rise and a cosine fall of the learning rate, parameters averaged over updates,
-    and new tasks for each."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, max(1, config.updates // 20), max(config.updates, 2)
-    )
-    controller, _ = fit(
-        start,
-        Loss(gap),
-        partial(tasks, count=config.batch),
-        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule)),
-        config.updates,
-        key=key,
-        chunk=250,
-        ema=0.99,
-        folder=folder / "checkpoints" / name,
-        name=name,
-    )
-    return controller
 
 
 def optimised(config: Config, forces: Array, start: Array, target: Array) -> tuple[Array, Array]:

@@ -33,6 +33,7 @@ from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays
 from jaxpbdl.experiments import darcy_data
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.schedule import rise_and_fall
 from jaxpbdl.learning import Samples, fit, relative_l2_loss
 from jaxpbdl.networks import FNO, parameter_count
 
@@ -213,10 +214,7 @@ def train(
 ) -> Pressure:
     """Fit to the samples in all their images, by the relative error that is reported."""
     batches = Samples(images(media), images(pressures), config.batch)
-    rising = max(1, config.updates // 10)
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, rising, max(config.updates, rising + 1)
-    )
+    schedule = rise_and_fall(config.learning_rate, config.updates, rise=10)
     operator, _ = fit(
         Pressure(network),
         relative_l2_loss,

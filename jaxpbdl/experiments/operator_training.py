@@ -1,10 +1,8 @@
-"""What experiments with operators of one-dimensional histories share: the fit, the error, the
-picture.
-"""
+"""What experiments with one-dimensional histories share: the fit, the error, the picture."""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,10 +11,12 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import plotting
+from jaxpbdl.experiments.schedule import rise_and_fall
 from jaxpbdl.learning import fit
 from jaxpbdl.networks import FNO
 
 History = Float[Array, "times n"]
+Model = TypeVar("Model")
 Operator = Callable[[Float[Array, " n"]], History]
 
 
@@ -40,18 +40,18 @@ class ByFourier(eqx.Module):
 
 def train(
     config: Training,
-    network: Operator,
+    network: Model,
     loss: Callable[..., Array],
     batches: Callable[[PRNGKeyArray], Any],
     key: PRNGKeyArray,
     folder: Path,
     name: str,
-) -> Operator:
+    *,
+    rise: int = 10,
+) -> Model:
     """Adam with a rise and a cosine fall of the learning rate, parameters averaged over updates."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, max(1, config.updates // 10), max(config.updates, 2)
-    )
-    operator, _ = fit(
+    schedule = rise_and_fall(config.learning_rate, config.updates, rise=rise)
+    trained, _ = fit(
         network,
         loss,
         batches,
@@ -63,7 +63,7 @@ def train(
         folder=folder / "checkpoints" / name,
         name=name,
     )
-    return operator
+    return trained
 
 
 @eqx.filter_jit

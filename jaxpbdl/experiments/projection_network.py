@@ -13,7 +13,6 @@ that of the fields themselves.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,21 +20,25 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks, plotting
 from jaxpbdl.experiments.cells import divergence, gradient, laplacian, solve
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.learning import fit
+from jaxpbdl.experiments.pressure_training import (
+    Draws,
+    Pressure,
+    Scaled,
+    answers,
+    seconds,
+    train,
+)
 from jaxpbdl.networks import UNet, parameter_count
 
 CELLS, ASKED = 32, 100
 COARSE, FINE = 10.0, 2.0
 """`scale` of the fields trained on, and of finer ones that no training has seen."""
 BOOK = "Physics-based Deep Learning, chapter physicalloss-div: "
-
-Pressure = Callable[[Float[Array, "nx ny"]], Float[Array, "nx ny"]]
 
 
 @dataclass(frozen=True)
@@ -57,27 +60,6 @@ class Config:
         checks.positive("learning_rate", self.learning_rate)
         if 2**self.levels > CELLS:
             raise ValueError(f"levels must be at most 5 for {CELLS} cells, got {self.levels}")
-
-
-class Scaled(eqx.Module):
-    """`p = s network(b / s)` with the root mean square `s` of the divergence `b`: twice the
-    divergence gives twice the pressure whatever the network."""
-
-    network: UNet
-
-    def __call__(self, source: Float[Array, "nx ny"]) -> Float[Array, "nx ny"]:
-        size = jnp.sqrt(jnp.mean(source**2))
-        return size * self.network((source / size)[None])[0]
-
-
-class Divergences(eqx.Module):
-    """Random batches of them."""
-
-    sources: Float[Array, "fields nx ny"]
-    batch: int = eqx.field(static=True)
-
-    def __call__(self, key: PRNGKeyArray) -> Float[Array, "batch nx ny"]:
-        return jax.random.choice(key, self.sources, (self.batch,), replace=False)
 
 
 def noise(key: PRNGKeyArray, count: int, scale: float) -> Float[Array, "count 2 nx ny"]:
@@ -113,7 +95,7 @@ def run(config: Config, folder: Path) -> Result:
     velocities = noise(ask, ASKED, COARSE)
     asked, fine = of(velocities), of(noise(finer, ASKED, FINE))
     start, fitting = jax.random.split(jax.random.key(config.seed))
-    batches = Divergences(known, config.batch)
+    batches = Draws(known, config.batch)
     metrics: dict[str, float] = {}
     methods: dict[str, Pressure] = {"exact": lambda source: solve(source, True)}
     for name, activation in (("linear", _unchanged), ("relu", jax.nn.relu)):
@@ -124,7 +106,7 @@ def run(config: Config, folder: Path) -> Result:
             )
         )  # fmt: skip
         begin = time.perf_counter()
-        methods[name] = train(config, network, batches, fitting, folder, name)
+        methods[name] = train(config, network, loss, batches, fitting, folder, name, rise=15)
         metrics[f"{name}.seconds"] = time.perf_counter() - begin
         metrics["parameters"] = parameter_count(network)
     for name, pressure in methods.items():
@@ -148,54 +130,12 @@ def judged(pressure: Pressure, asked: Array, fine: Array) -> list[tuple[str, flo
         ("loss", after),
         ("loss_reduction", before / after),
         ("reduction_scale_2", before_fine / after_fine),
-        ("milliseconds", 1e3 * _seconds(pressure, asked) / len(asked)),
+        ("milliseconds", 1e3 * seconds(lambda: answers(pressure, asked), 3) / len(asked)),
     ]
-
-
-def train(
-    config: Config,
-    network: Scaled,
-    batches: Divergences,
-    key: PRNGKeyArray,
-    folder: Path,
-    name: str,
-) -> Scaled:
-    """Adam with a rise and a cosine fall of the learning rate. Its second moments forget over
-    twenty updates, as the gradient changes over so few by more than its size."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, max(1, config.updates // 15), max(config.updates, 2)
-    )
-    pressure, _ = fit(
-        network,
-        loss,
-        batches,
-        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.95)),
-        config.updates,
-        key=key,
-        folder=folder / "checkpoints" / name,
-        name=name,
-    )
-    return pressure
 
 
 def _unchanged(field: Array) -> Array:
     return field
-
-
-@eqx.filter_jit
-def _answers(pressure: Pressure, sources: Array) -> Array:
-    return jax.vmap(pressure)(sources)
-
-
-def _seconds(pressure: Pressure, sources: Array) -> float:
-    """For all of them at once, compiled; the best of three."""
-    _answers(pressure, sources).block_until_ready()
-    times = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        _answers(pressure, sources).block_until_ready()
-        times.append(time.perf_counter() - begin)
-    return min(times)
 
 
 def _picture(methods: dict[str, Pressure], velocity: Array, folder: Path) -> None:

@@ -13,7 +13,6 @@ through the iterations as well, which divides a divergence by its root mean squa
 Fields are asked that stem from simulations of their own.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +21,22 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from jaxpbdl import checks, plotting
 from jaxpbdl.experiments.cells import laplacian, solve
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.cycle import Cycle
+from jaxpbdl.experiments.pressure_training import (
+    Cells,
+    Draws,
+    Pressure,
+    Scaled,
+    answers,
+    seconds,
+    train,
+)
 from jaxpbdl.experiments.smoke_data import divergences
-from jaxpbdl.learning import fit
 from jaxpbdl.networks import UNet, parameter_count
 
 CELLS, FRAMES = 64, 10
@@ -46,9 +52,6 @@ PAPER = {
     "solver": (0.03, 1.97, 29.59, 88.37, 167.37),
 }
 SOURCE = "Um et al. 2020, code CG-Solver-in-the-Loop, their smoke and their stopping rule"
-
-Cells = Float[Array, "nx ny"]
-Guess = Callable[[Cells], Cells]
 
 
 @dataclass(frozen=True)
@@ -84,26 +87,6 @@ class Twice(eqx.Module):
     def __call__(self, source: Cells) -> Cells:
         first = SCALE * self.network(source)
         return first + SCALE * self.network(source - operator(first))
-
-
-class Scaled(eqx.Module):
-    """Answers in proportion to the root mean square of the source, whatever the network."""
-
-    network: UNet
-
-    def __call__(self, source: Cells) -> Cells:
-        size = jnp.sqrt(jnp.mean(source**2))
-        return SCALE * size * self.network((source / size)[None])[0]
-
-
-class Fields(eqx.Module):
-    """Random batches of them."""
-
-    sources: Float[Array, "fields nx ny"]
-    batch: int = eqx.field(static=True)
-
-    def __call__(self, key: PRNGKeyArray) -> Float[Array, "batch nx ny"]:
-        return jax.random.choice(key, self.sources, (self.batch,), replace=False)
 
 
 def operator(pressure: Cells) -> Cells:
@@ -158,21 +141,21 @@ def count(residuals: Float[np.ndarray, "fields iterations"], tolerance: float) -
     return float(np.cumprod(residuals > tolerance, axis=1).sum(axis=1).mean())
 
 
-def losses(iterations: int) -> dict[str, Callable[[Guess, Array], Array]]:
+def losses(iterations: int) -> dict[str, Callable[[Pressure, Array], Array]]:
     """The logarithm of a mean square over a batch, whose gradient does not fade as it falls."""
 
-    def supervised(guess: Guess, source: Cells) -> Cells:
+    def supervised(guess: Pressure, source: Cells) -> Cells:
         error = guess(source) - exact(source)
         return (error - jnp.mean(error)) / SCALE
 
-    def physical(guess: Guess, source: Cells) -> Cells:
+    def physical(guess: Pressure, source: Cells) -> Cells:
         return source - operator(guess(source))
 
-    def solver(guess: Guess, source: Cells) -> Cells:
+    def solver(guess: Pressure, source: Cells) -> Cells:
         return source - operator(conjugate_gradients(source, guess(source), iterations)[0])
 
-    def logarithm(error: Callable[[Guess, Cells], Cells]) -> Callable[[Guess, Array], Array]:
-        def loss(guess: Guess, sources: Array) -> Array:
+    def logarithm(error: Callable[[Pressure, Cells], Cells]) -> Callable[[Pressure, Array], Array]:
+        def loss(guess: Pressure, sources: Array) -> Array:
             return jnp.log(jnp.mean(jax.vmap(lambda source: error(guess, source))(sources) ** 2))
 
         return loss
@@ -192,28 +175,27 @@ def run(config: Config, folder: Path) -> Result:
     # In turn the first field of a simulation, the second, ...
     asked = asked[np.arange(config.asked), np.arange(config.asked) % FRAMES]
     start, fitting = jax.random.split(jax.random.key(config.seed))
-    batches = Fields(known, config.batch)
+    batches = Draws(known, config.batch)
     cycle = Twice(Cycle(2, width=config.width, levels=config.levels, key=start))
     levels = max(1, config.levels - 1)
-    unet = Scaled(UNet(2, 1, 1, width=4, levels=levels, periodic=False, zero_last=True, key=start))
+    network = UNet(2, 1, 1, width=4, levels=levels, periodic=False, zero_last=True, key=start)
+    unet = Scaled(network, SCALE)
     by = losses(config.iterations)
-    guesses: dict[str, Guess] = {"zero": jnp.zeros_like}
+    guesses: dict[str, Pressure] = {"zero": jnp.zeros_like}
     for name, network, loss in [(n, cycle, loss) for n, loss in by.items()] + [
         ("unet_solver", unet, by["solver"])
     ]:
-        guesses[name] = train(config, network, loss, batches, fitting, folder, name)
+        guesses[name] = train(config, network, loss, batches, fitting, folder, name, rise=20)
 
     metrics: dict[str, float] = {}
     left: dict[str, np.ndarray] = {}
-    iteration = _seconds(lambda source: conjugate_gradients(source, 0 * source, 100)[0], asked[0])
+    iteration = _one(lambda source: conjugate_gradients(source, 0 * source, 100)[0], asked[0])
     for name, guess in guesses.items():
-        left[name] = residuals(asked, _answers(guess, asked))
+        left[name] = residuals(asked, answers(guess, asked))
         metrics |= {f"{name}.{t}": count(left[name], float(t)) for t in TOLERANCES}
-        seconds = 0.0 if name == "zero" else _seconds(guess, asked[0])
-        metrics[f"{name}.milliseconds"] = 1e3 * (
-            seconds + metrics[f"{name}.1e-3"] * iteration / 100
-        )
-    metrics["direct.milliseconds"] = 1e3 * _seconds(exact, asked[0])
+        took = 0.0 if name == "zero" else _one(guess, asked[0])
+        metrics[f"{name}.milliseconds"] = 1e3 * (took + metrics[f"{name}.1e-3"] * iteration / 100)
+    metrics["direct.milliseconds"] = 1e3 * _one(exact, asked[0])
     metrics["iterations_cut"] = metrics["zero.1e-3"] / max(metrics["solver.1e-3"], 1e-2)
     metrics["parameters"] = parameter_count(cycle)
     _picture(asked[-1], left, folder)
@@ -225,46 +207,10 @@ def run(config: Config, folder: Path) -> Result:
     return Result(metrics, published | {"iterations_cut": Published(4.11, SOURCE)})
 
 
-def train(
-    config: Config,
-    network: Guess,
-    loss: Callable[[Guess, Array], Array],
-    batches: Fields,
-    key: PRNGKeyArray,
-    folder: Path,
-    name: str,
-) -> Guess:
-    """Adam with a rise and a cosine fall of the learning rate and a short memory."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, max(1, config.updates // 20), max(config.updates, 2)
-    )
-    guess, _ = fit(
-        network,
-        loss,
-        batches,
-        optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=0.95)),
-        config.updates,
-        key=key,
-        folder=folder / "checkpoints" / name,
-        name=name,
-    )
-    return guess
-
-
-@eqx.filter_jit
-def _answers(guess: Guess, sources: Array) -> Array:
-    return jax.vmap(guess)(sources)
-
-
-def _seconds(function: Callable[[Cells], Cells], source: Cells) -> float:
-    """For one field, compiled; the least of twenty."""
-    times = []
+def _one(function: Pressure, source: Cells) -> float:
+    """Seconds for one field, compiled."""
     compiled = eqx.filter_jit(function)
-    for _ in range(21):
-        begin = time.perf_counter()
-        jax.block_until_ready(compiled(source))
-        times.append(time.perf_counter() - begin)
-    return min(times[1:])
+    return seconds(lambda: compiled(source), 20)
 
 
 def _picture(source: Cells, left: dict[str, np.ndarray], folder: Path) -> None:

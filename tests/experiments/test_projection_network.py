@@ -9,13 +9,12 @@ import pytest
 
 from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.cells import divergence
+from jaxpbdl.experiments.pressure_training import Draws, Scaled
 from jaxpbdl.experiments.projection_network import (
     COARSE,
     EXPERIMENT,
     FINE,
     Config,
-    Divergences,
-    Scaled,
     noise,
     run,
 )
@@ -46,7 +45,7 @@ def test_twice_the_divergence_gives_twice_the_pressure():
 
 def test_a_batch_has_no_field_twice():
     sources = jnp.arange(6.0)[:, None, None] * jnp.ones((6, 2, 2))
-    batch = Divergences(sources, 6)(jax.random.key(0))
+    batch = Draws(sources, 6)(jax.random.key(0))
     assert sorted(batch[:, 0, 0].tolist()) == [0, 1, 2, 3, 4, 5]
 
 
