@@ -17,21 +17,25 @@ class IncompressibleFlow(eqx.Module):
     """Velocity u and pressure p (over density) of a flow in two or three dimensions, and a marker m
     that it carries.
 
-        du/dt + (u . grad) u = -grad p + viscosity lap u + buoyancy m + force,   div u = 0
+        du/dt + (u . grad) u = -grad p + viscosity lap u - drag u + buoyancy m + force,  div u = 0
         dm/dt + u . grad m = diffusivity lap m
 
     **Arguments:** `viscosity` >= 0; `forcing`, a field of space that gives the force vector;
-    `buoyancy`, the acceleration by a marker of one, a vector; `diffusivity` >= 0 of the marker.
+    `buoyancy`, the acceleration by a marker of one, a vector; `diffusivity` >= 0 of the marker;
+    `drag` >= 0, Rayleigh friction of a thin layer with its ground.
     """
 
     viscosity: Parameter = parameter(default=0.0)
     forcing: Force | None = None
     buoyancy: Parameter = optional_parameter()
     diffusivity: Parameter = parameter(default=0.0)
+    drag: Parameter = optional_parameter()
 
     def __check_init__(self):
-        checks.non_negative("viscosity", self.viscosity)
-        checks.non_negative("diffusivity", self.diffusivity)
+        for name in ("viscosity", "diffusivity", "drag"):
+            value = getattr(self, name)
+            if value is not None:
+                checks.non_negative(name, value)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """Of a field that gives (u, .., p) at (x, .., t), and the marker after it where there is
@@ -51,6 +55,8 @@ class IncompressibleFlow(eqx.Module):
         )
         if self.forcing is not None:
             momentum = momentum - self.forcing(position)
+        if self.drag is not None:
+            momentum = momentum + self.drag * value[:ndim]
         if self.buoyancy is None:
             return jnp.append(momentum, divergence(velocity)(position))
 

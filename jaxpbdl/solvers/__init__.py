@@ -6,9 +6,13 @@ from jaxpbdl.solvers.exponential import etd_multistep, etdrk1, etdrk2, etdrk3, e
 from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
 from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body
 from jaxpbdl.solvers.flow.operators import central, limited
-from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep, incompressible, stable_dt
+from jaxpbdl.solvers.flow.projection import IncompressibleStep, incompressible, stable_dt
+from jaxpbdl.solvers.flow.schemes import adams_bashforth, runge_kutta
 from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
 from jaxpbdl.solvers.flow.stable import StableStep, stable_fluids
+from jaxpbdl.solvers.flow.state import Flow
+from jaxpbdl.solvers.flow.stencils import LinearStencils
+from jaxpbdl.solvers.flow.vorticity import VorticityForm, vorticity_form
 from jaxpbdl.solvers.implicit_explicit import imex
 from jaxpbdl.solvers.integrator import Integrator, Scheme
 from jaxpbdl.solvers.semi_lagrangian import SemiLagrangianStep, semi_lagrangian
@@ -17,8 +21,11 @@ from jaxpbdl.solvers.spectral import SpectralStep, spectral
 __all__ = [
     "Flow",
     "IncompressibleStep",
+    "LinearStencils",
     "Side",
     "StableStep",
+    "VorticityForm",
+    "adams_bashforth",
     "backtraced",
     "central",
     "force_on_body",
@@ -28,9 +35,11 @@ __all__ = [
     "maccormack",
     "outflow",
     "pressure_on_body",
+    "runge_kutta",
     "slip",
     "stable_dt",
     "stable_fluids",
+    "vorticity_form",
     "wall",
     "Integrator",
     "Scheme",

@@ -6,7 +6,8 @@ from jaxtyping import Array, Float
 
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.immersion import REACH, interpolation_stencil
-from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep
+from jaxpbdl.solvers.flow.projection import IncompressibleStep
+from jaxpbdl.solvers.flow.state import Flow
 from jaxpbdl.staggered import StaggeredGrid, face_widths, outer
 
 

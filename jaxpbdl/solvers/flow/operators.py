@@ -1,7 +1,7 @@
 """Differences on a staggered grid: divergence, gradient, and the rate of change of momentum."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,8 +13,28 @@ from jaxpbdl.staggered import StaggeredGrid, along, close
 Velocity: TypeAlias = tuple[Array, ...]
 Ends: TypeAlias = tuple[Array | None, Array | None]
 """Values on the lower and upper side of an axis; None where the normal derivative is zero."""
-Interpolation: TypeAlias = Callable[[Array, Array, Array, Array, Array], Array]
-"""(means, differences, those one place before, those after, carrying velocity) -> carried value."""
+
+
+class Stencil(NamedTuple):
+    """What is known along an axis about the places where a carried value is wanted."""
+
+    mean: Array
+    """Of the two neighbours."""
+    rise: Array
+    """From the one before to the one after."""
+    before: Array
+    """The rise one place before."""
+    after: Array
+    """The rise one place after."""
+    carrying: Array
+    """The velocity that carries."""
+    component: int | None
+    """Of the velocity that is carried; None for a marker."""
+    axis: int
+
+
+Interpolation: TypeAlias = Callable[[Stencil], Array]
+"""The carried value of a stencil."""
 
 
 def divergence(velocity: Velocity, grid: StaggeredGrid) -> Float[Array, "*cells"]:
@@ -83,20 +103,21 @@ def mean(values: Array, axis: int, grid: StaggeredGrid, ends: tuple) -> Array:
     return jnp.concatenate(parts, axis)
 
 
-def central(means: Array, rises: Array, before: Array, after: Array, carrying: Array) -> Array:
+def central(stencil: Stencil) -> Array:
     """The mean of both sides: second order, keeps the kinetic energy, oscillates where fronts are
     not resolved."""
-    return means
+    return stencil.mean
 
 
-def limited(means: Array, rises: Array, before: Array, after: Array, carrying: Array) -> Array:
+def limited(stencil: Stencil) -> Array:
     """Van Leer's limiter (J. Comput. Phys. 14 (1974) 361): second order where smooth, no new
     extrema at fronts. On equidistant cells exactly, on graded ones nearly."""
-    upstream = jnp.where(carrying > 0, before, after)
-    product, both = upstream * rises, upstream + rises
+    rise, carrying = stencil.rise, stencil.carrying
+    upstream = jnp.where(carrying > 0, stencil.before, stencil.after)
+    product, both = upstream * rise, upstream + rise
     safe = jnp.where(both == 0, 1.0, both)
     step = jnp.where((product > 0) & (both != 0), product / safe, 0.0)
-    return means + jnp.sign(carrying) * (step - rises / 2)
+    return stencil.mean + jnp.sign(carrying) * (step - rise / 2)
 
 
 def neighbours(rises: Array, axis: int, periodic: bool, repeated: int) -> tuple[Array, Array]:
@@ -119,6 +140,7 @@ def carried(
     grid: StaggeredGrid,
     ends: tuple,
     interpolation: Interpolation,
+    component: int | None = None,
 ) -> Array:
     """Flux across the faces of an axis: what the velocity `carrying` there takes along, less what
     diffuses."""
@@ -127,7 +149,7 @@ def carried(
     if interpolation is not central:
         rises = slopes * line(grid.gaps[axis], axis, grid)
         around = neighbours(rises, axis, grid.periodic[axis], 1)
-        means = interpolation(means, rises, *around, carrying)
+        means = interpolation(Stencil(means, rises, *around, carrying, component, axis))
     return carrying * means - diffusivity * slopes
 
 
@@ -168,6 +190,7 @@ def momentum_rate(
                 grid,
                 _ends(planes, axis, component, grid),
                 interpolation,
+                component,
             )
             rate = rate - outward(flux, axis, grid)
         rates.append(_opened(rate, component, grid))
@@ -186,7 +209,7 @@ def _own(
     carrying = means
     if interpolation is not central:
         around = neighbours(rises, axis, grid.periodic[axis], 0)
-        means = interpolation(means, rises, *around, carrying)
+        means = interpolation(Stencil(means, rises, *around, carrying, axis, axis))
     flux = carrying * means - viscosity * rises * line(1 / grid.widths[axis], axis, grid)
     if grid.periodic[axis]:
         first, last = along(flux, axis, 0, 1), along(flux, axis, n - 1, n)

@@ -1,13 +1,12 @@
-"""Incompressible flow on a staggered grid: Runge-Kutta stages, each projected.
+"""Incompressible flow on a staggered grid, projected after every evaluation.
 
     du/dt = -div(u u) + viscosity lap u + force - grad p,   div u = 0
 
-Second order in space, third in time. The stages need one register besides the velocity (Williamson,
-J. Comput. Phys. 35 (1980) 48), each ends free of divergence to round-off.
+Second order in space, third in time.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -31,37 +30,11 @@ from jaxpbdl.solvers.flow.operators import (
     with_sides,
 )
 from jaxpbdl.solvers.flow.pressure import FastSolver
+from jaxpbdl.solvers.flow.schemes import FlowScheme, runge_kutta
 from jaxpbdl.solvers.flow.sides import Boundary, Sides
+from jaxpbdl.solvers.flow.state import Flow, Rates, check_flow
 from jaxpbdl.staggered import StaggeredGrid
 from jaxpbdl.step import Step
-
-DECAY = (0.0, -5 / 9, -153 / 128)
-WEIGHT = (1 / 3, 15 / 16, 8 / 15)
-TIMES = (0.0, 1 / 3, 3 / 4)
-ADVECTIVE_LIMIT, DIFFUSIVE_LIMIT = 1.7, 2.5
-"""Of the third-order scheme on the imaginary and on the negative axis."""
-
-
-class Flow(NamedTuple):
-    """The state: components of the velocity on their faces, the time, and a marker in the cells."""
-
-    velocity: Velocity
-    time: Array
-    marker: Float[Array, "*cells"] | None = None
-
-
-def check_flow(state: Any, grid: StaggeredGrid) -> None:
-    """Refuse what is no state of the grid, or not finite."""
-    if not isinstance(state, Flow):
-        raise ValueError(
-            f"state must be a Flow, as `step.start()` makes; got {type(state).__name__}"
-        )
-    for component, u in enumerate(state.velocity):
-        checks.shape(f"velocity[{component}]", u, grid.face_shape(component))
-        checks.finite(f"velocity[{component}]", u)
-    if state.marker is not None:
-        checks.shape("marker", state.marker, grid.shape)
-        checks.finite("marker", state.marker)
 
 
 class IncompressibleStep(Step):
@@ -75,7 +48,8 @@ class IncompressibleStep(Step):
     body: Body | None
     forces: Velocity | None
     source: Array | None
-    interpolation: Interpolation = eqx.field(static=True)
+    scheme: FlowScheme
+    interpolation: Interpolation
 
     @property
     def holds(self) -> tuple[tuple[bool, bool], ...]:
@@ -95,27 +69,32 @@ class IncompressibleStep(Step):
             marker = grid.scalar(marker)
         return Flow(eqx.filter_jit(type(self).projected)(self, u, now)[0], now, marker)
 
-    def advance(self, working: Flow) -> Flow:
-        velocity, time, marker = working
-        change = tuple(jnp.zeros_like(u) for u in velocity)
-        marker_change = 0.0
-        for stage, (decay, weight) in enumerate(zip(DECAY, WEIGHT, strict=True)):
-            now = time + TIMES[stage] * self.dt
-            after = time + (TIMES[stage + 1] if stage < 2 else 1.0) * self.dt
-            inside = self._continued(velocity)
-            rates = self._with_forces(self._stress(inside, now), marker)
-            change = tuple(
-                decay * old + self.dt * new for old, new in zip(change, rates, strict=True)
-            )
-            if marker is not None:
-                carried = marker_rate(
-                    marker, inside, self.equation.diffusivity, self.grid, self.source, self.body
-                )
-                marker_change = decay * marker_change + self.dt * carried
-                marker = marker + weight * marker_change
-            moved = tuple(u + weight * du for u, du in zip(velocity, change, strict=True))
-            velocity, _ = self.projected(moved, after)
-        return Flow(velocity, time + self.dt, marker)
+    def enter(self, state: Flow) -> Any:
+        return self.scheme.start(state, self)
+
+    def advance(self, working: Any) -> Any:
+        return self.scheme.advance(working, self)
+
+    def leave(self, working: Any) -> Flow:
+        return self.scheme.current(working)
+
+    def rates(self, flow: Flow) -> Rates:
+        """How fast velocity and marker change but for the pressure."""
+        inside, marker = self._continued(flow.velocity), flow.marker
+        rates = self._with_forces(self._stress(inside, flow.time), flow)
+        if marker is None:
+            return Rates(rates, None)
+        diffusivity = self.equation.diffusivity
+        carried = marker_rate(marker, inside, diffusivity, self.grid, self.source, self.body)
+        return Rates(rates, carried)
+
+    def moved(self, flow: Flow, change: Rates, time: Array) -> Flow:
+        """The flow plus a change, projected, at a time."""
+        velocity = tuple(u + du for u, du in zip(flow.velocity, change.velocity, strict=True))
+        marker = flow.marker
+        if marker is not None and change.marker is not None:
+            marker = marker + change.marker
+        return Flow(self.projected(velocity, time)[0], time, marker)
 
     def projected(self, velocity: Velocity, time: Array) -> tuple[Velocity, Array]:
         """The velocity with its sides as given and without divergence, and the potential whose
@@ -140,7 +119,7 @@ class IncompressibleStep(Step):
         and its gradient."""
         inside = self._continued(state.velocity)
         stress = self._stress(inside, state.time)
-        rates = self._with_forces(stress, state.marker)
+        rates = self._with_forces(stress, state)
         # Sides whose velocity is given do not change but by their ramp, which is smooth.
         before, after = (self.boundary.at(state.time + lag) for lag in (0.0, self.dt))
         sides = jax.tree.map(lambda first, second: (second - first) / self.dt, before, after)
@@ -163,10 +142,13 @@ class IncompressibleStep(Step):
         planes, viscosity = self.boundary.at(time), self.equation.viscosity
         return momentum_rate(velocity, planes, viscosity, self.grid, self.interpolation)
 
-    def _with_forces(self, rates: Velocity, marker: Array | None) -> Velocity:
+    def _with_forces(self, rates: Velocity, state: Flow) -> Velocity:
         if self.forces is not None:
             rates = tuple(r + f for r, f in zip(rates, self.forces, strict=True))
-        lift = self.lift(marker)
+        drag = self.equation.drag
+        if drag is not None:
+            rates = tuple(r - drag * u for r, u in zip(rates, state.velocity, strict=True))
+        lift = self.lift(state.marker)
         return rates if lift is None else tuple(r + f for r, f in zip(rates, lift, strict=True))
 
     def lift(self, marker: Array | None) -> Velocity | None:
@@ -200,7 +182,7 @@ class IncompressibleStep(Step):
                     if given is not None:
                         rate = jnp.maximum(rate, jnp.max(jnp.abs(given)) / float(h.max()))
             advective = advective + rate
-        return _limit(advective, smallest, self.equation.viscosity)
+        return _limit(advective, smallest, self.equation.viscosity, self.scheme)
 
     @property
     def surface_faces(self) -> int:
@@ -208,17 +190,22 @@ class IncompressibleStep(Step):
         return 0 if self.body is None else len(self.body.roots)
 
 
-def stable_dt(speeds: Sequence[float], widths: Sequence[float], viscosity: Any) -> Any:
+def stable_dt(
+    speeds: Sequence[float],
+    widths: Sequence[float],
+    viscosity: Any,
+    scheme: FlowScheme = runge_kutta,
+) -> Any:
     """The largest stable dt of `incompressible` at given speeds along the axes, on cells of given
     widths: before there is a state to ask `largest_dt` about."""
     advective = sum(speed / h for speed, h in zip(speeds, widths, strict=True))
-    return _limit(advective, widths, viscosity)
+    return _limit(advective, widths, viscosity, scheme)
 
 
-def _limit(advective: Any, widths: Sequence[float], viscosity: Any) -> Any:
+def _limit(advective: Any, widths: Sequence[float], viscosity: Any, scheme: FlowScheme) -> Any:
     """From the cells crossed a unit of time, summed over the axes, and the smallest cells."""
     diffusive = sum(4 * viscosity / h**2 for h in widths)
-    return 1 / (advective / ADVECTIVE_LIMIT + diffusive / DIFFUSIVE_LIMIT + 1e-30)
+    return 1 / (advective / scheme.advective + diffusive / scheme.diffusive + 1e-30)
 
 
 def incompressible(
@@ -229,6 +216,7 @@ def incompressible(
     *,
     body: Shape | None = None,
     room: int | None = None,
+    scheme: FlowScheme = runge_kutta,
     interpolation: Interpolation = central,
     marker_source: Any = None,
 ) -> IncompressibleStep:
@@ -244,6 +232,7 @@ def incompressible(
     - `body`: a signed distance, negative inside; the fluid sticks to it. Gradients reach its
       parameters.
     - `room`: where the shape is traced, how many faces it may cut (see `immersed`).
+    - `scheme`: `runge_kutta`, or `adams_bashforth` at a third of the cost a step.
     - `interpolation`: of the velocity that is carried: `central` (keeps energy) or `limited`
       (bounded at fronts).
     - `marker_source`: of the marker, a unit of time: a function of the point, or an array.
@@ -267,5 +256,6 @@ def incompressible(
         inside,
         forces,
         source,
+        scheme,
         interpolation,
     )

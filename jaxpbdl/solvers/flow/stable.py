@@ -17,8 +17,9 @@ from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
 from jaxpbdl.solvers.flow.diffusion import scalar_laplacian, velocity_laplacian
 from jaxpbdl.solvers.flow.operators import Ends, Velocity
-from jaxpbdl.solvers.flow.projection import Flow, IncompressibleStep, check_flow, incompressible
+from jaxpbdl.solvers.flow.projection import IncompressibleStep, incompressible
 from jaxpbdl.solvers.flow.sides import Sides
+from jaxpbdl.solvers.flow.state import Flow, check_flow
 from jaxpbdl.staggered import StaggeredGrid, along
 from jaxpbdl.step import Step
 
@@ -70,10 +71,13 @@ class StableStep(Step):
         return marker + self.dt * rate
 
     def _pushed(self, velocity: Velocity, marker: Array | None) -> Velocity:
-        """By the force, and by the buoyancy of the marker."""
+        """By the force, and by the buoyancy of the marker; slowed by drag."""
         for force in (self.flow.forces, self.flow.lift(marker)):
             velocity = velocity if force is None else _plus(velocity, self.dt, force)
-        return velocity
+        drag = self.flow.equation.drag
+        if drag is None:
+            return velocity
+        return tuple(jnp.exp(-drag * self.dt) * u for u in velocity)
 
     def _ends(self, velocity: Velocity, time: Array) -> list[list[Ends]]:
         """What is given of each component on the sides of each axis. Along a side that the fluid

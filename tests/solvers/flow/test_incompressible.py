@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
-from jaxpbdl.solvers import Flow, incompressible, inflow, outflow, slip, wall
+from jaxpbdl.solvers import (
+    Flow,
+    adams_bashforth,
+    incompressible,
+    inflow,
+    outflow,
+    runge_kutta,
+    slip,
+    wall,
+)
 from tests.solvers.flow.cases import steady
 
 FLOW = jp.equations.IncompressibleFlow
@@ -49,13 +58,14 @@ def test_second_order_in_space_on_taylor_green():
 
 
 @pytest.mark.x64
-def test_third_order_in_time():
+@pytest.mark.parametrize("scheme", [runge_kutta, adams_bashforth])
+def test_third_order_in_time(scheme):
     """Against a tenth of the smallest step, so that the error in space does not enter."""
     grid = jp.StaggeredGrid((8, 10), 2 * jnp.pi, periodic=True)
     start = grid.velocity(lambda p: vortices(p) + jnp.stack([jnp.sin(p[1]), jnp.cos(2 * p[0])]))
     ends = []
     for dt in (0.1, 0.05, 0.005):
-        step = incompressible(FLOW(0.05), grid, dt)
+        step = incompressible(FLOW(0.05), grid, dt, scheme=scheme)
         ends.append(advanced(step, step.start(start), 1.0).velocity)
     errors = [largest(end, ends[-1]) for end in ends[:2]]
     assert np.log2(errors[0] / errors[1]) > 2.8
@@ -166,7 +176,8 @@ def test_three_dimensions_contain_two():
 
 
 @pytest.mark.x64
-def test_transformations():
+@pytest.mark.parametrize("scheme", [runge_kutta, adams_bashforth])
+def test_transformations(scheme):
     """jit == eager, vmap == loop, and the gradient of a rollout against finite differences with
     respect to state, viscosity, inflow, force and dt."""
     grid = jp.StaggeredGrid((7, 5), (1.4, 1.0))
@@ -174,7 +185,7 @@ def test_transformations():
     def run(p, steps=4):
         flow = FLOW(p["viscosity"], forcing=lambda x: p["force"] * jnp.stack([x[1], -x[0]]))
         entering = inflow(jnp.stack([p["speed"], jnp.zeros(())]), ramp=lambda t: 1 + t)
-        step = incompressible(flow, grid, p["dt"], sides=((entering, outflow()), slip()))
+        step = incompressible(flow, grid, p["dt"], ((entering, outflow()), slip()), scheme=scheme)
         state = step.start((1.0, 0.0))
         bumps = tuple(jnp.sin(jnp.arange(u.size)).reshape(u.shape) for u in state.velocity)
         moved = tuple(u + p["state"] * b for u, b in zip(state.velocity, bumps, strict=True))
@@ -197,14 +208,20 @@ def test_transformations():
     np.testing.assert_allclose(together, jnp.stack(apart), rtol=1e-12)
 
 
-def test_stability_limit():
+@pytest.mark.parametrize("scheme", [runge_kutta, adams_bashforth])
+@pytest.mark.parametrize("viscosity", [0.02, 0.5])
+def test_stability_limit(scheme, viscosity):
     grid = jp.StaggeredGrid((16, 16), 2 * jnp.pi, periodic=True)
-    state = incompressible(FLOW(0.02), grid, 1.0).start(vortices)
-    limit = float(incompressible(FLOW(0.02), grid, 1.0).largest_dt(state))
-    end = jp.rollout(incompressible(FLOW(0.02), grid, 0.95 * limit), state, 200, 200)
+
+    def step(dt):
+        return incompressible(FLOW(viscosity), grid, dt, scheme=scheme)
+
+    state = step(1.0).start(vortices)
+    limit = float(step(1.0).largest_dt(state))
+    end = jp.rollout(step(0.95 * limit), state, 200, 200)
     assert all(jnp.max(jnp.abs(u)) < 1.5 for u in end.velocity)
     with pytest.raises(ValueError, match=r"above the stability limit, use dt <= ") as error:
-        jp.rollout(incompressible(FLOW(0.02), grid, 1.5 * limit), state, 2)
+        jp.rollout(step(1.5 * limit), state, 2)
     assert float(re.search(r"<= ([\d.e+-]+)", str(error.value)).group(1)) < 1.1 * limit
 
 
