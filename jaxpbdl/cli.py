@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,13 @@ MOST_DEVICES = 8
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, handled as Ctrl-C is."""
+
+
+class WholeNames(argparse.HelpFormatter):
+    """Help that breaks no name at its hyphens, so that it can be copied."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run an experiment; `jaxpbdl run NAME --help` lists its settings",
         usage="jaxpbdl run NAME [--preset PRESET] [--out DIR] [--SETTING VALUE ...]",
         epilog="`jaxpbdl run NAME --help` lists the settings of an experiment.",
+        formatter_class=WholeNames,
         add_help=False,
         allow_abbrev=False,
     )
