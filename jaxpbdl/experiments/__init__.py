@@ -45,6 +45,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.fno_darcy",
         "a Fourier neural operator learns porous flow at 16 points a side and is asked at 32",
     ),
+    "learned-interpolation": Entry(
+        "jaxpbdl.experiments.learned_interpolation",
+        "a network chooses the stencils of a coarse finite-volume solver of turbulence",
+    ),
     "operator-navier-stokes": Entry(
         "jaxpbdl.experiments.operator_navier_stokes",
         "neural operators go on with a forced flow for forty units of time",

@@ -1,4 +1,4 @@
-"""Trajectories by others for `turbulence-correction`: read, turned into vorticity, filtered,
+"""Trajectories of turbulence: simulated, or by others, then read, turned into vorticity, filtered,
 divided.
 """
 
@@ -8,15 +8,72 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import data
 from jaxpbdl.checks import DataError
+from jaxpbdl.experiments.turbulence_setting import Config
 from jaxpbdl.grid import Grid
+from jaxpbdl.initial_states import random_vorticity
+from jaxpbdl.learning import checkpoint
+from jaxpbdl.rollout import repeat, rollout
 from jaxpbdl.spectrum import Spectrum, resample
+from jaxpbdl.spread import spread
 
 VELOCITY = (("velocity_x", "velocity_y"), ("v_x", "v_y"), ("Vx", "Vy"), ("u", "v"))
 VORTICITY = ("vorticity", "omega", "w", "tensor")
+
+
+def trajectories(
+    config: Config, folder: Path, train_key: PRNGKeyArray, test_key: PRNGKeyArray
+) -> tuple[Array, dict[str, Array]]:
+    """Training trajectories on the coarse grid, and test ones with their initial states on the
+    finest grid.
+    """
+    if config.data is not None:
+        return read_trajectories(config.data, config.coarse, config.frame)
+    return checkpoint.cached(folder / "data", lambda: _simulate(config, train_key, test_key))
+
+
+def _simulate(
+    config: Config, train_key: PRNGKeyArray, test_key: PRNGKeyArray
+) -> tuple[Array, dict[str, Array]]:
+    count = config.train_trajectories + config.test_trajectories
+    print(f"simulating {count} trajectories, up to {config.reference}²", flush=True)
+    train, _ = simulate(
+        config, train_key, config.train_trajectories, config.train_time, config.fine
+    )
+    truth, initial = simulate(
+        config, test_key, config.test_trajectories, config.test_time, config.reference
+    )
+    return train, {"coarse": truth, "initial": initial}
+
+
+def simulate(
+    config: Config, key: PRNGKeyArray, count: int, time: float, points: int
+) -> tuple[Float[Array, "count frames n n"], Float[Array, "count m m"]]:
+    """Trajectories of developed turbulence with `points` per side, filtered to the coarse grid, and
+    their initial states unfiltered.
+    """
+    warm, warm_every = config.solver(min(2 * config.coarse, points))
+    warm_steps = warm_every * max(1, round(config.warm_up / config.frame))
+    step, every = config.solver(points)
+    coarse = Grid((config.coarse,) * 2)
+
+    def one(key: PRNGKeyArray) -> tuple[Array, Array]:
+        start = random_vorticity(key, warm.grid, config.wavenumber, max_speed=3.0)
+        developed = repeat(warm, warm_steps, checkpoint=False)(start)
+        # A few frames on the fine grid fill the scales that the warm-up did not hold.
+        fine = resample(developed, warm.grid, step.grid)
+        initial = repeat(step, every * max(1, round(2 / config.frame)), checkpoint=False)(fine)
+        steps, observe = (
+            every * round(time / config.frame),
+            partial(resample, source=step.grid, target=coarse),
+        )
+        frames = rollout(step, initial, steps, every, observe=observe, checkpoint=False)
+        return frames, initial
+
+    return spread(one, jax.random.split(key, count))
 
 
 def read_trajectories(

@@ -1,7 +1,9 @@
-"""The numbers and pictures of `turbulence-correction`."""
+"""Rows, numbers and pictures of `turbulence-correction` and `learned-interpolation`."""
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ from jaxtyping import Array
 
 from jaxpbdl import plotting
 from jaxpbdl.diagnostics import energy_spectrum
+from jaxpbdl.experiments.turbulence_setting import Config
 from jaxpbdl.grid import Grid
-from jaxpbdl.learning.evaluate import Evaluation
+from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.rollout import repeat
+from jaxpbdl.spectrum import resample
 from jaxpbdl.step import AnyStep
 
 ERROR_TIMES = (1.0, 3.0, 5.0)
@@ -33,6 +37,53 @@ class Row:
     """Steps per frame."""
     factor: float | None = None
     """Grid points per side over the coarse ones, if this is a mark of plain solving."""
+
+
+def plain_row(
+    name: str,
+    step: Any,
+    every: int,
+    test: dict[str, Array],
+    times: np.ndarray,
+    coarse: Grid,
+    factor: float | None = None,
+) -> Row:
+    """A solver on a grid of its own, from the initial states of the tests on the finest grid."""
+    initial = resample(test["initial"], Grid((test["initial"].shape[-1],) * 2), step.grid)
+    observe = partial(resample, source=step.grid, target=coarse)
+    result = evaluate(step, test["coarse"], times, every, initial=initial, observe=observe)
+    return Row(name, result, step, initial[0], every, factor)
+
+
+def plain_rows(
+    solver: Callable[[int], tuple[Any, int]],
+    config: Config,
+    test: dict[str, Array],
+    times: np.ndarray,
+    coarse: Grid,
+    prefix: str = "",
+) -> list[Row]:
+    """`solver(points)`, a step and how many of them make a frame, on the coarse grid and on the
+    marks that are not finer than the tests."""
+    rows = []
+    for factor in (1.0, *config.marks):
+        points = round(config.coarse * factor)
+        if points <= test["initial"].shape[-1]:
+            name = "coarse" if factor == 1 else f"finer_{factor:g}x".replace(".", "_")
+            step, every = solver(points)
+            rows.append(plain_row(prefix + name, step, every, test, times, coarse, factor))
+    return rows
+
+
+def member_rows(name: str, models: list[Any], truth: Array, times: np.ndarray) -> list[Row]:
+    """Each member of an ensemble, and the mean of their predictions."""
+    results = [evaluate(model, truth, times) for model in models]
+    rows = [
+        Row(f"{name}_{number}", result, model, truth[0, 0])
+        for number, (model, result) in enumerate(zip(models, results, strict=True))
+    ]
+    mean = jnp.mean(jnp.stack([result.prediction for result in results]), axis=0)
+    return [*rows, Row(f"{name}_mean", compare(mean, truth, times))]
 
 
 def metrics_of(row: Row, truth: Array, grid: Grid, frame: float) -> dict[str, float]:
@@ -110,13 +161,16 @@ def spread_and_error(rows: list[Row], truth: Array) -> tuple[np.ndarray, np.ndar
     return np.asarray(spread), np.asarray(error)
 
 
-def summary(rows: list[Row], truth: Array, grid: Grid, frame: float) -> dict[str, float]:
-    """All metrics, `method.metric`; an ensemble also under its own name, averaged over members."""
+def measured(
+    rows: list[Row], names: Sequence[str], truth: Array, grid: Grid, frame: float
+) -> dict[str, float]:
+    """All metrics, `method.metric`; the ensembles `names` also under their own names, averaged over
+    members, with the grid whose plain solver follows the reference for as long."""
     metrics: dict[str, float] = {}
     for row in rows:
         for column, value in metrics_of(row, truth, grid, frame).items():
             metrics[f"{row.name}.{column}"] = value
-    for name in ("emulator", "corrected"):
+    for name in names:
         members = [row.name for row in group(rows, name)]
         columns = [key.split(".")[1] for key in metrics if key.startswith(f"{members[0]}.")]
         for column in columns:
@@ -124,13 +178,25 @@ def summary(rows: list[Row], truth: Array, grid: Grid, frame: float) -> dict[str
                 np.mean([metrics[f"{member}.{column}"] for member in members])
             )
     marks = {row.factor: metrics[f"{row.name}.time_095"] for row in rows if row.factor}
-    prices = {row.factor: metrics[f"{row.name}.ms_per_time"] for row in rows if row.factor}
-    for name in ("emulator", "corrected", "corrected_mean"):
+    for name in [*names, *(f"{name}_mean" for name in names)]:
         metrics[f"{name}.as_grid_finer"] = effective_refinement(metrics[f"{name}.time_095"], marks)
-    refinement = metrics["effective_refinement"] = metrics["corrected.as_grid_finer"]
-    # What the plain solver of that grid costs, between marks, over what the corrected one does.
-    log_price = np.interp(np.log(refinement), np.log(list(prices)), np.log(list(prices.values())))
-    metrics["speed_up"] = float(np.exp(log_price)) / metrics["corrected.ms_per_time"]
+    return metrics
+
+
+def speed_up(metrics: dict[str, float], rows: list[Row], name: str) -> float:
+    """What the plain solver of the grid that `name` is as good as costs, between marks, over what
+    `name` costs."""
+    prices = {row.factor: metrics[f"{row.name}.ms_per_time"] for row in rows if row.factor}
+    factors, costs = np.log(list(prices)), np.log(list(prices.values()))
+    refinement = np.log(metrics[f"{name}.as_grid_finer"])
+    return float(np.exp(np.interp(refinement, factors, costs))) / metrics[f"{name}.ms_per_time"]
+
+
+def summary(rows: list[Row], truth: Array, grid: Grid, frame: float) -> dict[str, float]:
+    """The metrics of `turbulence-correction`."""
+    metrics = measured(rows, ("emulator", "corrected"), truth, grid, frame)
+    metrics["effective_refinement"] = metrics["corrected.as_grid_finer"]
+    metrics["speed_up"] = speed_up(metrics, rows, "corrected")
     return metrics
 
 

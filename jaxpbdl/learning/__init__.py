@@ -7,7 +7,7 @@ from jaxpbdl.learning.collocation import mean_over, residual_at, residual_loss, 
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
-from jaxpbdl.learning.hybrid import Corrected, Emulator, as_channels, trainable
+from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, as_channels, trainable
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
 from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
@@ -28,6 +28,7 @@ __all__ = [
     "Emulator",
     "Evaluation",
     "History",
+    "Parametrised",
     "PerChunk",
     "RunLock",
     "Samples",

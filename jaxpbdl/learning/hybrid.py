@@ -1,4 +1,6 @@
-"""Steps that hold a network: a solver with a learned correction, and a network alone."""
+"""Steps that hold a network: a solver with a learned correction, one with a learned part, and a
+network alone.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -6,6 +8,7 @@ from typing import Any, TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
@@ -65,6 +68,52 @@ class Corrected(Step):
         self.solver.check(state)
 
 
+class Parametrised(Step):
+    """A solver one part of which a network makes anew for each of its steps.
+
+        working -> solver with part(network(features(working))) at its place, applied to working
+
+    One step of the hybrid is `substeps` of these. A correction adds to what a solver has done; this
+    changes how it does it, so what holds for any such part (a conserved quantity, consistency)
+    holds for the learned one.
+
+    **Arguments:**
+
+    - `solver`: any step.
+    - `network`: maps the features to the channels that `part` takes.
+    - `part`: from these channels to the part, a pytree.
+    - `place`: where the part stands in the solver, a function `solver -> part`.
+    - `features`: from the working variables of the solver to the channels the network sees.
+    - `substeps`: solver steps in one of the hybrid.
+    """
+
+    solver: Step
+    network: Network
+    part: Callable[[Array], Any]
+    features: Callable[[Any], Float[Array, "channels *grid"]]
+    place: Callable[[Any], Any] = eqx.field(static=True)
+    substeps: int = eqx.field(static=True, default=1)
+
+    def __check_init__(self):
+        checks.count("substeps", self.substeps)
+
+    def enter(self, state: Any) -> Any:
+        return self.solver.enter(state)
+
+    def advance(self, working: Any) -> Any:
+        def once(working: Any, _: None) -> tuple[Any, None]:
+            part = self.part(self.network(self.features(working)))
+            return eqx.tree_at(self.place, self.solver, part).advance(working), None
+
+        return lax.scan(once, working, None, length=self.substeps)[0]
+
+    def leave(self, working: Any) -> Any:
+        return self.solver.leave(working)
+
+    def check(self, state: Any) -> None:
+        self.solver.check(state)
+
+
 class Emulator(Step):
     """A network alone as a step: state -> state + scale * network(features(state)).
 
@@ -98,7 +147,7 @@ def trainable(model: Any) -> Any:
     network of a hybrid (its solver keeps its physics), all float arrays of anything else, except
     what a `networks.Constant` holds.
     """
-    if isinstance(model, (Corrected, Emulator)):
+    if isinstance(model, Corrected | Parametrised | Emulator):
         nothing = jax.tree.map(lambda _: False, model)
         return eqx.tree_at(lambda hybrid: hybrid.network, nothing, trainable(model.network))
 

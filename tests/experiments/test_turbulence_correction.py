@@ -12,8 +12,9 @@ import jaxpbdl as jp
 from jaxpbdl import data
 from jaxpbdl.checks import DataError
 from jaxpbdl.experiments import contract, turbulence_report
-from jaxpbdl.experiments.turbulence_correction import EXPERIMENT, Config, simulate
-from jaxpbdl.experiments.turbulence_data import read_trajectories
+from jaxpbdl.experiments.turbulence_correction import EXPERIMENT
+from jaxpbdl.experiments.turbulence_data import read_trajectories, simulate
+from jaxpbdl.experiments.turbulence_setting import Config
 
 TINY = Config(
     viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), warm_up=1.0,

@@ -1,0 +1,78 @@
+"""The turbulence of `turbulence-correction` and `learned-interpolation`: grids, times, sizes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxpbdl import checks
+from jaxpbdl.equations import NavierStokes2D, kolmogorov
+from jaxpbdl.grid import Grid
+from jaxpbdl.solvers import SpectralStep, spectral
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; lengths are in a box of side 2 pi, times in its natural units."""
+
+    seed: int = 0
+    data: Path | None = None
+    """Trajectories to learn from instead of simulating them (PDEBench or The Well HDF5, npz)."""
+    viscosity: float = 3e-3
+    drag: float = 0.1
+    wavenumber: int = 4
+    """Of the force, sin(wavenumber y) along x."""
+    coarse: int = 32
+    """Points per side of the solver that is corrected."""
+    fine: int = 128
+    """Points per side of the simulations that training data are filtered from."""
+    reference: int = 192
+    """Points per side of the simulations that everything is tested against."""
+    marks: tuple[float, ...] = (1.5, 2.0, 4.0)
+    """Finer grids, in multiples of the coarse one, that serve as reference marks."""
+    dt: float = 0.05
+    """Step of the coarse solver; finer grids take proportionally smaller ones."""
+    substeps: int = 4
+    """Solver steps between corrections."""
+    keep: float = 0.9
+    """Wavenumbers that the corrected solver keeps: beyond 2/3 it aliases, which the network can
+    learn to undo.
+    """
+    warm_up: float = 20.0
+    train_trajectories: int = 12
+    train_time: float = 25.0
+    test_trajectories: int = 8
+    test_time: float = 10.0
+    members: int = 4
+    emulators: int = 2
+    width: int = 24
+    depth: int = 5
+    batch: int = 8
+    unroll: int = 4
+    pretraining: int = 200
+    """Updates on single steps before those on unrolled ones."""
+    updates: int = 300
+    learning_rate: float = 3e-3
+
+    def __post_init__(self):
+        for name in ("viscosity", "dt", "train_time", "test_time", "learning_rate"):
+            checks.positive(name, getattr(self, name))
+        for name in ("members", "emulators", "unroll", "batch", "substeps", "updates"):
+            checks.count(name, getattr(self, name))
+        if self.reference < self.fine or self.fine <= self.coarse:
+            raise ValueError(
+                "grids must satisfy coarse < fine <= reference, "
+                f"got {self.coarse}, {self.fine}, {self.reference}"
+            )
+
+    @property
+    def frame(self) -> float:
+        """Time between frames, one step of the corrected solver."""
+        return self.substeps * self.dt
+
+    @property
+    def flow(self) -> NavierStokes2D:
+        return NavierStokes2D(self.viscosity, self.drag, forcing=kolmogorov(self.wavenumber))
+
+    def solver(self, points: int, keep: float | None = None) -> tuple[SpectralStep, int]:
+        """A solver with `points` per side, and how many of its steps make a frame."""
+        steps = max(1, round(self.substeps * points / self.coarse))
+        return spectral(self.flow, Grid((points, points)), self.frame / steps, keep=keep), steps
