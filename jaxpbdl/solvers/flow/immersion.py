@@ -7,7 +7,6 @@ go through; only which faces are closed, cut or near is decided in steps.
 """
 
 from collections.abc import Sequence
-from functools import reduce
 from math import prod
 from typing import NamedTuple
 
@@ -23,7 +22,14 @@ from jaxpbdl.shapes import Shape, Union
 from jaxpbdl.solvers.flow.bodies import Body, Continuation
 from jaxpbdl.solvers.flow.operators import Velocity
 from jaxpbdl.solvers.flow.pressure import FastSolver, times
-from jaxpbdl.staggered import StaggeredGrid, along, close, face_widths, outer
+from jaxpbdl.solvers.flow.resolution import (
+    distances,
+    local_width,
+    refuse_overlap,
+    refuse_unresolved,
+    warn_where_thin,
+)
+from jaxpbdl.staggered import StaggeredGrid, along, close, outer
 
 REACH = 1.5
 """Distance of the first point in the fluid, in cell widths: beyond the diagonal of a cell, so that
@@ -40,11 +46,14 @@ def immersed(
     grid: StaggeredGrid,
     fast: FastSolver,
     room: int | None = None,
+    bounded: bool = False,
 ) -> Body:
     """The body of a signed distance on a grid.
 
     **Arguments:** `fast`: of the box without the body; `room`: number of faces to make room for
-    where the shape is traced (under jit, grad or vmap), at least those it cuts.
+    where the shape is traced (under jit, grad or vmap), at least those it cuts; `bounded`: whether
+    the flow is to be carried without new extrema, else parts of the body thinner than two cells are
+    warned of.
 
     **Raises:** ValueError for a shape that no cell lies in, one thinner than two cells, one that
     reaches within three cells of a side, a union of shapes that overlap, or a traced shape without
@@ -52,9 +61,11 @@ def immersed(
     """
     corners, survey = _survey(shape, grid)
     if checks.is_concrete(corners):
-        _refuse(np.asarray(corners), grid)
+        refuse_unresolved(np.asarray(corners), grid)
         if isinstance(shape, Union):
-            _refuse_overlap(shape, grid)
+            refuse_overlap(shape, grid)
+        if not bounded:
+            warn_where_thin(shape, grid, survey.near)
         room = sum(int(jnp.sum(mark)) for mark in survey.cut)
         rooms = tuple(int(jnp.sum(mark)) for mark in survey.near)
     elif room is None:
@@ -80,15 +91,15 @@ class Survey(NamedTuple):
 @eqx.filter_jit
 def _survey(shape: Shape, grid: StaggeredGrid) -> tuple[Array, Survey]:
     """The distances of the corners, and what follows for the faces."""
-    corners = _distances(shape, grid.corner_points)
+    corners = distances(shape, grid.corner_points)
     components = range(grid.ndim)
     open_ = tuple(_open_fraction(corners, component, grid) for component in components)
-    distances = tuple(_distances(shape, grid.face_points(component)) for component in components)
+    faces = tuple(distances(shape, grid.face_points(component)) for component in components)
     near = tuple(
-        (fraction <= 0) & (distance > -BAND * _local_width(component, grid))
-        for component, (fraction, distance) in enumerate(zip(open_, distances, strict=True))
+        (fraction <= 0) & (distance > -BAND * local_width(component, grid))
+        for component, (fraction, distance) in enumerate(zip(open_, faces, strict=True))
     )
-    return corners, Survey(distances, open_, tuple(_cut(open_, grid)), near)
+    return corners, Survey(faces, open_, tuple(_cut(open_, grid)), near)
 
 
 @eqx.filter_jit
@@ -102,7 +113,7 @@ def _assembled(
 ) -> Body:
     solid = []
     for component, fraction in enumerate(survey.open):
-        width = _local_width(component, grid)
+        width = local_width(component, grid)
         share = jnp.clip(0.5 - survey.distances[component] / width, 0.0, 1.0)
         # What the stencils give on a closed face is taken up by the body alone.
         solid.append(jnp.where(fraction > 0, share, 1.0))
@@ -113,12 +124,6 @@ def _assembled(
     cells, roots = _lacking(survey, grid, room)
     inverse = _dense(cells, lax.stop_gradient(roots), fast, grid)
     return Body(survey.open, tuple(solid), continuations, cells, roots, inverse)
-
-
-def _distances(shape: Shape, points: Array) -> Array:
-    flat = points.reshape(-1, points.shape[-1])
-    chunk = min(len(flat), 4096)
-    return lax.map(shape, flat, batch_size=chunk).reshape(points.shape[:-1])
 
 
 def _open_fraction(corners: Array, component: int, grid: StaggeredGrid) -> Array:
@@ -142,17 +147,11 @@ def _open_fraction(corners: Array, component: int, grid: StaggeredGrid) -> Array
     return along(made, component, 0, n) if grid.periodic[component] else made
 
 
-def _local_width(component: int, grid: StaggeredGrid) -> Array:
-    """The widest side of the control volume of each face of a component."""
-    lines = face_widths(component, grid)
-    return jnp.asarray(reduce(np.maximum.outer, lines), grid.dtype)
-
-
 def _continuation(
     shape: Shape, near: Array, component: int, grid: StaggeredGrid, count: int
 ) -> Continuation:
     points = grid.face_points(component).reshape(-1, grid.ndim)
-    width = _local_width(component, grid).reshape(-1)
+    width = local_width(component, grid).reshape(-1)
     faces = jnp.nonzero(near.reshape(-1), size=count, fill_value=len(points))[0]
     safe = jnp.minimum(faces, len(points) - 1)
     where, h = points[safe], width[safe]
@@ -262,36 +261,3 @@ def _dense(cells: Array, roots: Array, fast: FastSolver, grid: StaggeredGrid) ->
     found = values > least
     inverse = jnp.where(found, 1 / jnp.where(found, values, 1.0), 0.0)
     return times(vectors * inverse, vectors.T, 0)
-
-
-def _refuse(corners: np.ndarray, grid: StaggeredGrid) -> None:
-    inside = corners < 0
-    if not inside.any():
-        raise ValueError("the shape holds no corner of the grid: it is outside or not resolved")
-    for axis, periodic in enumerate(grid.periodic):
-        occupied = np.flatnonzero(inside.any(axis=tuple(a for a in range(grid.ndim) if a != axis)))
-        n = grid.shape[axis]
-        if occupied[-1] - occupied[0] < 2:
-            thickness = grid.edges[axis][occupied[-1]] - grid.edges[axis][occupied[0]]
-            raise ValueError(
-                f"the shape is thinner along axis {axis} than the grid resolves: about "
-                f"{thickness:.3g}, less than two cells of {grid.widths[axis][occupied[0]]:.3g}"
-            )
-        if not periodic and (occupied[0] < 3 or occupied[-1] > n - 3):
-            raise ValueError(
-                f"the shape must stay three cells away from the sides of the box, along axis "
-                f"{axis} it reaches from {grid.edges[axis][occupied[0]]:.3g} to "
-                f"{grid.edges[axis][occupied[-1]]:.3g}"
-            )
-
-
-def _refuse_overlap(union: Union, grid: StaggeredGrid) -> None:
-    inside = [np.asarray(_distances(shape, grid.corner_points)) < 0 for shape in union.shapes]
-    for first, one in enumerate(inside):
-        for second in range(first + 1, len(inside)):
-            common = int(np.sum(one & inside[second]))
-            if common:
-                raise ValueError(
-                    f"shapes {first} and {second} of the union overlap, on {common} corners of the "
-                    "grid; give one outline for both, or move them apart"
-                )

@@ -25,6 +25,7 @@ from jaxpbdl.solvers.flow.operators import (
     central,
     divergence,
     gradient,
+    limited,
     line,
     momentum_rate,
     with_sides,
@@ -238,13 +239,15 @@ def incompressible(
     - `marker_source`: of the marker, a unit of time: a function of the point, or an array.
 
     **Raises:** ValueError for a dt that is not positive, inflow that does not balance outflow in a
-    box without an `outflow()`, or a body that the grid does not resolve.
+    box without an `outflow()`, or a body that the grid does not resolve. Warns of parts of a body
+    thinner than two cells.
     """
     checks.positive("dt", dt)
     boundary = Boundary(sides, grid)
     holds = [boundary.holds(axis) for axis in range(grid.ndim)]
     fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
-    inside = None if body is None else immersed(body, grid, fast, room)
+    bounded = interpolation is limited
+    inside = None if body is None else immersed(body, grid, fast, room, bounded)
     forces = None if equation.forcing is None else grid.velocity(equation.forcing)
     source = None if marker_source is None else grid.scalar(marker_source)
     return IncompressibleStep(

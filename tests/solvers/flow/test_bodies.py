@@ -1,5 +1,7 @@
 """Bodies in a flow: order of convergence, no leak, force, gradients to the shape, bad input."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,16 @@ import pytest
 
 import jaxpbdl as jp
 from jaxpbdl import shapes
-from jaxpbdl.solvers import Flow, force_on_body, incompressible, inflow, outflow, slip, wall
+from jaxpbdl.solvers import (
+    Flow,
+    force_on_body,
+    incompressible,
+    inflow,
+    limited,
+    outflow,
+    slip,
+    wall,
+)
 from tests.solvers.flow.cases import VISCOSITY, steady
 
 FLOW = jp.equations.IncompressibleFlow
@@ -179,6 +190,18 @@ def test_refused_shapes(shape, message):
     grid = jp.StaggeredGrid((24, 16), (3.0, 2.0))
     with pytest.raises(ValueError, match=message):
         incompressible(FLOW(0.1), grid, 0.01, body=shape)
+
+
+def test_a_thin_tail_is_warned_of_unless_the_stencils_are_bounded():
+    """A wedge, several cells thick at its foot and pointed at its end."""
+    grid = jp.StaggeredGrid((32, 24), (4.0, 3.0))
+    wedge = shapes.Outline([[1.0, 1.1], [2.9, 1.5], [1.0, 1.9]])
+    with pytest.warns(UserWarning, match=r"thinner than two cells about \(2\.\d+, 1\.\d+\)"):
+        incompressible(FLOW(0.1), grid, 0.01, body=wedge)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        incompressible(FLOW(0.1), grid, 0.01, body=wedge, interpolation=limited)
+        incompressible(FLOW(0.1), grid, 0.01, body=shapes.Ball((2.0, 1.5), 0.5))
 
 
 def test_a_traced_shape_needs_room(channel):
