@@ -68,6 +68,7 @@ def gradient(step, state, steps: int):
 
 def lines() -> list[Line]:
     made = []
+    bandwidth = copying()
     for points, steps in ((128, 40), (256, 10)):
         pairs = {
             "three": ours(points),
@@ -83,14 +84,35 @@ def lines() -> list[Line]:
                 text = f"{work} {points}², periodic, projections: {count}"
                 against = times[f"peer's {count}"]
                 made.append(Line(text, times[count], f"jax-cfd, {peer}", against, "ms", 2.0))
+            if work == "step":
+                _say(f"{points}² periodic", times["one"], points**2, 2, bandwidth)
         call = flows.loop(*ours(points, periodic=False), steps)
         closed = side_by_side({"ours": call})["ours"] / steps
         peer = in_own_process("phiflow_peer.py", points, DT, 10, "closed")
         made.append(Line(f"step {points}² in a closed box", closed, "PhiFlow", peer, "ms", 2.0))
-    call = flows.loop(*ours(64, periodic=False, ndim=3), 5)
-    deep = side_by_side({"ours": call})["ours"] / 5
-    print(f"3D 64³ closed box: {deep.least * 1e3:.1f} ms a step", file=sys.stderr)
+    schemes = {"Runge-Kutta": runge_kutta, "Adams-Bashforth": adams_bashforth}
+    deep = {
+        name: flows.loop(*ours(64, scheme, periodic=False, ndim=3), 5)
+        for name, scheme in schemes.items()
+    }
+    for name, timing in side_by_side(deep).items():
+        _say(f"64³ closed box, {name}", _share(timing, 5), 64**3, 3, bandwidth)
     return made
+
+
+def copying() -> float:
+    """Bytes a second that the memory moves when an array of 128 MiB is read and another written."""
+    array = jnp.zeros(2**25)
+    call = jax.jit(lambda x: x + 1)
+    return 2 * array.nbytes / side_by_side({"copy": lambda: call(array)})["copy"].least
+
+
+def _say(work: str, timing, cells: int, components: int, bandwidth: float) -> None:
+    """How fast, and as a share of what reading and writing the velocity once a step would allow."""
+    rate = cells / timing.least
+    share = 100 * rate * components * 8 / bandwidth
+    text = f"{work}: {timing.least * 1e3:.3g} ms a step, {rate / 1e6:.0f} million cells a second"
+    print(f"{text}, {share:.0f} % of {bandwidth / 1e9:.0f} GB/s", file=sys.stderr)
 
 
 def _share(timing, steps: int):
