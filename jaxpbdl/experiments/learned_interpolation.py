@@ -154,10 +154,10 @@ def _picture(rows: list[Row], truth: Array, times: np.ndarray, grid: Grid, folde
     plotting.curves(ahead, curves, times, xlabel="time", ylabel="vorticity correlation")
     ahead.axhline(0.95, color="0.6", linewidth=0.8)
     shells = slice(1, (min(grid.shape) + 1) // 2)
-    spectra = {"reference": mean_spectrum(truth, grid)}
-    spectra |= {
+    spectra = {
         label: mean_spectrum(by_name[name].prediction, grid) for label, name in shown.items()
     }
+    spectra["reference"] = mean_spectrum(truth, grid)
     k = np.arange(shells.start, shells.stop)
     plotting.spectrum(
         energy, k, {n: np.asarray(s)[shells] for n, s in spectra.items()}, ylabel="energy E(k)"

@@ -147,7 +147,7 @@ def effective_refinement(time: float, marks: dict[float, float]) -> float:
 
 def group(rows: list[Row], name: str) -> list[Row]:
     """The members of an ensemble, without their mean."""
-    return [row for row in rows if row.name.startswith(f"{name}_") and row.name[-1].isdigit()]
+    return [row for row in rows if row.name.removeprefix(f"{name}_").isdigit()]
 
 
 def spread_and_error(rows: list[Row], truth: Array) -> tuple[np.ndarray, np.ndarray]:

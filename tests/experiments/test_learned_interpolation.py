@@ -24,6 +24,9 @@ def test_the_whole_run(tmp_path):
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     for name in ("coarse", "interpolated", "corrected", "corrected_spectral", "coarse_spectral"):
         assert 0 < metrics[f"{name}.time_095"] <= 2.0
+    for name in ("interpolated", "corrected", "corrected_spectral"):  # over its own members alone
+        members = [metrics[f"{name}_{number}.error_t1"] for number in range(TINY.members)]
+        assert metrics[f"{name}.error_t1"] == pytest.approx(np.mean(members))
     assert 1 <= metrics["effective_refinement"] <= 2
     assert (tmp_path / "stencils.png").stat().st_size > 1000
 
