@@ -83,6 +83,12 @@ class Faces(eqx.Module):
         return jnp.stack([rise / (step * self.scale), u, v])
 
 
+def bounded(channels: Float[Array, "channels nx ny"]) -> LinearStencils:
+    """Stencils with coefficients of at most 1/2, so that a rise leads no further than from one
+    neighbour to the other: free ones can blow up after the first update already."""
+    return LinearStencils(jnp.tanh(channels) / 2)
+
+
 def _stencils(solver: VorticityForm) -> Any:
     return solver.flow.interpolation
 
@@ -92,7 +98,7 @@ def interpolated(config: Config, scale: Array, key: PRNGKeyArray) -> Parametrise
     solver, steps = config.volumes(config.coarse)
     stencils = network(config, 12, key)
     return Parametrised(
-        solver, stencils, LinearStencils, features=Faces(scale), place=_stencils, substeps=steps
+        solver, stencils, bounded, features=Faces(scale), place=_stencils, substeps=steps
     )
 
 
