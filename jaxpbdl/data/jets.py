@@ -10,8 +10,10 @@ A file is one `.npz` archive with the particles of all jets one after another: `
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxpbdl import checks
 from jaxpbdl.data.archive import arrays
@@ -20,7 +22,7 @@ from jaxpbdl.files import replacing
 KEYS = ("particles", "pdg", "counts", "axes", "quark")
 KINDS = {11: 0, 13: 1, 22: 2, 211: 3, 321: 4, 130: 5, 310: 5, 2112: 6, 2212: 7}
 """What a detector can tell apart: electron, muon, photon, charged pion, charged kaon, neutral kaon,
-neutron, proton; all else (a few in a million) counts as the last."""
+neutron, proton; anything else counts as the last."""
 CLASSES = 8
 
 
@@ -66,57 +68,55 @@ class Jets:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Padded:
-    """Jets as arrays to learn from, `(jets, most, ...)`, hardest particle first.
+class Constituents(NamedTuple):
+    """What the particles of jets are, normalised; the particles of one jet or of many, one after
+    another, or padded `(jets, most, ...)`.
 
-    Attributes:
-        fractions: of the sum of the transverse momenta of the jet; they add to one, zero where
-            there is no particle.
-        angles: `(jets, most, 2)`, rapidity and azimuth relative to the centre of the jet, the mean
-            weighted by the fractions.
-        kinds: `(jets, most, CLASSES + 1)`, one of `CLASSES` and the charge; zero in the padding.
-        mask: where there is a particle.
-        quark: `(jets,)`.
+    - `shares`: of the sum of the transverse momenta of the jet; they add to one.
+    - `angles`: rapidity and azimuth relative to the centre of the jet, the mean by the shares.
+    - `kinds`: which of `CLASSES` kinds a particle is, as zeros and a one, and its charge.
     """
 
-    fractions: np.ndarray
-    angles: np.ndarray
-    kinds: np.ndarray
-    mask: np.ndarray
-    quark: np.ndarray
+    shares: Float[np.ndarray, "*particles"]
+    angles: Float[np.ndarray, "*particles 2"]
+    kinds: Float[np.ndarray, "*particles kinds"]
 
 
-def pad(jets: Jets, most: int | None = None) -> Padded:
-    """Jets as arrays of `most` particles, by default those of the largest jet; float32.
+def constituents(jets: Jets) -> Constituents:
+    """The particles of all jets, one after another, in float32.
 
-    As in Komiske, Metodiev and Thaler (JHEP 01 (2019) 121), a jet is centred and its transverse
-    momenta are divided by their sum. Raises ValueError for a jet of more particles than `most`.
+    As Komiske, Metodiev and Thaler (JHEP 01 (2019) 121) have it: a jet is centred, and its
+    transverse momenta are divided by their sum.
+    """
+    owner = np.repeat(np.arange(len(jets)), jets.counts)
+    momenta, angles = jets.particles[:, 0].astype(float), jets.particles[:, 1:].astype(float)
+    shares = momenta / np.bincount(owner, momenta)[owner]
+    centres = [np.bincount(owner, shares * angles[:, axis]) for axis in range(2)]
+    angles = angles - np.stack(centres, axis=1)[owner]
+    numbers, at = np.unique(np.abs(jets.pdg), return_inverse=True)
+    kinds = np.eye(CLASSES)[[KINDS.get(int(number), CLASSES - 1) for number in numbers]][at]
+    kinds = np.concatenate([kinds, charge(jets.pdg)[:, None]], axis=1)
+    return Constituents(*(part.astype(np.float32) for part in (shares, angles, kinds)))
+
+
+def pad(jets: Jets, most: int | None = None) -> tuple[Constituents, np.ndarray]:
+    """Constituents with zeros up to `most` particles, by default those of the largest jet, and the
+    mask `(jets, most)` of those that are there.
+
+    Raises ValueError for a jet of more particles than `most`.
     """
     largest = int(np.max(jets.counts, initial=1))
     most = largest if most is None else most
     if most < largest:
         raise ValueError(f"most must be at least {largest}, the largest jet, got {most}")
     mask = np.arange(most) < jets.counts[:, None]
-    momenta, angles, pdg = _spread(jets.particles[:, 0], mask), None, _spread(jets.pdg, mask)
-    order = np.argsort(-momenta, axis=1, kind="stable")
-    fractions = momenta / np.sum(momenta, axis=1, keepdims=True)
-    angles = np.stack([_spread(jets.particles[:, i], mask) for i in (1, 2)], axis=-1)
-    angles -= np.sum(fractions[..., None] * angles, axis=1, keepdims=True) * mask[..., None]
-    kinds = np.zeros((*mask.shape, CLASSES + 1), np.float32)
-    index = np.vectorize(lambda number: KINDS.get(number, CLASSES - 1), otypes=[int])
-    unique, inverse = np.unique(np.abs(pdg), return_inverse=True)
-    np.put_along_axis(kinds, index(unique)[inverse].reshape(mask.shape)[..., None], 1.0, axis=2)
-    kinds[..., -1] = charge(pdg)
-    kinds *= mask[..., None]
-    by = order[..., None]
-    return Padded(
-        np.take_along_axis(fractions, order, 1).astype(np.float32),
-        np.take_along_axis(angles, by, 1).astype(np.float32),
-        np.take_along_axis(kinds, by, 1),
-        mask,
-        jets.quark,
-    )
+
+    def spread(rows: np.ndarray) -> np.ndarray:
+        padded = np.zeros((*mask.shape, *rows.shape[1:]), rows.dtype)
+        padded[mask] = rows
+        return padded
+
+    return Constituents(*(spread(part) for part in constituents(jets))), mask
 
 
 def charge(pdg: np.ndarray) -> np.ndarray:
@@ -125,12 +125,6 @@ def charge(pdg: np.ndarray) -> np.ndarray:
     lepton = np.isin(number, (11, 13))
     hadron = np.isin(number, (211, 321, 2212, 3222))
     return np.sign(pdg) * (hadron.astype(float) - (lepton | np.isin(number, (3112, 3312, 3334))))
-
-
-def _spread(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    padded = np.zeros(mask.shape, values.dtype)
-    padded[mask] = values
-    return padded
 
 
 def join(parts: Sequence[Jets]) -> Jets:

@@ -85,6 +85,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.projection_network",
         "a network makes flows free of divergence, trained by the divergence it leaves",
     ),
+    "quark-gluon": Entry(
+        "jaxpbdl.experiments.quark_gluon",
+        "networks on sets of particles tell jets of quarks from jets of gluons",
+    ),
     "spectral-bias": Entry(
         "jaxpbdl.experiments.spectral_bias",
         "the frequencies a physics-informed network learns first, and what helps",
