@@ -10,10 +10,10 @@ A file is one `.npz` archive with the particles of all jets one after another: `
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.data.archive import arrays
@@ -77,13 +77,13 @@ class Constituents(NamedTuple):
     - `kinds`: which of `CLASSES` kinds a particle is, as zeros and a one, and its charge.
     """
 
-    shares: Float[np.ndarray, "*particles"]
-    angles: Float[np.ndarray, "*particles 2"]
-    kinds: Float[np.ndarray, "*particles kinds"]
+    shares: Float[Array, "*particles"]
+    angles: Float[Array, "*particles 2"]
+    kinds: Float[Array, "*particles kinds"]
 
 
 def constituents(jets: Jets) -> Constituents:
-    """The particles of all jets, one after another, in float32.
+    """The particles of all jets, one after another, as NumPy arrays of float32.
 
     As Komiske, Metodiev and Thaler (JHEP 01 (2019) 121) have it: a jet is centred, and its
     transverse momenta are divided by their sum.
@@ -96,7 +96,8 @@ def constituents(jets: Jets) -> Constituents:
     numbers, at = np.unique(np.abs(jets.pdg), return_inverse=True)
     kinds = np.eye(CLASSES)[[KINDS.get(int(number), CLASSES - 1) for number in numbers]][at]
     kinds = np.concatenate([kinds, charge(jets.pdg)[:, None]], axis=1)
-    return Constituents(*(part.astype(np.float32) for part in (shares, angles, kinds)))
+    parts: list[Any] = [part.astype(np.float32) for part in (shares, angles, kinds)]
+    return Constituents(*parts)
 
 
 def pad(jets: Jets, most: int | None = None) -> tuple[Constituents, np.ndarray]:
@@ -111,7 +112,7 @@ def pad(jets: Jets, most: int | None = None) -> tuple[Constituents, np.ndarray]:
         raise ValueError(f"most must be at least {largest}, the largest jet, got {most}")
     mask = np.arange(most) < jets.counts[:, None]
 
-    def spread(rows: np.ndarray) -> np.ndarray:
+    def spread(rows: Any) -> Any:
         padded = np.zeros((*mask.shape, *rows.shape[1:]), rows.dtype)
         padded[mask] = rows
         return padded

@@ -83,16 +83,24 @@ class Tagger(eqx.Module):
         return self.network.ragged(*views, batch.owner, sets)[:, 0]  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def directions(angles: Float[Array, "*particles 2"]) -> Float[Array, "*particles 4"]:
+    """Both angles, the distance to the axis and its logarithm, in units of the radius: what a
+    network would otherwise have to learn of the dense middle of a jet."""
+    angles = jnp.asarray(angles) / RADIUS
+    distance = jnp.sqrt(jnp.sum(angles**2, axis=-1, keepdims=True) + 1e-6)
+    return jnp.concatenate([angles, distance, 1 + jnp.log(distance + 0.01) / 2], axis=-1)
+
+
 def as_energy(particles: Constituents) -> tuple[Array, Array]:
     """Shares and directions: what is safe to know."""
-    return jnp.asarray(particles.shares), particles.angles / RADIUS
+    return jnp.asarray(particles.shares), directions(particles.angles)
 
 
 def as_particles(particles: Constituents) -> tuple[Array]:
     """One row of features a particle: the share, its logarithm, and the direction."""
     shares = jnp.asarray(particles.shares)[..., None]
     logarithm = 1 + jnp.log(jnp.maximum(shares, 1e-8)) / 5
-    return (jnp.concatenate([shares, logarithm, particles.angles / RADIUS], axis=-1),)
+    return (jnp.concatenate([shares, logarithm, directions(particles.angles)], axis=-1),)
 
 
 def with_identities(particles: Constituents) -> tuple[Array]:

@@ -23,7 +23,7 @@ from jaxtyping import PRNGKeyArray
 
 from jaxpbdl import checks, plotting
 from jaxpbdl.data import jet_generator, shower
-from jaxpbdl.data.jets import Constituents, Jets, pad, read_jets
+from jaxpbdl.data.jets import CLASSES, Constituents, Jets, pad, read_jets
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.jet_tagging import (
     Held,
@@ -64,6 +64,7 @@ class Config:
     inner: tuple[int, ...] = (64, 64, 96)
     """Widths of the network on particles, and `outer` of that on sets."""
     outer: tuple[int, ...] = (64, 64)
+    methods: tuple[str, ...] = METHODS
     members: int = 1
     """Of the committee that is trained of each network."""
     batch: int = 100
@@ -76,6 +77,9 @@ class Config:
             checks.count(name, getattr(self, name))
         checks.positive("learning_rate", self.learning_rate)
         checks.non_negative("weight_decay", self.weight_decay)
+        for method in self.methods:
+            if method not in METHODS:
+                raise ValueError(f"methods must be among {', '.join(METHODS)}, got {method!r}")
         if self.data is not None and self.parametrised:
             raise ValueError("jets are read from data or made by the shower: give one of the two")
 
@@ -112,20 +116,27 @@ def jets_of(config: Config, folder: Path) -> dict[str, Jets]:
 
 def network(config: Config, method: str) -> Callable[[PRNGKeyArray], Tagger]:
     """What makes one tagger from a key."""
-    sizes = {"inner": config.inner, "outer": config.outer}
-    width = 8 * max(1, config.inner[-1] // 16)
-    attending = {"inner": config.inner[:-1], "outer": config.outer, "width": width, "heads": 8}
-    identified = 4 + 9
-    return {
-        "efn": lambda key: Tagger(EnergyFlow(2, 1, **sizes, key=key), as_energy),
-        "pfn": lambda key: Tagger(ParticleFlow(4, 1, **sizes, key=key), as_particles),
-        "pfn_id": lambda key: Tagger(
-            ParticleFlow(identified, 1, **sizes, key=key), with_identities
-        ),
-        "attention": lambda key: Tagger(
-            AttentionFlow(identified, 1, **attending, key=key), with_identities
-        ),
-    }[method]
+    inner, outer, identified = config.inner, config.outer, 6 + CLASSES + 1
+    width = 8 * max(1, inner[-1] // 16)
+
+    def energy(key: PRNGKeyArray) -> Tagger:
+        return Tagger(EnergyFlow(4, 1, inner=inner, outer=outer, key=key), as_energy)
+
+    def particle(key: PRNGKeyArray) -> Tagger:
+        return Tagger(ParticleFlow(6, 1, inner=inner, outer=outer, key=key), as_particles)
+
+    def identities(key: PRNGKeyArray) -> Tagger:
+        made = ParticleFlow(identified, 1, inner=inner, outer=outer, key=key)
+        return Tagger(made, with_identities)
+
+    def attention(key: PRNGKeyArray) -> Tagger:
+        made = AttentionFlow(
+            identified, 1, inner=inner[:-1] or inner, width=width, heads=8, outer=outer, key=key
+        )
+        return Tagger(made, with_identities)
+
+    makers = {"efn": energy, "pfn": particle, "pfn_id": identities, "attention": attention}
+    return makers[method]
 
 
 def train(config: Config, method: str, jets: dict[str, Jets], folder: Path) -> Tagger:
@@ -160,7 +171,7 @@ def run(config: Config, folder: Path) -> Result:
     jets = jets_of(config, folder)
     held, quark = Held(jets["test"]), np.asarray(jets["test"].quark)
     metrics, curves, taggers = {}, {}, {}
-    for method in METHODS:
+    for method in config.methods:
         committee = members(train(config, method, jets, folder))
         odds = np.stack([np.asarray(_odds(tagger, held)) for tagger in committee])
         each = [figures(one, quark) for one in odds]
@@ -171,7 +182,11 @@ def run(config: Config, folder: Path) -> Result:
             metrics[f"{method}.committee_auc"] = area(odds.mean(axis=0), quark)
         curves[method], taggers[method] = odds.mean(axis=0), committee[0]
     metrics["multiplicity.auc"] = area(-np.asarray(jets["test"].counts, float), quark)
-    safety = {name: unsafe(taggers[name], jets["test"][:200]) for name in ("efn", "pfn")}
+    safety = {
+        name: unsafe(taggers[name], jets["test"][:200])
+        for name in ("efn", "pfn")
+        if name in taggers
+    }
     for name, (soft, collinear) in safety.items():
         metrics |= {f"{name}.soft": soft[-1], f"{name}.collinear": collinear[-1]}
     _picture(curves, quark, safety, folder)
