@@ -8,6 +8,7 @@ import os
 import shlex
 import signal
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,6 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE_ERROR
 
 
+class _WholeNames(argparse.HelpFormatter):
+    """Help that breaks lines at blanks, not inside the name of an experiment."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(text, width, break_on_hyphens=False)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxpbdl", description="Physics-based deep learning in JAX.", allow_abbrev=False
@@ -58,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="`jaxpbdl run NAME --help` lists the settings of an experiment.",
         add_help=False,
         allow_abbrev=False,
+        formatter_class=_WholeNames,
     )
     run.add_argument("name", nargs="?", metavar="NAME", help=", ".join(EXPERIMENTS))
     run.add_argument("--preset", default="quick", help="settings to start from (default: quick)")
