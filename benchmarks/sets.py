@@ -68,9 +68,9 @@ def peer(python: str, form: str) -> Timing | str:
 
 def lines(python: str = sys.executable) -> list[Line]:
     """Ours and torch's take turns, in rounds, since torch has a process of its own."""
-    ours = side_by_side(candidates(), repeats=15)
+    ours = side_by_side(candidates(), repeats=7)
     dense, flat = peer(python, "dense"), peer(python, "ragged")
-    again = side_by_side(candidates(), repeats=15)
+    again = side_by_side(candidates(), repeats=7)
     best = {
         name: Timing(min(a.least, b.least), min(a.median, b.median))
         for (name, a), b in zip(ours.items(), again.values(), strict=True)

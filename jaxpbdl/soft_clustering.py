@@ -13,8 +13,9 @@ their energies over the temperature, says softly. Hence
 - the total momentum stays, whatever the temperature, and the order of the particles is of no
   account;
 - as the temperature falls to zero the jets tend to the exact ones, as `exp(-gap / temperature)`,
-  where the gap is the least difference of the logarithms of two distances between which a choice
-  is made that matters: pairs that will be joined in either order are joined alike;
+  where the gap is the least difference of the logarithms of two distances, or of the energies of
+  two that are joined, between which a choice is made that matters: pairs that will be joined in
+  either order are joined alike. In events of fifty particles gaps of 1e-4 occur;
 - the limit `a_i a_j` uses up what a step has left over before the next pair comes.
 
 The idea of a soft choice is that of softmax; this form of it is the toolkit's own.

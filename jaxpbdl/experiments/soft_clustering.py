@@ -36,7 +36,7 @@ class Config:
     """The events as npz, FastJet's answers in the same folder; else looked for in JAXPBDL_DATA."""
     most: int = 55
     """Particles of an event that is clustered softly; larger events are left out there."""
-    temperatures: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003, 0.0001)
+    temperatures: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 3e-4, 1e-4, 3e-5)
 
     def __post_init__(self):
         checks.count("most", self.most, JETS)
