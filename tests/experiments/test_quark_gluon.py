@@ -15,8 +15,8 @@ from jaxpbdl.experiments.jet_tagging import Held, JetBatches, area, cross_entrop
 from jaxpbdl.experiments.quark_gluon import EXPERIMENT, METHODS, Config, network
 
 TINY = Config(
-    parametrised=True, training=300, validation=100, tested=200, inner=(12, 12), outer=(8,),
-    methods=("efn", "pfn"), members=2, batch=40, updates=40, learning_rate=2e-2,
+    parametrised=True, training=400, validation=100, tested=300, inner=(16, 16), outer=(8,),
+    methods=("efn", "pfn"), members=2, batch=50, updates=60, learning_rate=1e-2,
 )  # fmt: skip
 
 
