@@ -95,6 +95,15 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "jet-events": Source(
+        files=("jets-fastjet-reference/ee_higgs_events.npz",),
+        origin=(
+            "https://github.com/JuliaHEP/JetReconstruction.jl, test/data/events.eeH.hepmc3.zst "
+            "(final particles as one npz with the arrays p4_px_py_pz_E_GeV, pdg, event_offsets) "
+            "and beside it the files jet-collections-fastjet-*.json.zst, unpacked"
+        ),
+        licence="MIT",
+    ),
     "airfoil-drag": Source(
         files=("airfoil-adflow/cd_airfoil_rans_f32.npz",),
         origin=(

@@ -89,6 +89,14 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.projection_network",
         "a network makes flows free of divergence, trained by the divergence it leaves",
     ),
+    "quark-gluon": Entry(
+        "jaxpbdl.experiments.quark_gluon",
+        "networks on sets of particles tell jets of quarks from jets of gluons",
+    ),
+    "soft-clustering": Entry(
+        "jaxpbdl.experiments.soft_clustering",
+        "jets by FastJet's algorithm, and softly: differentiable, with the exact ones as its limit",
+    ),
     "spectral-bias": Entry(
         "jaxpbdl.experiments.spectral_bias",
         "the frequencies a physics-informed network learns first, and what helps",

@@ -15,6 +15,14 @@ from jaxpbdl.networks.deeponet import DeepONet, PODDeepONet, principal_modes
 from jaxpbdl.networks.dense import Dense, parameter_count
 from jaxpbdl.networks.flax_bridge import FlaxModule
 from jaxpbdl.networks.fno import FNO
+from jaxpbdl.networks.set_layers import (
+    AttentionFlow,
+    AttentionPooling,
+    Equivariant,
+    ParticleTagger,
+    SelfAttention,
+)
+from jaxpbdl.networks.sets import EnergyFlow, ParticleFlow
 from jaxpbdl.networks.spectral_convolution import (
     FactorisedSpectralConvolution,
     SpectralConvolution,
@@ -25,6 +33,8 @@ from jaxpbdl.networks.unet import UNet
 from jaxpbdl.networks.uno import UNO
 
 __all__ = [
+    "AttentionFlow",
+    "AttentionPooling",
     "Chain",
     "Constant",
     "ConvNet",
@@ -32,6 +42,8 @@ __all__ = [
     "DeepONet",
     "Dense",
     "DilatedResNet",
+    "EnergyFlow",
+    "Equivariant",
     "FNO",
     "Factorised",
     "FactorisedSpectralConvolution",
@@ -39,9 +51,12 @@ __all__ = [
     "FourierFeatures",
     "Gated",
     "PODDeepONet",
+    "ParticleFlow",
+    "ParticleTagger",
     "Periodic",
     "PirateNet",
     "ResNet",
+    "SelfAttention",
     "SpectralConvolution",
     "Transolver",
     "UNO",
