@@ -95,6 +95,14 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "acac": Source(
+        files=("molecules-acac/train_300K.xyz",),
+        origin=(
+            "https://github.com/davkovacs/BOTNet-datasets, folder dataset_acac, all its files side "
+            "by side (Batatia et al., arXiv:2205.06643)"
+        ),
+        licence="MIT",
+    ),
     "airfoil-drag": Source(
         files=("airfoil-adflow/cd_airfoil_rans_f32.npz",),
         origin=(
