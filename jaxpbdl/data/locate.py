@@ -112,6 +112,22 @@ SOURCES = {
         ),
         licence="BSD-3-Clause",
     ),
+    "qm7-dftb3": Source(
+        files=("delta-qm7/qm7_pbe0_dftb3.npz",),
+        origin=(
+            "https://github.com/qmlcode/tutorial, hof_qm7.txt and the folder qm7, as one npz with "
+            "the arrays Z, R (Angstrom), hof_pbe0_kcal_mol and hof_dftb3_kcal_mol"
+        ),
+        licence="MIT",
+    ),
+    "ccsd-mp2": Source(
+        files=("delta-qm7/showcase-mp2-ccsd-energy.xyz",),
+        origin=(
+            "https://github.com/BingqingCheng/linear-regression-benchmarks, file "
+            "qm7b-ccsd-mp2/showcase-mp2-ccsd-energy.xyz"
+        ),
+        licence="MIT",
+    ),
     "cylinder-wake": Source(
         files=(
             "pinns-raissi/cylinder_nektar_wake_f32.npz",

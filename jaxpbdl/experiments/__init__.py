@@ -33,6 +33,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.burgers_control",
         "forces steer Burgers' equation to a target, learned through the solver",
     ),
+    "delta-learning": Entry(
+        "jaxpbdl.experiments.delta_learning",
+        "energies of molecules beyond a cheap method: the data that the baseline saves",
+    ),
     "drag-minimisation": Entry(
         "jaxpbdl.experiments.drag_minimisation",
         "the shape of least drag at a given area, by gradients through the flow",

@@ -4,9 +4,16 @@ ensemble.
 
 from jaxpbdl.learning.checkpoint import latest, load, save
 from jaxpbdl.learning.collocation import mean_over, residual_at, residual_loss, weak_loss
+from jaxpbdl.learning.delta import Delta, data_factors
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
+from jaxpbdl.learning.gaussian_process import (
+    GaussianProcess,
+    Posterior,
+    condition,
+    negative_log_likelihood,
+)
 from jaxpbdl.learning.hybrid import Corrected, Emulator, as_channels, trainable
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
@@ -24,11 +31,14 @@ from jaxpbdl.learning.weighting import ascent, balance, causal_weights
 
 __all__ = [
     "Corrected",
+    "Delta",
     "Diverged",
     "Emulator",
     "Evaluation",
+    "GaussianProcess",
     "History",
     "PerChunk",
+    "Posterior",
     "RunLock",
     "Samples",
     "Windows",
@@ -37,6 +47,8 @@ __all__ = [
     "balance",
     "causal_weights",
     "compare",
+    "condition",
+    "data_factors",
     "defect_loss",
     "evaluate",
     "fit",
@@ -46,6 +58,7 @@ __all__ = [
     "mean_over",
     "member",
     "members",
+    "negative_log_likelihood",
     "one_step",
     "operator_residual_loss",
     "pushforward",

@@ -13,8 +13,7 @@ by its gradient (Rasmussen and Williams, Gaussian Processes for Machine Learning
 2.25, 2.26 and 2.30), so that no data need be held back for them.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -23,16 +22,20 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 
-Gram: TypeAlias = Float[Array, "first second"]
-Kernel: TypeAlias = Callable[[Any, Any], Gram]
+
+class Kernel(Protocol):
+    """A covariance: between all of the first inputs and all of the second, and of each input with
+    itself."""
+
+    def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]: ...
+    def diagonal(self, inputs: Any) -> Float[Array, " n"]: ...
 
 
 class GaussianProcess(eqx.Module):
     """A kernel and a noise, before any data.
 
-    `kernel(first, second)` is the covariance between all of the first inputs and all of the second,
-    in units of a process of unit amplitude or not, as it likes; `noise` the standard deviation of
-    the noise, in the units of the targets. Its logarithm is the leaf that is trained.
+    `noise` is the standard deviation of the noise, in the units of the targets. Its logarithm is
+    the leaf that is trained.
     """
 
     kernel: Kernel
@@ -78,11 +81,12 @@ class Posterior(eqx.Module):
     def __call__(self, inputs: Any) -> Float[Array, " m"]:
         return self.process.kernel(inputs, self.inputs).astype(self.weights.dtype) @ self.weights
 
-    def variance(self, inputs: Any, prior: Float[Array, " m"]) -> Float[Array, " m"]:
-        """Of `f` at the inputs, without the noise; `prior` is `k(x, x)` of each."""
+    def predict(self, inputs: Any) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
+        """Mean and variance of `f` at the inputs, without the noise."""
         cross = self.process.kernel(inputs, self.inputs).astype(self.weights.dtype)
         white = solve_triangular(self.factor, cross.T, lower=True)
-        return jnp.maximum(prior - jnp.sum(white**2, 0), 0)
+        prior = self.process.kernel.diagonal(inputs).astype(self.weights.dtype)
+        return cross @ self.weights, jnp.maximum(prior - jnp.sum(white**2, 0), 0)
 
 
 @eqx.filter_jit

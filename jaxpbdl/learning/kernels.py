@@ -35,6 +35,9 @@ class Gaussian(eqx.Module):
         scaled = (v / jnp.exp(self.log_length).astype(v.dtype) for v in (first, second))
         return jnp.exp(2 * self.log_amplitude - 0.5 * squared_distances(*scaled))
 
+    def diagonal(self, inputs: Float[Array, "n dim"]) -> Float[Array, " n"]:
+        return jnp.full(len(inputs), jnp.exp(2 * self.log_amplitude))
+
 
 def squared_distances(
     first: Float[Array, "n dim"], second: Float[Array, "m dim"]
@@ -80,7 +83,7 @@ class Molecules(eqx.Module):
                 np.argwhere(numbers[start : start + block] == element)
                 for start in range(0, ceil(self.count / block) * block, block)
             ]
-            most = max(1, *(len(where) for where in places))
+            most = _rounded(max(len(where) for where in places))
             own = np.zeros((len(places), block, most), features.dtype)
             row = np.zeros((len(places), most, features.shape[-1]), features.dtype)
             for index, where in enumerate(places):
@@ -90,6 +93,12 @@ class Molecules(eqx.Module):
             sorted_features.append(jnp.asarray(row))
             owners.append(jnp.asarray(own))
         self.features, self.owners = tuple(sorted_features), tuple(owners)
+
+
+def _rounded(count: int) -> int:
+    """Up by at most a quarter, so that few different programs need compiling."""
+    unit = 1 << max(0, (max(count, 1) - 1).bit_length() - 3)
+    return -(-max(count, 1) // unit) * unit
 
 
 class AtomPairs(eqx.Module):
@@ -124,13 +133,19 @@ class AtomPairs(eqx.Module):
         blocks = lax.map(one_row, rows)  # (rows, columns, molecules, molecules)
         return _joined(blocks)[: first.count, : second.count]
 
+    def diagonal(self, inputs: Molecules) -> Float[Array, " n"]:
+        def one(block: tuple[Array, ...]) -> Array:
+            return jnp.diagonal(self._sums(*block, *block))
+
+        return lax.map(one, (inputs.features, inputs.owners)).reshape(-1)[: inputs.count]
+
     def _symmetric(self, molecules: Any, count: int) -> Float[Array, "n n"]:
         """Half of the blocks, and their mirror images."""
         number = len(molecules[0][0])
         upper = np.stack(np.triu_indices(number), 1)
 
         def one(pair: Array) -> Array:
-            a, b = (jax.tree.map(lambda leaf: leaf[index], molecules) for index in pair)
+            a, b = (jax.tree.map(lambda leaf, i=index: leaf[i], molecules) for index in pair)
             return self._sums(*a, *b)
 
         found = lax.map(one, jnp.asarray(upper))
@@ -151,9 +166,7 @@ class AtomPairs(eqx.Module):
         slope = -0.5 * jnp.exp(-2 * self.log_length).astype(dtype)
         total = sum(
             a_owner @ jnp.exp(slope * squared_distances(a, b)) @ b_owner.T
-            for a, a_owner, b, b_owner in zip(
-                rows, row_owners, columns, column_owners, strict=True
-            )
+            for a, a_owner, b, b_owner in zip(rows, row_owners, columns, column_owners, strict=True)
         )
         return jnp.exp(2 * self.log_amplitude).astype(dtype) * jnp.asarray(total)
 

@@ -13,6 +13,7 @@ from jaxpbdl.networks.coordinates import (
 )
 from jaxpbdl.networks.deeponet import DeepONet, PODDeepONet, principal_modes
 from jaxpbdl.networks.dense import Dense, parameter_count
+from jaxpbdl.networks.environments import Environments
 from jaxpbdl.networks.flax_bridge import FlaxModule
 from jaxpbdl.networks.fno import FNO
 from jaxpbdl.networks.spectral_convolution import (
@@ -32,6 +33,7 @@ __all__ = [
     "DeepONet",
     "Dense",
     "DilatedResNet",
+    "Environments",
     "FNO",
     "Factorised",
     "FactorisedSpectralConvolution",

@@ -11,6 +11,7 @@ from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
 from jaxpbdl.solvers.flow.stable import StableStep, stable_fluids
 from jaxpbdl.solvers.implicit_explicit import imex
 from jaxpbdl.solvers.integrator import Integrator, Scheme
+from jaxpbdl.solvers.molecular_dynamics import langevin, thermal, verlet
 from jaxpbdl.solvers.semi_lagrangian import SemiLagrangianStep, semi_lagrangian
 from jaxpbdl.solvers.spectral import SpectralStep, spectral
 
@@ -47,7 +48,10 @@ __all__ = [
     "etdrk4",
     "harmonic",
     "imex",
+    "langevin",
     "phi",
     "semi_lagrangian",
     "spectral",
+    "thermal",
+    "verlet",
 ]
