@@ -1,16 +1,18 @@
 """Atoms and who is near whom: a structure, and the graph of it that networks see.
 
 A batch of molecules or cells is ONE graph of several components, so that a network carries no batch
-axis: `component` says which molecule an atom belongs to. Arrays may be padded to given sizes; masks
-say what is real. Lengths are in Angstrom and energies in eV throughout.
+axis: `component` says which molecule an atom belongs to. Lengths are in Angstrom and energies in eV
+throughout.
 
-Along an edge goes the vector from the receiver, the atom that is told, to the sender, its neighbour
-in the periodic image `shifts`:
+Every atom has the same number of slots for neighbours, and masks say what is real: sums over
+neighbours are then sums along an axis, and products with them matrix products. (An edge list with
+scattered sums took 1.5 to 2 times as long in a training step.) Along slot `s` of atom `i` goes the
+vector from the atom to its neighbour, in the periodic image `shifts`:
 
-    r_e = x[senders] + shifts cells - x[receivers]
+    r_is = x[senders_is] + shifts_is cell - x_i
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -63,21 +65,20 @@ class Structure:
 
 
 class Graph(eqx.Module):
-    """Atoms, edges between neighbours, and the component each atom belongs to.
+    """Atoms, the neighbours of each, and the component it belongs to.
 
-    Padding atoms and edges are False in the masks; their other entries are zero. `cells` is zero
-    for components that are not periodic.
+    Padding is False in the masks; its other entries are zero. `cells` is zero for components that
+    are not periodic.
     """
 
     positions: Float[Array, "atoms 3"]
     species: Int[Array, " atoms"]
-    senders: Int[Array, " edges"]
-    receivers: Int[Array, " edges"]
-    shifts: Float[Array, "edges 3"]
+    senders: Int[Array, "atoms slots"]
+    shifts: Float[Array, "atoms slots 3"]
     cells: Float[Array, "components 3 3"]
     component: Int[Array, " atoms"]
     atom_mask: Bool[Array, " atoms"]
-    edge_mask: Bool[Array, " edges"]
+    edge_mask: Bool[Array, "atoms slots"]
 
     @property
     def components(self) -> int:
@@ -90,12 +91,11 @@ class Graph(eqx.Module):
         return replace(self, positions=positions)
 
 
-def displacements(graph: Graph) -> Float[Array, "edges 3"]:
-    """The vectors `r_e` along the edges; zero for padding."""
-    cells = graph.cells[graph.component[graph.receivers]]
-    apart = graph.positions[graph.senders] - graph.positions[graph.receivers]
-    apart = apart + jnp.einsum("ea,eab->eb", graph.shifts, cells)
-    return jnp.where(graph.edge_mask[:, None], apart, 0.0)
+def displacements(graph: Graph) -> Float[Array, "atoms slots 3"]:
+    """The vectors `r_is` to the neighbours; zero for padding."""
+    images = jnp.einsum("nsa,nab->nsb", graph.shifts, graph.cells[graph.component])
+    apart = graph.positions[graph.senders] - graph.positions[:, None] + images
+    return jnp.where(graph.edge_mask[..., None], apart, 0.0)
 
 
 def strained(graph: Graph, strain: Float[Array, "components 3 3"]) -> Graph:
@@ -118,79 +118,86 @@ def atom_counts(graph: Graph) -> Float[Array, " components"]:
 
 def species_index(numbers: Any, table: Sequence[int]) -> np.ndarray:
     """The place of each atomic number in `table`; raises ValueError for one that is not there."""
-    numbers, table = np.asarray(numbers), np.asarray(table)
-    unknown = sorted({int(n) for n in numbers} - {int(n) for n in table})
+    places = {int(number): place for place, number in enumerate(table)}
+    unknown = sorted({int(n) for n in numbers} - set(places))
     if unknown:
         raise ValueError(
-            f"atomic numbers must be among the known species {table.tolist()}, got {unknown}"
+            f"atomic numbers must be among the known species {list(places)}, got {unknown}"
         )
-    order = np.argsort(table)
-    return order[np.searchsorted(table[order], numbers)]
+    return np.array([places[int(number)] for number in numbers], dtype=np.int32)
 
 
-def pad(graph: Graph, atoms: int, edges: int) -> Graph:
-    """The graph with arrays of the given lengths, for programs that must not compile again.
+def pad(graph: Graph, atoms: int, slots: int) -> Graph:
+    """The graph with arrays of the given sizes, for programs that must not compile again.
 
-    Raises ValueError if it has more atoms or edges, with the sizes it needs.
+    Raises ValueError if it has more atoms or slots for neighbours, with the sizes it needs.
     """
-    had = (len(graph.positions), len(graph.senders))
-    if had[0] > atoms or had[1] > edges:
+    had = graph.senders.shape
+    if had[0] > atoms or had[1] > slots:
         raise ValueError(
-            f"the graph needs atoms >= {had[0]} and edges >= {had[1]}, but the padding is to "
-            f"{atoms} atoms and {edges} edges"
+            f"the graph needs atoms >= {had[0]} and slots >= {had[1]}, but the padding is to "
+            f"{atoms} atoms of {slots} slots for neighbours"
         )
-    per_edge = ("senders", "receivers", "shifts", "edge_mask")
 
-    def longer(name: str) -> Array:
+    def larger(name: str) -> Array:
         array = getattr(graph, name)
-        extra = edges - had[1] if name in per_edge else atoms - had[0]
-        return jnp.pad(array, [(0, extra)] + [(0, 0)] * (array.ndim - 1))
+        extra = [(0, atoms - had[0]), (0, slots - had[1])][: 1 + (name in per_edge)]
+        return jnp.pad(array, extra + [(0, 0)] * (array.ndim - len(extra)))
 
+    per_edge = ("senders", "shifts", "edge_mask")
     per_atom = ("positions", "species", "component", "atom_mask")
-    return replace(graph, **{name: longer(name) for name in (*per_edge, *per_atom)})
+    return replace(graph, **{name: larger(name) for name in (*per_edge, *per_atom)})
 
 
-def stack(graphs: Sequence[Graph], atoms: int | None = None, edges: int | None = None) -> Graph:
+def stack(graphs: Sequence[Graph], atoms: int | None = None, slots: int | None = None) -> Graph:
     """Graphs of equally many components, each padded to the given or the largest sizes, as one
     pytree whose arrays have the graphs along axis 0: a data set to draw from. See `merge`."""
-    if not graphs:
-        raise ValueError("there must be at least one graph to stack, got none")
     counts = {graph.components for graph in graphs}
-    if len(counts) > 1:
-        raise ValueError(f"graphs to stack must have equally many components, got {sorted(counts)}")
-    atoms = max(len(g.positions) for g in graphs) if atoms is None else atoms
-    edges = max(len(g.senders) for g in graphs) if edges is None else edges
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(pad(g, atoms, edges) for g in graphs))
+    if len(counts) != 1:
+        raise ValueError(
+            "there must be at least one graph to stack, all of equally many components, got "
+            f"{sorted(counts)}"
+        )
+    sizes = _sizes(graphs, atoms, slots, max)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *(pad(g, *sizes) for g in graphs))
 
 
 def merge(stacked: Graph) -> Graph:
     """Stacked graphs as one of all their components; also inside jit."""
-    count, atoms = stacked.species.shape
+    count, atoms, slots = stacked.senders.shape
     components = stacked.cells.shape[1]
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), stacked)
-    later = jnp.arange(count)[:, None]
+    later = jnp.arange(count)
     return replace(
         flat,
-        senders=(stacked.senders + later * atoms).reshape(-1),
-        receivers=(stacked.receivers + later * atoms).reshape(-1),
-        component=(stacked.component + later * components).reshape(-1),
+        senders=(stacked.senders + later[:, None, None] * atoms).reshape(-1, slots),
+        component=(stacked.component + later[:, None] * components).reshape(-1),
     )
 
 
-def join(graphs: Sequence[Graph], atoms: int | None = None, edges: int | None = None) -> Graph:
+def join(graphs: Sequence[Graph], atoms: int | None = None, slots: int | None = None) -> Graph:
     """One graph of the components of several of any sizes, padded to the given ones.
 
     Raises ValueError if they do not fit.
     """
     if not graphs:
         raise ValueError("there must be at least one graph to join, got none")
-    before = np.cumsum([0] + [len(g.positions) for g in graphs])
-    earlier = np.cumsum([0] + [g.components for g in graphs])
+    atoms, slots = _sizes(graphs, atoms, slots, sum)
+    before = np.cumsum([0, *(len(g.positions) for g in graphs)]).tolist()
+    earlier = np.cumsum([0, *(g.components for g in graphs)]).tolist()
+    widest = max(slots, *(g.senders.shape[1] for g in graphs))
     moved = [
-        replace(g, senders=g.senders + a, receivers=g.receivers + a, component=g.component + c)
-        for g, a, c in zip(graphs, before, earlier, strict=False)
+        replace(padded, senders=padded.senders + a, component=padded.component + c)
+        for padded, a, c in zip(
+            (pad(g, len(g.positions), widest) for g in graphs), before, earlier, strict=False
+        )
     ]
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *moved)
-    atoms = len(joined.positions) if atoms is None else atoms
-    edges = len(joined.senders) if edges is None else edges
-    return pad(joined, atoms, edges)
+    return pad(joined, atoms, slots)
+
+
+def _sizes(
+    graphs: Sequence[Graph], atoms: int | None, slots: int | None, together: Callable[..., int]
+) -> tuple[int, int]:
+    needed = together(len(g.positions) for g in graphs), max(g.senders.shape[1] for g in graphs)
+    return needed[0] if atoms is None else atoms, needed[1] if slots is None else slots

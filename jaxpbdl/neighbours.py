@@ -22,7 +22,7 @@ def neighbour_graph(
     structure: Structure, cutoff: float, table: Sequence[int], *, closest: float = CLOSEST
 ) -> Graph:
     """The graph of one component whose edges are all pairs at most `cutoff` (Angstrom) apart,
-    in either direction and over all periodic images, sorted by receiver.
+    over all periodic images.
 
     `table` lists the known atomic numbers: `species` are places in it. Raises ValueError for a
     species not in it, for atoms less than `closest` apart and for a cutoff that is not positive.
@@ -61,18 +61,25 @@ def all_pairs(structure: Structure, table: Sequence[int], *, closest: float = CL
 def _graph(
     structure: Structure, table: Sequence[int], senders: Any, receivers: Any, shifts: Any
 ) -> Graph:
+    """Pairs sorted by receiver, laid out as slots of the receivers."""
     count = len(structure.numbers)
+    each = np.bincount(receivers, minlength=count)
+    slots = max(1, int(each.max(initial=0)))
+    slot = np.arange(len(receivers)) - np.repeat(np.cumsum(each) - each, each)
+    table_of = np.zeros((count, slots), dtype=np.int32)
+    images, mask = np.zeros((count, slots, 3)), np.zeros((count, slots), dtype=bool)
+    table_of[receivers, slot], images[receivers, slot] = senders, shifts
+    mask[receivers, slot] = True
     cell = structure.cell if any(structure.periodic) else np.zeros((3, 3))
     return Graph(
         positions=jnp.asarray(structure.positions, dtype=float),
-        species=jnp.asarray(species_index(structure.numbers, table), dtype=int),
-        senders=jnp.asarray(np.asarray(senders, dtype=np.int32)),
-        receivers=jnp.asarray(np.asarray(receivers, dtype=np.int32)),
-        shifts=jnp.asarray(shifts, dtype=float),
+        species=jnp.asarray(species_index(structure.numbers, table)),
+        senders=jnp.asarray(table_of),
+        shifts=jnp.asarray(images, dtype=float),
         cells=jnp.asarray(cell, dtype=float)[None],
-        component=jnp.zeros(count, dtype=int),
+        component=jnp.zeros(count, dtype=np.int32),
         atom_mask=jnp.ones(count, dtype=bool),
-        edge_mask=jnp.ones(len(senders), dtype=bool),
+        edge_mask=jnp.asarray(mask),
     )
 
 

@@ -96,7 +96,7 @@ def from_ase(atoms: Any) -> Structure:
         numbers=np.asarray(atoms.numbers),
         positions=np.array(atoms.positions),
         cell=np.array(atoms.cell) if np.any(atoms.cell) else None,
-        periodic=tuple(bool(p) for p in atoms.pbc),
+        periodic=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
         energy=None if results.get("energy") is None else float(results["energy"]),
         forces=None if results.get("forces") is None else np.array(results["forces"]),
         stress=stress,
