@@ -128,6 +128,22 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "methane": Source(
+        files=("molecules-qm22/methane_b3lyp.npz",),
+        origin=(
+            "https://github.com/jmbowma/QM-22, Methane.zip, as one npz with the arrays Z, "
+            "E_hartree, R_angstrom and grad_hartree_per_bohr"
+        ),
+        licence="Apache-2.0",
+    ),
+    "hydronium": Source(
+        files=("molecules-qm22/hydronium_ccsdt.npz",),
+        origin=(
+            "https://github.com/jmbowma/QM-22, Hydronium.zip, as one npz with the arrays Z, "
+            "E_hartree and R_angstrom"
+        ),
+        licence="Apache-2.0",
+    ),
     "cylinder-wake": Source(
         files=(
             "pinns-raissi/cylinder_nektar_wake_f32.npz",

@@ -85,6 +85,14 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.pino_burgers",
         "a neural operator of Burgers' equation from a few solutions and the equation itself",
     ),
+    "potential-hydronium": Entry(
+        "jaxpbdl.experiments.potential_hydronium",
+        "a committee of equivariant potentials learns hydronium from energies alone",
+    ),
+    "potential-methane": Entry(
+        "jaxpbdl.experiments.potential_methane",
+        "a committee of equivariant potentials learns methane and picks its geometries",
+    ),
     "projection-network": Entry(
         "jaxpbdl.experiments.projection_network",
         "a network makes flows free of divergence, trained by the divergence it leaves",

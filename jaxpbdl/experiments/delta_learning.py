@@ -12,6 +12,7 @@ difference from the baseline. Molecules to be asked never take part in any of th
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +27,7 @@ from jaxpbdl import checks
 from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays
 from jaxpbdl.data.two_levels import TwoLevels, read_ccsd_mp2, read_qm7, without
-from jaxpbdl.experiments import delta_report
+from jaxpbdl.experiments import delta_report, water
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.files import replacing
 from jaxpbdl.learning import fit
@@ -45,9 +46,9 @@ class Config:
 
     seed: int = 0
     data: Path | None = None
-    """The file of the system; else looked for in the folder JAXPBDL_DATA. Labels of water are made
-    there if the file is absent; else in the run folder."""
-    system: Literal["qm7", "ccsd"] = "qm7"
+    """The file of the system; else looked for in the folder JAXPBDL_DATA. For water a folder, where
+    the labels are computed if they are not there; else the run folder."""
+    system: Literal["qm7", "ccsd", "water"] = "qm7"
     sizes: tuple[int, ...] = (50, 100, 200, 400, 800, 1600)
     """Molecules to learn from; each set holds the one before."""
     asked: int = 1101
@@ -72,9 +73,12 @@ class Config:
 
 
 SYSTEMS: dict[str, Callable[[Config, Path], TwoLevels]] = {
-    "qm7": lambda config, folder: read_qm7(find("qm7-dftb3", given=config.data)),
-    # Two have sulphur: too few to learn an element from.
-    "ccsd": lambda config, folder: without(16, read_ccsd_mp2(find("ccsd-mp2", given=config.data))),
+    "qm7": lambda config, _: read_qm7(find("qm7-dftb3", given=config.data)),
+    # Two of 52 have sulphur: too few to learn an element from.
+    "ccsd": lambda config, _: without(16, read_ccsd_mp2(find("ccsd-mp2", given=config.data))),
+    "water": lambda config, folder: water.read_or_compute(
+        config.data or folder, config.sizes[-1] + config.asked
+    ),
 }
 
 
@@ -150,7 +154,7 @@ def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray
         return Molecules(numbers[which], own, data.elements)
 
     targets = {"direct": data.energies, "delta": data.energies - data.baseline}
-    found: dict[str, np.ndarray] = {}
+    found: dict[str, Any] = {}
     questions = molecules(asked)
     for name, energies in targets.items():
         process, curve = None, []
@@ -176,6 +180,12 @@ def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray
     return found
 
 
+@lru_cache
+def optimiser(updates: int) -> optax.GradientTransformation:
+    """The same object for all fits, so that those of equal shapes share one compilation."""
+    return optax.adam(optax.cosine_decay_schedule(0.15, updates))
+
+
 def chosen_by_likelihood(config: Config, inputs: Molecules, targets: np.ndarray) -> GaussianProcess:
     """Length, amplitude and noise by the gradient of the targets' own probability."""
     size = max(float(np.std(targets)), 1e-6)
@@ -184,7 +194,7 @@ def chosen_by_likelihood(config: Config, inputs: Molecules, targets: np.ndarray)
         start,
         negative_log_likelihood,
         Whole((inputs, jnp.asarray(targets))),
-        optax.adam(optax.cosine_decay_schedule(0.15, config.updates)),
+        optimiser(config.updates),
         config.updates,
         chunk=config.updates,
         key=jax.random.key(0),
@@ -206,10 +216,11 @@ def answered(
 QUICK = Config()
 FULL = Config(sizes=(50, 100, 200, 400, 800, 1600, 3200, 6000), chosen_on=400)
 CCSD = Config(system="ccsd", sizes=(10, 20, 38), asked=12, redraw=True, repeats=6, chosen_on=40)
+WATER = Config(system="water", sizes=(10, 20, 40, 80, 160), asked=100, chosen_on=160, updates=60)
 
 EXPERIMENT = Experiment(
     name="delta-learning",
     summary="energies of molecules beyond a cheap method: the data that the baseline saves",
-    presets={"quick": QUICK, "full": FULL, "ccsd": CCSD},
+    presets={"quick": QUICK, "full": FULL, "ccsd": CCSD, "water": WATER},
     run=run,
 )

@@ -12,7 +12,9 @@ from jaxpbdl.learning.delta import data_factors
 
 def metrics(sizes: Sequence[int], curves: Mapping[str, np.ndarray]) -> dict[str, float]:
     """Of errors `(repeats, sizes)`: means over repeats, the data factor at each size off the mean
-    curves, and as `data_factor` its geometric mean over the sizes where there is one."""
+    curves, as `data_factor` its geometric mean over the sizes where there is one, and as
+    `data_factor_at_least` how many times the data of the smallest sufficient delta model do not
+    bring the direct one to its error."""
     direct, delta = (curves[name].mean(0) for name in ("direct", "delta"))
     factors = data_factors(sizes, direct, delta)
     known = factors[np.isfinite(factors)]
@@ -29,6 +31,11 @@ def metrics(sizes: Sequence[int], curves: Mapping[str, np.ndarray]) -> dict[str,
         found[f"delta.mae_{size}"] = other
         if np.isfinite(factor):
             found[f"delta.data_factor_{size}"] = factor
+    # Where the direct model does not get there: as many as it has been given, and more.
+    beyond = [
+        sizes[-1] / size for size, error in zip(sizes, delta, strict=True) if error < direct[-1]
+    ]
+    found["data_factor_at_least"] = max(beyond, default=np.nan)
     found["data_factor"] = float(np.exp(np.log(known).mean())) if len(known) else np.nan
     return {name: float(value) for name, value in found.items()}
 

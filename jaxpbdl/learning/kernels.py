@@ -123,13 +123,10 @@ class AtomPairs(eqx.Module):
         self.log_length = jnp.log(jnp.asarray(length, float))
 
     def __call__(self, first: Molecules, second: Molecules) -> Float[Array, "n m"]:
-        def of_blocks(a: tuple[Array, ...], b: tuple[Array, ...]) -> Array:
-            return self._sums(*a, *b)
-
         rows, columns = ((m.features, m.owners) for m in (first, second))
         if first is second:
             return self._symmetric(rows, first.count)
-        one_row = lambda a: lax.map(lambda b: of_blocks(a, b), columns)  # noqa: E731
+        one_row = lambda a: lax.map(lambda b: self._sums(*a, *b), columns)  # noqa: E731
         blocks = lax.map(one_row, rows)  # (rows, columns, molecules, molecules)
         return _joined(blocks)[: first.count, : second.count]
 
@@ -157,10 +154,10 @@ class AtomPairs(eqx.Module):
 
     def _sums(
         self,
-        rows: Sequence[Array],
-        row_owners: Sequence[Array],
-        columns: Sequence[Array],
-        column_owners: Sequence[Array],
+        rows: Any,
+        row_owners: Any,
+        columns: Any,
+        column_owners: Any,
     ) -> Float[Array, "molecules molecules"]:
         dtype = rows[0].dtype
         slope = -0.5 * jnp.exp(-2 * self.log_length).astype(dtype)

@@ -18,6 +18,7 @@ with the three cosines of the triangle (Axilrod and Teller) and the smooth cutof
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -74,10 +75,9 @@ class Environments(eqx.Module):
         kinds = len(self.elements)
         return kinds * self.radii + kinds * (kinds + 1) * self.angular_radii
 
-    def check(
-        self, numbers: Int[Array, "*molecules atoms"], positions: Float[Array, "*molecules atoms 3"]
-    ) -> None:
-        """Raise ValueError for an unknown element, another shape, or two atoms in one place."""
+    def check(self, numbers: Any, positions: Any) -> None:
+        """Raise ValueError for an unknown element, another shape, or two atoms in one place, in one
+        molecule or many along further axes."""
         checks.shape("positions", positions, (*jnp.shape(numbers), 3))
         if not checks.is_concrete((numbers, positions)):
             return

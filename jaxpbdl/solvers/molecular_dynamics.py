@@ -93,6 +93,7 @@ class Langevin(Verlet):
 
     def advance(self, working: tuple[Phase, Array]) -> tuple[Phase, Array]:
         (positions, velocities, words), accelerations = working
+        assert words is not None  # see check
         key, draw = jax.random.split(jax.random.wrap_key_data(words))
         velocities = velocities + self.dt / 2 * accelerations
         positions = positions + self.dt / 2 * velocities

@@ -67,9 +67,7 @@ class Path(NamedTuple):
         return e3nn.clebsch_gordan(a.l, b.l, c.l) * c.dim**0.5
 
 
-def paths(
-    left: tuple[Irrep, ...], right: tuple[Irrep, ...], out: tuple[Irrep, ...]
-) -> list[Path]:
+def paths(left: tuple[Irrep, ...], right: tuple[Irrep, ...], out: tuple[Irrep, ...]) -> list[Path]:
     """All ways to couple an irrep of `left` with one of `right` to one of `out`, by `left`."""
     return [
         Path(i, j, k, (a, b, c))

@@ -50,8 +50,7 @@ class SymmetricContraction(eqx.Module):
         # Powers of standard normal numbers grow; each order begins with an equal share.
         self.weights = tuple(
             tuple(
-                jax.random.normal(next(keys), (species, n, channels))
-                / max(n * order, 1) ** 0.5
+                jax.random.normal(next(keys), (species, n, channels)) / max(n * order, 1) ** 0.5
                 for n in of_irreps
             )
             for of_irreps in sizes
@@ -79,7 +78,9 @@ class SymmetricContraction(eqx.Module):
                 rows = matrix @ products.reshape(-1, atoms * channels)
                 rows = rows.reshape(parts, count, size, atoms, channels)
                 chosen = jnp.einsum("ns,sck->cnk", one_hot, weight)
-                found[place] = found[place] + jnp.einsum("mcznk,znk,cnk->mnk", rows, factors, chosen)
+                found[place] = found[place] + jnp.einsum(
+                    "mcznk,znk,cnk->mnk", rows, factors, chosen
+                )
         return jnp.moveaxis(jnp.concatenate(found, axis=0), 0, 1)
 
 
