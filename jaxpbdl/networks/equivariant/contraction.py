@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.networks.equivariant.algebra import Irrep, dimension
+from jaxpbdl.networks.equivariant.algebra import Irrep, dimension, show
 
 
 class SymmetricContraction(eqx.Module):
@@ -44,14 +44,13 @@ class SymmetricContraction(eqx.Module):
             if not any(counts):
                 raise ValueError(
                     f"irrep {irrep} cannot be reached by products of up to {order} of "
-                    f"{'+'.join(map(str, before))}"
+                    f"{show(before)}"
                 )
         keys = iter(jax.random.split(key, order * len(after)))
         # Powers of standard normal numbers grow; each order begins with an equal share.
         self.weights = tuple(
             tuple(
-                jax.random.normal(next(keys), (species, n, channels))
-                / max(n * order, 1) ** 0.5
+                jax.random.normal(next(keys), (species, n, channels)) / max(n * order, 1) ** 0.5
                 for n in of_irreps
             )
             for of_irreps in sizes
@@ -79,7 +78,9 @@ class SymmetricContraction(eqx.Module):
                 rows = matrix @ products.reshape(-1, atoms * channels)
                 rows = rows.reshape(parts, count, size, atoms, channels)
                 chosen = jnp.einsum("ns,sck->cnk", one_hot, weight)
-                found[place] = found[place] + jnp.einsum("mcznk,znk,cnk->mnk", rows, factors, chosen)
+                found[place] = found[place] + jnp.einsum(
+                    "mcznk,znk,cnk->mnk", rows, factors, chosen
+                )
         return jnp.moveaxis(jnp.concatenate(found, axis=0), 0, 1)
 
 
