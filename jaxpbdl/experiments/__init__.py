@@ -85,6 +85,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.pino_burgers",
         "a neural operator of Burgers' equation from a few solutions and the equation itself",
     ),
+    "potential-acac": Entry(
+        "jaxpbdl.experiments.potential_acac",
+        "energies and forces of a molecule, learned at 300 K and asked at 600 K and beyond",
+    ),
     "potential-hydronium": Entry(
         "jaxpbdl.experiments.potential_hydronium",
         "a committee of equivariant potentials learns hydronium from energies alone",

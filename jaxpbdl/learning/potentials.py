@@ -81,7 +81,8 @@ def labelled(
     checks.shape("references", references, (len(table),))
     graphs = stack([build(structure) for structure in structures], atoms, slots)
     known = np.asarray(references, dtype=np.float64)
-    energies = [s.energy - np.sum(known[species_index(s.numbers, table)]) for s in structures]
+    energies = np.array([s.energy for s in structures], dtype=np.float64)
+    energies -= [np.sum(known[species_index(s.numbers, table)]) for s in structures]
     padded = np.zeros(graphs.positions.shape)
     for row, structure in zip(padded, structures, strict=True):
         if forces:

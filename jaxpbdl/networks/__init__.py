@@ -1,5 +1,6 @@
 """Networks that know no equation. Each is a frozen Equinox module that acts on ONE sample."""
 
+from jaxpbdl.networks import equivariant
 from jaxpbdl.networks.convolution import Convolution
 from jaxpbdl.networks.coordinates import (
     Chain,
@@ -48,6 +49,7 @@ __all__ = [
     "Transolver",
     "UNO",
     "UNet",
+    "equivariant",
     "parameter_count",
     "principal_modes",
     "siren",

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 Irrep = e3nn.Irrep
+SCALAR = Irrep(0, 1)
 AnyIrreps = str | e3nn.Irreps | Iterable[e3nn.Irrep]
 
 
@@ -26,7 +27,7 @@ def kinds(irreps: AnyIrreps) -> tuple[Irrep, ...]:
     Raises ValueError if one appears twice: multiplicity is the number of channels.
     """
     try:
-        given = [irrep for mul, irrep in e3nn.Irreps(irreps) for _ in range(mul)]
+        given = [item.ir for item in e3nn.Irreps(irreps) for _ in range(item.mul)]  # type: ignore
     except (ValueError, TypeError, AssertionError) as error:
         raise ValueError(f"irreps are written like '0e + 1o + 2e', got {irreps!r}") from error
     if len(set(given)) != len(given) or not given:
@@ -34,6 +35,11 @@ def kinds(irreps: AnyIrreps) -> tuple[Irrep, ...]:
             f"irreps must be named, each once (channels are set apart), got {irreps!r}"
         )
     return tuple(sorted(given, key=lambda irrep: (irrep.l, -irrep.p)))
+
+
+def show(irreps: Iterable[Irrep]) -> str:
+    """Irreps as text."""
+    return " + ".join(map(str, irreps))
 
 
 def harmonics_of(degree: int) -> tuple[Irrep, ...]:

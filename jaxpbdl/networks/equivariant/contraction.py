@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.networks.equivariant.algebra import Irrep, dimension
+from jaxpbdl.networks.equivariant.algebra import Irrep, dimension, show
 
 
 class SymmetricContraction(eqx.Module):
@@ -44,7 +44,7 @@ class SymmetricContraction(eqx.Module):
             if not any(counts):
                 raise ValueError(
                     f"irrep {irrep} cannot be reached by products of up to {order} of "
-                    f"{'+'.join(map(str, before))}"
+                    f"{show(before)}"
                 )
         keys = iter(jax.random.split(key, order * len(after)))
         # Powers of standard normal numbers grow; each order begins with an equal share.

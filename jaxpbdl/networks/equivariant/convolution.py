@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.networks.equivariant.algebra import Irrep, Mix, Path, paths, places
+from jaxpbdl.networks.equivariant.algebra import Irrep, Mix, Path, paths, places, show
 
 
 class Convolution(eqx.Module):
@@ -48,8 +48,8 @@ class Convolution(eqx.Module):
             if all(path.out != place for path in known):
                 reachable = sorted({str(c) for a in before for b in edges for c in a * b})
                 raise ValueError(
-                    f"irrep {irrep} cannot be reached from {'+'.join(map(str, before))} by spherical "
-                    f"harmonics {'+'.join(map(str, edges))}: these lead to {', '.join(reachable)}"
+                    f"irrep {irrep} cannot be reached from {show(before)} by spherical harmonics "
+                    f"{show(edges)}: these lead to {', '.join(reachable)}"
                 )
         keys = jax.random.split(key, 3)
         self.up = Mix(before, channels[0], channels[1], key=keys[0])

@@ -14,7 +14,7 @@ from jaxpbdl import checks
 from jaxpbdl.atoms import Graph, total
 from jaxpbdl.networks.coordinates import Constant
 from jaxpbdl.networks.dense import Dense
-from jaxpbdl.networks.equivariant.algebra import Irrep, places
+from jaxpbdl.networks.equivariant.algebra import SCALAR, Irrep, places
 from jaxpbdl.networks.equivariant.trunk import Trunk
 
 
@@ -65,7 +65,7 @@ class Potential(eqx.Module):
         features = self.trunk(graph)
         values = jax.vmap(self.last)(features[-1][:, 0])[:, 0]
         for layer, found, weight in zip(self.trunk.layers, features, self.linear, strict=False):
-            scalar = places(layer.after)[layer.after.index(Irrep("0e"))].start
+            scalar = places(layer.after)[layer.after.index(SCALAR)].start
             values = values + found[:, scalar] @ weight
         values = self.scale.value * values + self.shift.value[graph.species]
         return jnp.where(graph.atom_mask, values, 0.0)
@@ -129,12 +129,10 @@ class Tensor(eqx.Module):
 def _basis(symmetry: str) -> tuple[tuple[tuple[int, Irrep], ...], np.ndarray]:
     """The irreps of a tensor with copies of each, and its components in the basis of them."""
     if set(symmetry) == {"i"}:
-        return ((1, Irrep("1o")),), np.eye(3)
-    indices = sorted(set(symmetry) & set("ijkl"))
+        return ((1, Irrep(1, -1)),), np.eye(3)
+    vectors: dict[str, Any] = dict.fromkeys(set(symmetry) & set("ijkl"), "1o")
     try:
-        first = symmetry.split("=")[0].lstrip("-")
-        found = e3nn.reduced_tensor_product_basis(symmetry, **dict.fromkeys(indices, "1o"))
-        assert len(first) == len(indices)
+        found = e3nn.reduced_tensor_product_basis(symmetry, **vectors)
     except Exception as error:  # noqa: BLE001 - whatever e3nn-jax says of the indices
         raise ValueError(
             "symmetry must name up to four indices i, j, k, l and those that may be exchanged, "

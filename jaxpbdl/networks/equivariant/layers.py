@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from jaxpbdl.networks.equivariant.algebra import Irrep, Mix, MixBySpecies, places
+from jaxpbdl.networks.equivariant.algebra import SCALAR, Irrep, Mix, MixBySpecies, places, show
 from jaxpbdl.networks.equivariant.contraction import SymmetricContraction
 from jaxpbdl.networks.equivariant.convolution import Convolution
 
@@ -23,15 +23,15 @@ class Gate(eqx.Module):
 
     def __init__(self, irreps: tuple[Irrep, ...], channels: int, *, key: PRNGKeyArray):
         """Raises ValueError if there is no scalar 0e to gate the others."""
-        if Irrep("0e") not in irreps:
-            raise ValueError(f"a gate needs the scalar 0e, got {'+'.join(map(str, irreps))}")
+        if SCALAR not in irreps:
+            raise ValueError(f"a gate needs the scalar 0e, got {show(irreps)}")
         gated = sum(irrep.l > 0 for irrep in irreps)
         self.gates = jax.random.normal(key, (channels, gated * channels)) / channels**0.5
         self.irreps = irreps
 
     def __call__(self, features: Float[Array, "atoms components channels"]) -> Array:
         where = places(self.irreps)
-        scalars = features[:, where[self.irreps.index(Irrep("0e"))]]
+        scalars = features[:, where[self.irreps.index(SCALAR)]]
         gates = iter(jnp.split(jax.nn.sigmoid(scalars @ self.gates), max(1, self.gated), axis=-1))
         blocks = []
         for irrep, place in zip(self.irreps, where, strict=True):
@@ -105,7 +105,7 @@ def gated_layer(
     """A layer of the NequIP family from irreps `before` to `after` (and the scalar 0e, which gates
     them), which must be reached by one coupling with the harmonics `edges`."""
     keys = jax.random.split(key, 3)
-    after = after if Irrep("0e") in after else (Irrep("0e"), *after)
+    after = after if SCALAR in after else (SCALAR, *after)
     return GatedLayer(
         Convolution(
             before, edges, after, channels=channels, functions=functions, neighbours=neighbours,

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.atoms import Graph, displacements
-from jaxpbdl.networks.equivariant.algebra import AnyIrreps, Irrep, harmonics_of, kinds
+from jaxpbdl.networks.equivariant.algebra import SCALAR, AnyIrreps, Irrep, harmonics_of, kinds, show
 from jaxpbdl.networks.equivariant.layers import (
     Around,
     Layer,
@@ -75,7 +75,7 @@ class Trunk(eqx.Module):
         )
         made: list[Layer] = []
         for index, k in enumerate(keys[2::2]):
-            before = made[-1].after if made else (Irrep("0e"),)
+            before = made[-1].after if made else (SCALAR,)
             # The first layers, which know scalars only, need not have all irreps yet.
             goal = last if index == layers - 1 else reached(before, self.edges, between)
             made.append(
@@ -88,7 +88,7 @@ class Trunk(eqx.Module):
         missing = set(between).difference(*(layer.after for layer in made[:-1]))
         if layers > 1 and missing:
             raise ValueError(
-                f"hidden irreps {', '.join(map(str, missing))} cannot be reached in {layers - 1} "
+                f"hidden irreps {show(missing)} cannot be reached in {layers - 1} "
                 f"layers before the last by spherical harmonics of degree {degree} or less"
             )
 
@@ -101,7 +101,10 @@ class Trunk(eqx.Module):
         vectors = jnp.where(mask[..., None], displacements(graph), away)
         distances = jnp.linalg.norm(vectors, axis=-1)
         harmonics = e3nn.spherical_harmonics(
-            list(self.edges), e3nn.IrrepsArray("1o", vectors), True, normalization="component"
+            e3nn.Irreps([(1, irrep) for irrep in self.edges]),
+            e3nn.IrrepsArray("1o", vectors),
+            True,
+            normalization="component",
         ).array
         one_hot = jax.nn.one_hot(graph.species, len(self.embedding), dtype=vectors.dtype)
         features = (one_hot @ self.embedding)[:, None]
