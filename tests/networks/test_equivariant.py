@@ -91,7 +91,7 @@ def test_couplings_are_those_of_e3nn():
 def test_a_convolution_is_the_sum_over_edges():
     before, edges, after = kinds("0e + 1o"), harmonics_of(2), kinds("0e + 1o + 2e")
     layer = Convolution(
-        before, edges, after, channels=(3, 2), functions=4, neighbours=5.0, key=jax.random.key(0)
+        before, edges, after, channels=(3, 2), functions=4, size=5**0.5, key=jax.random.key(0)
     )
     features = random_features(before, 3)
     senders = jax.random.randint(jax.random.key(1), (6, 4), 0, 6)
