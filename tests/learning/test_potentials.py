@@ -26,21 +26,19 @@ from jaxpbdl.learning import (
     take,
 )
 from jaxpbdl.neighbours import all_pairs, neighbour_graph
-from jaxpbdl.networks.equivariant import Potential
+from jaxpbdl.networks.equivariant import Potential, contracted_layer
 
 TABLE = (1, 6, 8)
 CUTOFF = 2.6
 build = partial(neighbour_graph, cutoff=CUTOFF, table=TABLE)
+both = eqx.filter_jit(energy_and_forces)
 
 
 def potential(key=0, **settings):
-    small = {"channels": 4, "functions": 3, "network": (8,), "size": 4, "degree": 1, "order": 2}
-    small = small | settings
-    from jaxpbdl.networks.equivariant import contracted_layer
-
     return Potential(
-        3, CUTOFF, make=contracted_layer(small.pop("order")), key=jax.random.key(key), **small
-    )
+        3, CUTOFF, channels=4, functions=3, network=(8,), size=4, degree=1,
+        make=contracted_layer(2), key=jax.random.key(key), **settings,
+    )  # fmt: skip
 
 
 def molecule(seed=0, count=5):
@@ -57,8 +55,8 @@ def crystal():
 
 @pytest.mark.x64
 def test_forces_are_the_slope_of_the_energy():
-    graph, energies = build(molecule()), jax.jit(potential())
-    energy, forces = energy_and_forces(potential(), graph)
+    graph, energies = build(molecule()), eqx.filter_jit(potential())
+    energy, forces = both(potential(), graph)
     np.testing.assert_allclose(np.sum(forces, 0), 0, atol=1e-12)
     np.testing.assert_allclose(energy, energies(graph), rtol=1e-12)
     direction = jax.random.normal(jax.random.key(1), graph.positions.shape)
@@ -69,8 +67,8 @@ def test_forces_are_the_slope_of_the_energy():
 
 @pytest.mark.x64
 def test_stress_is_the_slope_against_strain():
-    graph, energies = build(crystal()), jax.jit(potential())
-    found = np.asarray(stress(potential(), graph)[0])
+    graph, energies = build(crystal()), eqx.filter_jit(potential())
+    found = np.asarray(eqx.filter_jit(stress)(potential(), graph)[0])
     volume = np.linalg.det(crystal().cell)
     for a, b in ((0, 0), (0, 1), (1, 2)):
         strain = np.zeros((1, 3, 3))
@@ -93,28 +91,27 @@ def test_a_supercell_has_the_energy_of_its_cells():
         small.cell * np.array([[2], [2], [1]]),
         small.periodic,
     )
-    one, four = (eqx.filter_jit(energy_and_forces)(potential(), build(s)) for s in (small, large))
+    one, four = (both(potential(), build(s)) for s in (small, large))
     np.testing.assert_allclose(4 * one[0], four[0], rtol=1e-12)
     np.testing.assert_allclose(np.tile(one[1], (4, 1)), four[1], atol=1e-12)
-    stresses = [stress(potential(), build(s)) for s in (small, large)]
+    stresses = [eqx.filter_jit(stress)(potential(), build(s)) for s in (small, large)]
     np.testing.assert_allclose(stresses[0], stresses[1], atol=1e-12)
 
 
 @pytest.mark.x64
 def test_padding_and_company_change_nothing():
-    run = eqx.filter_jit(energy_and_forces)
     graphs = [build(molecule()), build(crystal()), build(molecule(1, 3))]
     together = join(graphs, 13, 60)
-    energies, forces = run(potential(), together)
+    energies, forces = both(potential(), together)
     start = 0
     for index, graph in enumerate(graphs):
-        energy, force = run(potential(), graph)
+        energy, force = both(potential(), graph)
         np.testing.assert_allclose(energies[index], energy[0], rtol=1e-11)
         np.testing.assert_allclose(forces[start : start + len(force)], force, atol=1e-11)
         start += len(force)
     assert not np.any(forces[start:])
     # Pairs beyond the cutoff are as good as none.
-    energy, force = run(potential(), all_pairs(molecule(), TABLE))
+    energy, force = both(potential(), all_pairs(molecule(), TABLE))
     np.testing.assert_allclose(energies[0], energy[0], rtol=1e-11)
 
 
@@ -156,11 +153,13 @@ def test_labels_and_batches():
 
 def test_the_loss_is_what_it_says():
     batch, model = take(samples(3), np.arange(3)), potential()
-    energies, forces = energy_and_forces(model, batch.graph)
+    energies, forces = both(model, batch.graph)
     expected = 2 * np.mean(((energies - batch.energies) / 4) ** 2)
-    np.testing.assert_allclose(PotentialLoss(2.0, 0.0)(model, batch), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        eqx.filter_jit(PotentialLoss(2.0, 0.0))(model, batch), expected, rtol=1e-5
+    )
     expected += 3 * np.mean((forces - batch.forces) ** 2)
-    loss = PotentialLoss(2.0, 3.0)
+    loss = eqx.filter_jit(PotentialLoss(2.0, 3.0))
     np.testing.assert_allclose(loss(model, batch), expected, rtol=1e-5)
     # Padding has no part in it.
     graph = pad(batch.graph, 15, 5)
@@ -186,6 +185,7 @@ def test_a_committee_learns_and_knows_where_it_has_not_been():
     error = np.sqrt(np.mean((forces - asked.forces) ** 2))
     assert error < 0.3 * np.sqrt(np.mean(asked.forces**2))
 
+    @eqx.filter_jit
     def spread(graph):
         return force_spread(eqx.filter_vmap(lambda p: energy_and_forces(p, graph)[1])(committee))
 

@@ -13,7 +13,7 @@ class Convolution(eqx.Module):
     """What an atom hears of its neighbours,
 
         A_i[p, m, k] = sum_b W[p, b, k] sum_j phi_b(r_ij) sum_(m1, m2) C_p[m1, m2, m]
-                       x_j[m1, k] Y[m2](r_ij) / sqrt(neighbours)
+                       x_j[m1, k] Y[m2](r_ij) / size
 
     for every path `p` by Clebsch-Gordan coefficients `C`, then mixed to `out` channels an irrep. It
     is the interaction of NequIP (Batzner et al., Nat. Commun. 13 (2022) 2453) and MACE with radial
@@ -26,7 +26,7 @@ class Convolution(eqx.Module):
     down: Mix
     couplings: tuple[Path, ...] = eqx.field(static=True)
     edges: tuple[Irrep, ...] = eqx.field(static=True)
-    neighbours: float = eqx.field(static=True)
+    size: float = eqx.field(static=True)
 
     def __init__(
         self,
@@ -36,13 +36,14 @@ class Convolution(eqx.Module):
         *,
         channels: tuple[int, int],
         functions: int,
-        neighbours: float,
+        size: float,
         key: PRNGKeyArray,
     ):
         """From irreps `before` of `channels[0]` channels to irreps `after` of `channels[1]`;
-        `neighbours` is the usual number of them. Raises ValueError if one of `after` has no path.
+        `size` is that of the sum before it is divided by it. Raises ValueError if one of `after`
+        has no path.
         """
-        checks.positive("neighbours", neighbours)
+        checks.positive("size", size)
         known = paths(before, edges, after)
         for place, irrep in enumerate(after):
             if all(path.out != place for path in known):
@@ -57,7 +58,7 @@ class Convolution(eqx.Module):
         self.radial = jax.random.normal(keys[1], shape) / functions**0.5
         each = [channels[1] * sum(p.out == place for p in known) for place in range(len(after))]
         self.down = Mix(after, each, channels[1], key=keys[2])
-        self.couplings, self.edges, self.neighbours = tuple(known), edges, float(neighbours)
+        self.couplings, self.edges, self.size = tuple(known), edges, float(size)
 
     def __call__(
         self,
@@ -66,7 +67,7 @@ class Convolution(eqx.Module):
         harmonics: Float[Array, "atoms slots harmonics"],
         functions: Float[Array, "atoms slots functions"],
     ) -> Float[Array, "atoms out channels_out"]:
-        theirs = self.up(features)[senders] / self.neighbours**0.5
+        theirs = self.up(features)[senders] / self.size
         found: dict[int, list[Array]] = {}
         for left, place in enumerate(places(self.up.irreps)):
             some = [(i, path) for i, path in enumerate(self.couplings) if path.left == left]

@@ -108,7 +108,7 @@ def gated_layer(
     after = after if SCALAR in after else (SCALAR, *after)
     return GatedLayer(
         Convolution(
-            before, edges, after, channels=channels, functions=functions, neighbours=neighbours,
+            before, edges, after, channels=channels, functions=functions, size=neighbours**0.5,
             key=keys[0],
         ),
         own_of(before, after, species, channels, keys[1]),
@@ -120,7 +120,8 @@ def gated_layer(
 
 def contracted_layer(order: int) -> MakeLayer:
     """Layers of the MACE family: symmetric powers up to `order` of messages with the irreps of the
-    harmonics `edges`, or of all products that lead further where `after` asks for it."""
+    harmonics `edges`. Sums over neighbours are divided by their number, not by its root as in gated
+    layers, so that a network begins with small higher powers: it is smoother, and stays so."""
 
     def make(
         before: tuple[Irrep, ...],
@@ -136,8 +137,8 @@ def contracted_layer(order: int) -> MakeLayer:
         keys = jax.random.split(key, 4)
         return ContractedLayer(
             Convolution(
-                before, edges, edges, channels=channels, functions=functions,
-                neighbours=neighbours, key=keys[0],
+                before, edges, edges, channels=channels, functions=functions, size=neighbours,
+                key=keys[0],
             ),
             SymmetricContraction(
                 edges, after, order=order, species=species, channels=channels[1], key=keys[1]
