@@ -216,7 +216,9 @@ def answered(
 QUICK = Config()
 FULL = Config(sizes=(50, 100, 200, 400, 800, 1600, 3200, 6000), chosen_on=400)
 CCSD = Config(system="ccsd", sizes=(10, 20, 38), asked=12, redraw=True, repeats=6, chosen_on=40)
-WATER = Config(system="water", sizes=(3, 5, 10, 20, 40, 80, 160), asked=100, chosen_on=160, updates=60)
+WATER = Config(
+    system="water", sizes=(3, 5, 10, 20, 40, 80, 160), asked=100, chosen_on=160, updates=60
+)
 
 EXPERIMENT = Experiment(
     name="delta-learning",
