@@ -56,7 +56,7 @@ def picture(
         np.mean(curves["baseline"]), color="#6b7280", linestyle="--", label=f"{cheap}, shifted"
     )
     left.set_xscale("log")
-    left.legend(frameon=False)
+    left.legend(frameon=False, loc="lower left")
     factors = data_factors(sizes, curves["direct"].mean(0), curves["delta"].mean(0))
     plotting.curves(
         right, {"": factors}, sizes, xlabel="molecules the delta model has",
