@@ -2,7 +2,7 @@
 hydronium (coupled cluster).
 
 Bowman et al., J. Chem. Phys. 156 (2022) 240901; methane: Nandi, Qu and Bowman, J. Chem. Theory
-Comput. 15 (2019) 2826; hydronium: Yu and Bowman.
+Comput. 15 (2019) 2826.
 """
 
 from dataclasses import dataclass
