@@ -171,7 +171,7 @@ def test_a_committee_learns_and_knows_where_it_has_not_been():
     data, asked = samples(40), samples(20, 1)
     scale, shift = scale_and_shift(data, 3)
     committee, _ = fit_ensemble(
-        lambda key: potential(int(jax.random.randint(key, (), 0, 99)), scale=scale, shift=shift),
+        [potential(key, layers=1, scale=scale, shift=shift) for key in (0, 1)],
         PotentialLoss(1.0, 1.0),
         GraphSamples(data, 8),
         optax.adam(1e-2),
@@ -202,7 +202,7 @@ def test_energies_alone_are_enough():
         labelled(bare, build, TABLE, np.zeros(3))
     data = labelled(bare, build, TABLE, np.zeros(3), forces=False)
     _, shift = scale_and_shift(data, 3)
-    model = potential(shift=shift)
+    model = potential(layers=1, shift=shift)
     fitted, history = fit(
         model, PotentialLoss(1.0, 0.0), GraphSamples(data, 4), optax.adam(1e-2), 40,
         key=jax.random.key(0), progress=False,
