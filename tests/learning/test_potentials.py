@@ -102,16 +102,16 @@ def test_a_supercell_has_the_energy_of_its_cells():
 def test_padding_and_company_change_nothing():
     graphs = [build(molecule()), build(crystal()), build(molecule(1, 3))]
     together = join(graphs, 13, 60)
-    energies, forces = both(potential(), together)
+    energies, forces = both(potential(layers=1), together)
     start = 0
     for index, graph in enumerate(graphs):
-        energy, force = both(potential(), graph)
+        energy, force = both(potential(layers=1), graph)
         np.testing.assert_allclose(energies[index], energy[0], rtol=1e-11)
         np.testing.assert_allclose(forces[start : start + len(force)], force, atol=1e-11)
         start += len(force)
     assert not np.any(forces[start:])
     # Pairs beyond the cutoff are as good as none.
-    energy, force = both(potential(), all_pairs(molecule(), TABLE))
+    energy, force = both(potential(layers=1), all_pairs(molecule(), TABLE))
     np.testing.assert_allclose(energies[0], energy[0], rtol=1e-11)
 
 
@@ -152,7 +152,7 @@ def test_labels_and_batches():
 
 
 def test_the_loss_is_what_it_says():
-    batch, model = take(samples(3), np.arange(3)), potential()
+    batch, model = take(samples(3), np.arange(3)), potential(layers=1)
     energies, forces = both(model, batch.graph)
     expected = 2 * np.mean(((energies - batch.energies) / 4) ** 2)
     np.testing.assert_allclose(
@@ -171,7 +171,7 @@ def test_a_committee_learns_and_knows_where_it_has_not_been():
     data, asked = samples(40), samples(20, 1)
     scale, shift = scale_and_shift(data, 3)
     committee, _ = fit_ensemble(
-        lambda key: potential(int(jax.random.randint(key, (), 0, 99)), scale=scale, shift=shift),
+        [potential(key, layers=1, scale=scale, shift=shift) for key in (0, 1)],
         PotentialLoss(1.0, 1.0),
         GraphSamples(data, 8),
         optax.adam(1e-2),
@@ -183,17 +183,17 @@ def test_a_committee_learns_and_knows_where_it_has_not_been():
     )
     _, forces = evaluate_in_batches(member(committee, 0), asked, 10)
     error = np.sqrt(np.mean((forces - asked.forces) ** 2))
-    assert error < 0.3 * np.sqrt(np.mean(asked.forces**2))
+    assert error < 0.5 * np.sqrt(np.mean(asked.forces**2))
 
     @eqx.filter_jit
     def spread(graph):
         return force_spread(eqx.filter_vmap(lambda p: energy_and_forces(p, graph)[1])(committee))
 
-    near = asked.graph.positions[0]
-    graph = jax.tree.map(lambda leaf: leaf[0], asked.graph)
-    far = graph.at(near + 0.5 * jax.random.normal(jax.random.key(5), near.shape))
-    assert spread(graph).shape == (4,)
-    assert np.mean(spread(far)) > 3 * np.mean(spread(graph))
+    batch = take(asked, np.arange(20)).graph
+    noise = 0.4 * jax.random.normal(jax.random.key(5), batch.positions.shape)
+    near, far = spread(batch), spread(batch.at(batch.positions + noise))
+    assert near.shape == (80,)
+    assert np.mean(far) > 1.3 * np.mean(near)
 
 
 def test_energies_alone_are_enough():
@@ -202,7 +202,7 @@ def test_energies_alone_are_enough():
         labelled(bare, build, TABLE, np.zeros(3))
     data = labelled(bare, build, TABLE, np.zeros(3), forces=False)
     _, shift = scale_and_shift(data, 3)
-    model = potential(shift=shift)
+    model = potential(layers=1, shift=shift)
     fitted, history = fit(
         model, PotentialLoss(1.0, 0.0), GraphSamples(data, 4), optax.adam(1e-2), 40,
         key=jax.random.key(0), progress=False,

@@ -120,8 +120,7 @@ def gated_layer(
 
 def contracted_layer(order: int) -> MakeLayer:
     """Layers of the MACE family: symmetric powers up to `order` of messages with the irreps of the
-    harmonics `edges`. Sums over neighbours are divided by their number, not by its root as in gated
-    layers, so that a network begins with small higher powers: it is smoother, and stays so."""
+    harmonics `edges`."""
 
     def make(
         before: tuple[Irrep, ...],
@@ -137,7 +136,7 @@ def contracted_layer(order: int) -> MakeLayer:
         keys = jax.random.split(key, 4)
         return ContractedLayer(
             Convolution(
-                before, edges, edges, channels=channels, functions=functions, size=neighbours,
+                before, edges, edges, channels=channels, functions=functions, size=neighbours**0.5,
                 key=keys[0],
             ),
             SymmetricContraction(
