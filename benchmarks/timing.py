@@ -71,7 +71,8 @@ def in_own_process(script: str, *arguments: object, **environment: str) -> Timin
     """What a peer's script beside this file prints at its end, the least and the median seconds;
     or the last line of its error.
     """
-    command = [sys.executable, str(Path(__file__).with_name(script)), *map(str, arguments)]
+    interpreter = os.environ.get("PEER_PYTHON", sys.executable)
+    command = [interpreter, str(Path(__file__).with_name(script)), *map(str, arguments)]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=600, env=os.environ | environment
     )

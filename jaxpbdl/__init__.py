@@ -5,6 +5,7 @@ the physics that turns into the one and judges the other.
 """
 
 from jaxpbdl import (
+    atoms,
     checks,
     data,
     diagnostics,
@@ -12,6 +13,7 @@ from jaxpbdl import (
     fields,
     initial_states,
     learning,
+    neighbours,
     networks,
     shapes,
     solvers,
@@ -28,6 +30,7 @@ __all__ = [
     "Spectrum",
     "StaggeredGrid",
     "Step",
+    "atoms",
     "checks",
     "data",
     "diagnostics",
@@ -36,6 +39,7 @@ __all__ = [
     "graded",
     "initial_states",
     "learning",
+    "neighbours",
     "networks",
     "raise_blow_up",
     "repeat",

@@ -104,6 +104,14 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "acac": Source(
+        files=("molecules-acac/train_300K.xyz",),
+        origin=(
+            "https://github.com/davkovacs/BOTNet-datasets, folder dataset_acac, all its files side "
+            "by side (Batatia et al., arXiv:2205.06643)"
+        ),
+        licence="MIT",
+    ),
     "airfoil-drag": Source(
         files=("airfoil-adflow/cd_airfoil_rans_f32.npz",),
         origin=(
@@ -112,6 +120,38 @@ SOURCES = {
             "(Bouhlel, He, Martins, Struct. Multidisc. Optim. 61 (2020) 1363)"
         ),
         licence="BSD-3-Clause",
+    ),
+    "qm7-dftb3": Source(
+        files=("delta-qm7/qm7_pbe0_dftb3.npz",),
+        origin=(
+            "https://github.com/qmlcode/tutorial, hof_qm7.txt and the folder qm7, as one npz with "
+            "the arrays Z, R (Angstrom), hof_pbe0_kcal_mol and hof_dftb3_kcal_mol"
+        ),
+        licence="MIT",
+    ),
+    "ccsd-mp2": Source(
+        files=("delta-qm7/showcase-mp2-ccsd-energy.xyz",),
+        origin=(
+            "https://github.com/BingqingCheng/linear-regression-benchmarks, file "
+            "qm7b-ccsd-mp2/showcase-mp2-ccsd-energy.xyz"
+        ),
+        licence="MIT",
+    ),
+    "methane": Source(
+        files=("molecules-qm22/methane_b3lyp.npz",),
+        origin=(
+            "https://github.com/jmbowma/QM-22, Methane.zip, as one npz with the arrays Z, "
+            "E_hartree, R_angstrom and grad_hartree_per_bohr"
+        ),
+        licence="Apache-2.0",
+    ),
+    "hydronium": Source(
+        files=("molecules-qm22/hydronium_ccsdt.npz",),
+        origin=(
+            "https://github.com/jmbowma/QM-22, Hydronium.zip, as one npz with the arrays Z, "
+            "E_hartree and R_angstrom"
+        ),
+        licence="Apache-2.0",
     ),
     "cylinder-wake": Source(
         files=(

@@ -33,6 +33,10 @@ EXPERIMENTS: dict[str, Entry] = {
         "jaxpbdl.experiments.burgers_control",
         "forces steer Burgers' equation to a target, learned through the solver",
     ),
+    "delta-learning": Entry(
+        "jaxpbdl.experiments.delta_learning",
+        "energies of molecules beyond a cheap method: the data that the baseline saves",
+    ),
     "drag-minimisation": Entry(
         "jaxpbdl.experiments.drag_minimisation",
         "the shape of least drag at a given area, by gradients through the flow",
@@ -84,6 +88,18 @@ EXPERIMENTS: dict[str, Entry] = {
     "pino-burgers": Entry(
         "jaxpbdl.experiments.pino_burgers",
         "a neural operator of Burgers' equation from a few solutions and the equation itself",
+    ),
+    "potential-acac": Entry(
+        "jaxpbdl.experiments.potential_acac",
+        "energies and forces of a molecule, learned at 300 K and asked at 600 K and beyond",
+    ),
+    "potential-hydronium": Entry(
+        "jaxpbdl.experiments.potential_hydronium",
+        "a committee of equivariant potentials learns hydronium from energies alone",
+    ),
+    "potential-methane": Entry(
+        "jaxpbdl.experiments.potential_methane",
+        "a committee of equivariant potentials learns methane and picks its geometries",
     ),
     "projection-network": Entry(
         "jaxpbdl.experiments.projection_network",

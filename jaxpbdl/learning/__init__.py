@@ -4,9 +4,16 @@ ensemble.
 
 from jaxpbdl.learning.checkpoint import latest, load, save
 from jaxpbdl.learning.collocation import mean_over, residual_at, residual_loss, weak_loss
+from jaxpbdl.learning.delta import Delta, data_factors
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
+from jaxpbdl.learning.gaussian_process import (
+    GaussianProcess,
+    Posterior,
+    condition,
+    negative_log_likelihood,
+)
 from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, as_channels, trainable
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
@@ -18,18 +25,36 @@ from jaxpbdl.learning.operator_losses import (
     relative_h1_loss,
     relative_l2_loss,
 )
+from jaxpbdl.learning.potentials import (
+    GraphSamples,
+    Labelled,
+    PotentialLoss,
+    energy_and_forces,
+    evaluate_in_batches,
+    force_spread,
+    labelled,
+    scale_and_shift,
+    stress,
+    take,
+)
 from jaxpbdl.learning.quasi_newton import quasi_newton
 from jaxpbdl.learning.update import PerChunk
 from jaxpbdl.learning.weighting import ascent, balance, causal_weights
 
 __all__ = [
     "Corrected",
+    "Delta",
     "Diverged",
     "Emulator",
     "Evaluation",
+    "GaussianProcess",
+    "GraphSamples",
     "History",
+    "Labelled",
     "Parametrised",
     "PerChunk",
+    "Posterior",
+    "PotentialLoss",
     "RunLock",
     "Samples",
     "Windows",
@@ -38,15 +63,22 @@ __all__ = [
     "balance",
     "causal_weights",
     "compare",
+    "condition",
+    "data_factors",
     "defect_loss",
+    "energy_and_forces",
     "evaluate",
+    "evaluate_in_batches",
     "fit",
     "fit_ensemble",
+    "force_spread",
+    "labelled",
     "latest",
     "load",
     "mean_over",
     "member",
     "members",
+    "negative_log_likelihood",
     "one_step",
     "operator_residual_loss",
     "pushforward",
@@ -56,7 +88,10 @@ __all__ = [
     "residual_at",
     "residual_loss",
     "save",
+    "scale_and_shift",
     "stack",
+    "stress",
+    "take",
     "trainable",
     "unrolled",
     "weak_loss",

@@ -1,5 +1,6 @@
 """Networks that know no equation. Each is a frozen Equinox module that acts on ONE sample."""
 
+from jaxpbdl.networks import equivariant
 from jaxpbdl.networks.convolution import Convolution
 from jaxpbdl.networks.coordinates import (
     Chain,
@@ -13,6 +14,7 @@ from jaxpbdl.networks.coordinates import (
 )
 from jaxpbdl.networks.deeponet import DeepONet, PODDeepONet, principal_modes
 from jaxpbdl.networks.dense import Dense, parameter_count
+from jaxpbdl.networks.environments import Environments
 from jaxpbdl.networks.flax_bridge import FlaxModule
 from jaxpbdl.networks.fno import FNO
 from jaxpbdl.networks.set_layers import (
@@ -44,6 +46,7 @@ __all__ = [
     "DilatedResNet",
     "EnergyFlow",
     "Equivariant",
+    "Environments",
     "FNO",
     "Factorised",
     "FactorisedSpectralConvolution",
@@ -61,6 +64,7 @@ __all__ = [
     "Transolver",
     "UNO",
     "UNet",
+    "equivariant",
     "parameter_count",
     "principal_modes",
     "siren",

@@ -15,6 +15,7 @@ from jaxpbdl.solvers.flow.stencils import LinearStencils
 from jaxpbdl.solvers.flow.vorticity import VorticityForm, vorticity_form
 from jaxpbdl.solvers.implicit_explicit import imex
 from jaxpbdl.solvers.integrator import Integrator, Scheme
+from jaxpbdl.solvers.molecular_dynamics import langevin, thermal, verlet
 from jaxpbdl.solvers.semi_lagrangian import SemiLagrangianStep, semi_lagrangian
 from jaxpbdl.solvers.spectral import SpectralStep, spectral
 
@@ -56,7 +57,10 @@ __all__ = [
     "etdrk4",
     "harmonic",
     "imex",
+    "langevin",
     "phi",
     "semi_lagrangian",
     "spectral",
+    "thermal",
+    "verlet",
 ]

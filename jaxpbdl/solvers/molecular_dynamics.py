@@ -1,0 +1,206 @@
+"""Molecular dynamics: atoms under the forces of any energy, alone or in a bath of heat.
+
+    m d2x/dt2 = -grad E(x)                                              (`verlet`)
+    m d2x/dt2 = -grad E(x) - m friction v + noise of temperature T      (`langevin`)
+
+Units: Angstrom, femtosecond, electronvolt, atomic mass unit, kelvin. A step takes one gradient,
+which it hands to the next one, so `rollout` runs it inside jit, and `vmap` many trajectories.
+
+Sources: Swope, Andersen, Berens and Wilson, J. Chem. Phys. 76 (1982) 637 (velocity Verlet);
+Leimkuhler and Matthews, Appl. Math. Res. Express (2013) 34 (the splitting BAOAB).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+
+from jaxpbdl import checks
+from jaxpbdl.step import Step
+
+ACCELERATION = 9.648533212331e-3
+"""Of one amu by one eV/Angstrom, in Angstrom/fs^2 (CODATA 2018)."""
+BOLTZMANN = 8.617333262145e-5
+"""eV/K (CODATA 2018)."""
+
+Positions = Float[Array, "atoms 3"]
+Energy = Callable[[Positions], Float[Array, ""]]
+
+
+class Phase(NamedTuple):
+    """Positions in Angstrom and velocities in Angstrom/fs, and the words of the key from which a
+    bath of heat draws (see `thermal`)."""
+
+    positions: Positions
+    velocities: Float[Array, "atoms 3"]
+    words: UInt32[Array, " words"] | None = None
+
+
+class Verlet(Step):
+    """Velocity Verlet: half a kick, a drift, half a kick. Of second order, reversible in time and
+    symplectic, so that the energy does not drift. Working variables: the state and its forces."""
+
+    energy: Energy
+    masses: Float[Array, " atoms"]
+    dt: Float[Array, ""]
+
+    def enter(self, state: Phase) -> tuple[Phase, Array]:
+        return state, self._accelerations(state.positions)
+
+    def leave(self, working: tuple[Phase, Array]) -> Phase:
+        return working[0]
+
+    def advance(self, working: tuple[Phase, Array]) -> tuple[Phase, Array]:
+        (positions, velocities, words), accelerations = working
+        velocities = velocities + self.dt / 2 * accelerations
+        positions = positions + self.dt * velocities
+        accelerations = self._accelerations(positions)
+        velocities = velocities + self.dt / 2 * accelerations
+        return Phase(positions, velocities, words), accelerations
+
+    def check(self, state: Phase) -> None:
+        """Refuse a state of another shape or that is not finite, and a dt at which the fastest
+        vibration of this state would grow."""
+        for name in ("positions", "velocities"):
+            value = getattr(state, name)
+            checks.shape(name, value, (len(self.masses), 3))
+            checks.real(name, value)
+            checks.finite(name, value)
+        if not checks.is_concrete((self.dt, state)):
+            return
+        limit = stable_dt(self.energy, self.masses, state.positions)
+        # The energy may be traced where the state is not.
+        if checks.is_concrete(limit) and float(self.dt) > float(limit):
+            raise ValueError(
+                f"dt = {float(self.dt):g} fs is above the stability limit of this state: use "
+                f"dt <= {float(limit):.3g} fs, better a tenth of that"
+            )
+
+    def _accelerations(self, positions: Positions) -> Float[Array, "atoms 3"]:
+        return _accelerations(self.energy, self.masses, positions)
+
+
+class Langevin(Verlet):
+    """BAOAB: half a kick, half a drift, friction and noise solved exactly, half a drift, half a
+    kick. Positions of a harmonic system have the exact distribution at any stable dt."""
+
+    friction: Float[Array, ""]
+    temperature: Float[Array, ""]
+
+    def advance(self, working: tuple[Phase, Array]) -> tuple[Phase, Array]:
+        (positions, velocities, words), accelerations = working
+        assert words is not None  # see check
+        key, draw = jax.random.split(jax.random.wrap_key_data(words))
+        velocities = velocities + self.dt / 2 * accelerations
+        positions = positions + self.dt / 2 * velocities
+        kept = jnp.exp(-self.friction * self.dt)
+        heat = jnp.sqrt(-jnp.expm1(-2 * self.friction * self.dt))
+        noise = thermal_velocities(draw, self.masses, self.temperature).astype(velocities.dtype)
+        velocities = kept * velocities + heat * noise
+        positions = positions + self.dt / 2 * velocities
+        accelerations = self._accelerations(positions)
+        velocities = velocities + self.dt / 2 * accelerations
+        return Phase(positions, velocities, jax.random.key_data(key)), accelerations
+
+    def check(self, state: Phase) -> None:
+        """As above; and a state without a key."""
+        if state.words is None:
+            raise ValueError("a bath of heat draws from the key of its state: make it by thermal()")
+        super().check(state)
+
+
+def verlet(energy: Energy, masses: Any, dt: Any) -> Verlet:
+    """The step `Phase -> Phase` of constant energy.
+
+    **Arguments**
+
+    - `energy`: of the positions `(atoms, 3)` in Angstrom, eV; a learned potential at a graph, say
+      `lambda x: potential(graph.at(x))`, or anything that JAX can differentiate.
+    - `masses`: `(atoms,)`, atomic mass units.
+    - `dt`: femtoseconds.
+
+    **Raises** ValueError for masses or a dt that are not > 0; when called, for a dt above the
+    stability limit of the state.
+    """
+    return Verlet(energy, *_numbers(masses, dt))
+
+
+def langevin(energy: Energy, masses: Any, dt: Any, friction: Any, temperature: Any) -> Langevin:
+    """The step in a bath of `temperature`, kelvin, with `friction` in 1/fs; the rest as `verlet`.
+
+    Its states carry a key: `thermal` makes one. **Raises** ValueError also for a negative friction
+    or temperature.
+    """
+    checks.non_negative("friction", friction)
+    checks.non_negative("temperature", temperature)
+    bath = (checks.as_floats(value) for value in (friction, temperature))
+    return Langevin(energy, *_numbers(masses, dt), *bath)
+
+
+def thermal(key: PRNGKeyArray, positions: Positions, masses: Any, temperature: Any) -> Phase:
+    """A state with velocities of a temperature, the motion of the whole taken off."""
+    drawing, later = jax.random.split(key)
+    masses = jnp.asarray(masses, jnp.result_type(positions))
+    velocities = thermal_velocities(drawing, masses, temperature)
+    drift = jnp.sum(masses[:, None] * velocities, 0) / jnp.sum(masses)
+    return Phase(positions, velocities - drift, jax.random.key_data(later))
+
+
+def thermal_velocities(
+    key: PRNGKeyArray, masses: Float[Array, " atoms"], temperature: Any
+) -> Float[Array, "atoms 3"]:
+    """Drawn from Maxwell's and Boltzmann's distribution, Angstrom/fs."""
+    deviation = jnp.sqrt(BOLTZMANN * temperature * ACCELERATION / masses)
+    return deviation[:, None] * jax.random.normal(key, (len(masses), 3), masses.dtype)
+
+
+def kinetic_energy(masses: Any, velocities: Float[Array, "atoms 3"]) -> Float[Array, ""]:
+    """eV."""
+    return 0.5 * jnp.sum(jnp.asarray(masses)[:, None] * velocities**2) / ACCELERATION
+
+
+def temperature(masses: Any, velocities: Float[Array, "atoms 3"]) -> Float[Array, ""]:
+    """Kelvin, of as many degrees of freedom as there are velocities."""
+    return 2 * kinetic_energy(masses, velocities) / (velocities.size * BOLTZMANN)
+
+
+@eqx.filter_jit
+def stable_dt(energy: Energy, masses: Any, positions: Positions) -> Float[Array, ""]:
+    """`2 / omega`, above which velocity Verlet amplifies the fastest vibration, in fs.
+
+    `omega^2` by a power iteration on the Hessian over the masses: never too large, so that a dt
+    above the limit is too long for sure. Infinite where the energy is nowhere curved upwards.
+    """
+    masses = jnp.asarray(masses)
+    root = jnp.sqrt(masses)[:, None]
+
+    def image(direction: Array) -> Array:
+        def slope(x: Array) -> Array:
+            return -_accelerations(energy, masses, x)
+
+        return root * jax.jvp(slope, (positions,), (direction / root,))[1]
+
+    def turn(direction: Array, _: None) -> tuple[Array, Array]:
+        moved = image(direction)
+        length = jnp.linalg.norm(moved)
+        new = moved / jnp.where(length > 0, length, 1)
+        return new, jnp.sum(direction * moved)
+
+    start = jax.random.normal(jax.random.key(0), positions.shape, positions.dtype)
+    curvatures = lax.scan(turn, start / jnp.linalg.norm(start), None, length=30)[1]
+    curvature = jnp.max(curvatures)
+    return jnp.where(curvature > 0, 2 / jnp.sqrt(jnp.maximum(curvature, 1e-30)), jnp.inf)
+
+
+def _accelerations(energy: Energy, masses: Array, positions: Positions) -> Array:
+    return -ACCELERATION * jax.grad(energy)(positions) / masses[:, None]
+
+
+def _numbers(masses: Any, dt: Any) -> tuple[Array, Array]:
+    checks.positive("masses", masses)
+    checks.positive("dt", dt)
+    return checks.as_floats(masses), checks.as_floats(dt)
