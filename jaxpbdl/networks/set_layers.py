@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.networks.dense import Dense
-from jaxpbdl.networks.sets import present
+from jaxpbdl.networks.sets import present, sums
 
 Particles = Float[Array, "particles features"]
 Mask = Bool[Array, " particles"]
@@ -175,15 +175,15 @@ class AttentionPooling(eqx.Module):
     ) -> Float[Array, "sets width_and_one"]:
         """The same of many sets at once (see `jaxpbdl.networks.sets`)."""
         scores, values = self._asked(particles)
-        sums = lambda rows: jax.ops.segment_sum(rows, owner, sets, indices_are_sorted=True)  # noqa: E731
         most = jax.ops.segment_max(scores, owner, sets, indices_are_sorted=True)
         # The largest score only guards against overflow: no gradient goes through it.
         most = jax.lax.stop_gradient(jnp.where(jnp.isfinite(most), most, 0))
         held = (owner < sets)[:, None]
         weights = jnp.exp(jnp.where(held, scores - most[jnp.minimum(owner, sets - 1)], 0))
-        total = sums(weights)
-        pooled = sums(weights[..., None] * values) / jnp.where(total > 0, total, 1)[..., None]
-        return jax.vmap(_with_number)(pooled, sums(jnp.ones(len(owner))))
+        total = sums(weights, owner, sets)
+        weighted = sums(weights[..., None] * values, owner, sets)
+        pooled = weighted / jnp.where(total > 0, total, 1)[..., None]
+        return jax.vmap(_with_number)(pooled, sums(jnp.ones(len(owner)), owner, sets))
 
     def _asked(self, particles: Array) -> tuple[Array, Array]:
         heads, size = self.queries.shape

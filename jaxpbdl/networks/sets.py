@@ -71,7 +71,7 @@ class ParticleFlow(eqx.Module):
     ) -> Float[Array, "sets outputs"]:
         """The same of many sets at once."""
         latent = self.activation(jax.vmap(self.inner)(particles))
-        return jax.vmap(self.outer)(_sums(latent, owner, sets))
+        return jax.vmap(self.outer)(sums(latent, owner, sets))
 
 
 class EnergyFlow(eqx.Module):
@@ -116,7 +116,7 @@ class EnergyFlow(eqx.Module):
     ) -> Float[Array, "sets outputs"]:
         """The same of many sets at once."""
         latent = self.activation(jax.vmap(self.inner)(directions))
-        return jax.vmap(self.outer)(_sums(shares[:, None] * latent, owner, sets))
+        return jax.vmap(self.outer)(sums(shares[:, None] * latent, owner, sets))
 
 
 def present(
@@ -156,5 +156,6 @@ def _halves(
     )
 
 
-def _sums(rows: Array, owner: Array, sets: int) -> Array:
+def sums(rows: Array, owner: Array, sets: int) -> Array:
+    """Of the rows of each set, the owners ascending."""
     return jax.ops.segment_sum(rows, owner, sets, indices_are_sorted=True)
