@@ -4,7 +4,9 @@ Keys: `values` of shape `(trajectories, times, channels, *grid)`, `times`, `chan
 coordinates `x`, `y`, `z` as far as the grid has axes, and `parameter_<name>` for each parameter.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -39,6 +41,12 @@ def arrays(path: str | Path, expected: tuple[str, ...]) -> dict[str, np.ndarray]
     return found
 
 
+def write_arrays(path: str | Path, parts: Mapping[str, Any]) -> None:
+    """Write an archive of arrays, for `arrays` to read; it appears only when complete."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **parts)
+
+
 def read_npz(path: str | Path) -> Trajectories:
     """Read an archive with the keys above, into memory.
 
@@ -67,5 +75,4 @@ def write_npz(path: str | Path, trajectories: Trajectories) -> None:
         **dict(zip(AXES, trajectories.coordinates, strict=False)),
         **{PREFIX + name: np.asarray(v) for name, v in trajectories.parameters.items()},
     }
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **parts)
+    write_arrays(path, parts)

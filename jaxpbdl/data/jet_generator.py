@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from jaxpbdl import checks
+from jaxpbdl.data.archive import arrays
 from jaxpbdl.data.jets import Jets, join, read_jets, write_jets
 
 PROCESSES = {"quark": "WeakBosonAndParton:qg2gmZq", "gluon": "WeakBosonAndParton:qqbar2gmZg"}
@@ -199,8 +200,8 @@ def _described() -> str:
 
 
 def _check(path: Path, seed: int, chunk: int) -> None:
-    with np.load(path, allow_pickle=False) as archive:
-        found = (int(archive["seed"]), int(archive["chunk"]))
+    archive = arrays(path, ("seed", "chunk"))
+    found = (int(archive["seed"]), int(archive["chunk"]))
     if found != (seed, chunk):
         raise ValueError(
             f"{path} was generated with (seed, chunk) = {found}, asked for {(seed, chunk)}: take "

@@ -16,8 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.data.archive import arrays
-from jaxpbdl.files import replacing
+from jaxpbdl.data.archive import arrays, write_arrays
 
 KEYS = ("particles", "pdg", "counts", "axes", "quark")
 KINDS = {11: 0, 13: 1, 22: 2, 211: 3, 321: 4, 130: 5, 310: 5, 2112: 6, 2212: 7}
@@ -157,5 +156,4 @@ def write_jets(path: str | Path, jets: Jets, **notes: str | int) -> None:
     kept = {name: getattr(jets, name) for name in KEYS} | {
         name: np.asarray(note) for name, note in notes.items()
     }
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **kept)
+    write_arrays(path, kept)

@@ -17,8 +17,7 @@ from jaxtyping import Float, Int
 
 from jaxpbdl import checks
 from jaxpbdl.checks import DataError
-from jaxpbdl.data.archive import arrays
-from jaxpbdl.files import replacing
+from jaxpbdl.data.archive import arrays, write_arrays
 
 KEYS = ("numbers", "positions", "energies", "method", "basis", "charge")
 
@@ -65,11 +64,8 @@ def energies(
             found.append(_energy(numbers, positions[index], index, **asked))
         done, now = index + 1, time.perf_counter()
         if path is not None and (done % save_every == 0 or done == len(positions)):
-            with replacing(path) as temporary, open(temporary, "wb") as file:
-                np.savez(
-                    file, allow_pickle=False, numbers=numbers, positions=positions,
-                    energies=np.array(found), **{name: np.array(v) for name, v in asked.items()},
-                )  # fmt: skip
+            kept = {"numbers": numbers, "positions": positions, "energies": np.array(found)}
+            write_arrays(path, kept | {name: np.array(value) for name, value in asked.items()})
         if progress and now - said > 30:
             said, rate = now, (done - first) / (now - begun)
             print(f"{method} {done}/{len(positions)}  {rate:.2g} a second", file=sys.stderr)

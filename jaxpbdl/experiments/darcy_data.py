@@ -17,8 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.data.archive import arrays
-from jaxpbdl.files import replacing
+from jaxpbdl.data.archive import arrays, write_arrays
 from jaxpbdl.solvers import elliptic
 from jaxpbdl.spread import spread
 
@@ -81,8 +80,7 @@ def read_or_draw(path: Path, points: int, train: int, test: int) -> dict[str, Sa
             for key, (part, count) in zip(keys, counts.items(), strict=True)
             for kind, values in zip("au", draw(key, count, points), strict=True)
         }
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **made)
+        write_arrays(path, made)
     found = arrays(path, tuple(names.values()))
     for (part, _), name in names.items():
         expected = (counts[part], points, points)

@@ -25,11 +25,10 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.data import find
-from jaxpbdl.data.archive import arrays
+from jaxpbdl.data.archive import arrays, write_arrays
 from jaxpbdl.data.two_levels import TwoLevels, read_ccsd_mp2, read_qm7, without
 from jaxpbdl.experiments import delta_report, water
 from jaxpbdl.experiments.contract import Experiment, Result
-from jaxpbdl.files import replacing
 from jaxpbdl.learning import fit
 from jaxpbdl.learning.gaussian_process import GaussianProcess, condition, negative_log_likelihood
 from jaxpbdl.learning.kernels import AtomPairs, Molecules
@@ -113,8 +112,7 @@ def _remembered(config: Config, data: TwoLevels, folder: Path, repeat: int) -> d
     if path.exists():
         return arrays(path, METHODS)
     found = errors(config, data, repeat)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **found)
+    write_arrays(path, found)
     return found
 
 
