@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxpbdl.data import find
-from jaxpbdl.experiments import fno_darcy
+from jaxpbdl.experiments.operators import fno_darcy
 from jaxpbdl.networks import FNO, UNO, Transolver, parameter_count
 
 

@@ -1,0 +1,1 @@
+"""Flows about airfoils: surrogates, and drag with its gradients."""

@@ -1,0 +1,255 @@
+"""Networks that give the flow about airfoils they have not seen, and say how sure they are.
+
+From the place of the body and the Reynolds number to mean pressure and velocity, the task of the
+book's surrogate, here on laminar flows of the toolkit's own solver (`data.py`): an ensemble of
+U-Nets and a Fourier neural operator, trained with the L1 loss. The networks give the departure from
+the stream; the flow about the mirrored airfoil is the mirrored flow, so every sample counts twice.
+
+Errors are those of `errors`; beside them stand those of the stream itself and of the flow about the
+most alike airfoil of the training part. Drag and lift follow from the predicted fields by a balance
+of momentum.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxpbdl import checks
+from jaxpbdl.experiments.airfoils.data import Flows, Setting, read_or_make
+from jaxpbdl.experiments.airfoils.report import STREAM, errors, force_errors, picture, spread
+from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.training import rise_and_fall
+from jaxpbdl.learning import Samples, fit, fit_ensemble, members
+from jaxpbdl.networks import FNO, UNet, parameter_count
+
+BOOK = (
+    "Physics-Based Deep Learning book, a U-Net of 585,027 weights on another data set: turbulent "
+    "RANS flows at 128 x 128, 320 to learn from; mean L1 of its normalised fields"
+)
+
+Network = Callable[[Float[Array, "3 nx ny"]], Float[Array, "3 nx ny"]]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings; lengths in chords, times in chords over the speed of the stream."""
+
+    seed: int = 0
+    data: Path | None = None
+    """The zip of airfoil coordinates; else looked for in the folder JAXPBDL_DATA."""
+    flows: Path | None = None
+    """The computed flows (HDF5), made there if the file is absent; else in the run folder."""
+    cells: tuple[int, int] = (96, 64)
+    reynolds: tuple[float, float] = (100.0, 400.0)
+    """Range of the chord Reynolds number, drawn evenly."""
+    angles: tuple[float, float] = (-10.0, 15.0)
+    """Range of the angle of attack in degrees."""
+    duration: float = 9.0
+    """Of a flow; the last third is averaged."""
+    training: int = 120
+    """Flows to learn from, to choose the best moment of the fit on, and to be asked."""
+    validation: int = 16
+    asked: int = 24
+    members: int = 3
+    width: int = 12
+    """Channels of the U-Net's finest level, which has half the cells along each axis."""
+    levels: int = 3
+    modes: int = 12
+    channels: int = 12
+    """Of the Fourier neural operator."""
+    depth: int = 3
+    batch: int = 4
+    updates: int = 1000
+    learning_rate: float = 3e-3
+
+    def __post_init__(self):
+        for name in (
+            "training", "validation", "asked", "width", "levels", "modes", "channels", "depth",
+            "batch", "updates",
+        ):  # fmt: skip
+            checks.count(name, getattr(self, name))
+        checks.count("members", self.members, 2)
+        checks.positive("duration", self.duration)
+        checks.positive("learning_rate", self.learning_rate)
+        least = (48, max(30, 2 ** (self.levels + 1)))
+        if any(n < m or n % 2 for n, m in zip(self.cells, least, strict=True)):
+            raise ValueError(
+                f"cells must be even and at least {least[0]} by {least[1]} for airfoils and "
+                f"{self.levels} levels, got {self.cells}"
+            )
+        if self.modes > min(self.cells) // 2:
+            raise ValueError(f"modes must be at most half the cells, got {self.modes}")
+        if not 0 < self.reynolds[0] <= self.reynolds[1] <= 1000:
+            raise ValueError(
+                f"reynolds must be a range within 0..1000, laminar, got {self.reynolds}"
+            )
+        if not -25 <= self.angles[0] <= self.angles[1] <= 25:
+            raise ValueError(f"angles must be a range within -25..25 degrees, got {self.angles}")
+
+    @property
+    def setting(self) -> Setting:
+        counts = (self.training, self.validation, self.asked)
+        return Setting(self.cells, self.reynolds, self.angles, self.duration, counts)
+
+
+class Masked(eqx.Module):
+    """A network that gives zero within the body: its first input channel is 1 in the fluid."""
+
+    network: Network
+
+    def __call__(self, known: Float[Array, "3 nx ny"]) -> Float[Array, "3 nx ny"]:
+        return known[0] * self.network(known)
+
+
+class Patched(eqx.Module):
+    """A network on squares of two by two cells, whose values lie side by side in its channels: as
+    many numbers in and out, at a quarter of the points."""
+
+    network: Callable[[Array], Array]
+
+    def __call__(self, known: Float[Array, "c nx ny"]) -> Float[Array, "d nx ny"]:
+        channels, nx, ny = known.shape
+        squares = known.reshape(channels, nx // 2, 2, ny // 2, 2).transpose(0, 2, 4, 1, 3)
+        answer = self.network(squares.reshape(4 * channels, nx // 2, ny // 2))
+        cells = answer.reshape(-1, 2, 2, nx // 2, ny // 2).transpose(0, 3, 1, 4, 2)
+        return cells.reshape(-1, nx, ny)
+
+
+class Validation(eqx.Module):
+    """The L1 loss over a part of the data, one sample after another."""
+
+    inputs: Array
+    outputs: Array
+
+    def __call__(self, model: Network) -> Array:
+        alone = lambda pair: l1_loss(model, (pair[0][None], pair[1][None]))  # noqa: E731
+        return jnp.mean(jax.lax.map(alone, (self.inputs, self.outputs)))
+
+
+def l1_loss(model: Network, pairs: tuple[Array, Array]) -> Float[Array, ""]:
+    """The mean distance in units of each channel's mean departure from the stream."""
+    inputs, outputs = pairs
+    return jnp.mean(jnp.abs(jax.vmap(model)(inputs) - outputs))
+
+
+def inputs_of(flows: Flows) -> Float[np.ndarray, "n 3 nx ny"]:
+    """What a network sees: fluid or body, the signed distance in chords, the Reynolds number."""
+    number = np.log(flows.reynolds / 200)[:, None, None] * np.ones_like(flows.distance)
+    return np.stack([flows.fluid, flows.distance, number], axis=1)
+
+
+def outputs_of(flows: Flows, scale: Float[np.ndarray, "3 1 1"]) -> Float[np.ndarray, "n 3 nx ny"]:
+    """Departures from the stream in units of `scale`, zero within the body."""
+    return (flows.fields - STREAM) * flows.fluid[:, None] / scale
+
+
+def mirrored(fields: np.ndarray, signs: tuple[int, int, int]) -> np.ndarray:
+    """Fields `(n, 3, nx, ny)` and after them their images upside down, channels with their sign."""
+    return np.concatenate([fields, fields[..., ::-1] * np.reshape(signs, (3, 1, 1))])
+
+
+def run(config: Config, folder: Path) -> Result:
+    """Compute or read the flows, train, ask; a picture goes to `folder`."""
+    parts = read_or_make(config.flows or folder / "flows.h5", config.data, config.setting)
+    train, test = parts["train"], parts["test"]
+    departures = np.abs(outputs_of(train, np.ones((3, 1, 1), np.float32)))
+    scale = departures.mean(axis=(0, 2, 3), keepdims=True)[0]
+    unet, fno = _trained(config, parts, scale, folder)
+
+    asked = jnp.asarray(inputs_of(test))
+    each = np.stack([_fields(model, asked, scale) for model in members(unet)])
+    answers = {
+        "unet": each.mean(axis=0),
+        "fno": _fields(fno, asked, scale),
+        "alike": train.fields[_most_alike(train, test)],
+        "stream": np.broadcast_to(STREAM, test.fields.shape),
+    }
+    metrics: dict[str, float] = {}
+    for name, answer in answers.items():
+        metrics |= {f"{name}.{what}": value for what, value in errors(answer, test).items()}
+    alone = [errors(one, test)["relative_l1"] for one in each]
+    metrics["unet.relative_l1_of_members"] = float(np.mean(alone))
+    metrics["relative_l1"] = metrics["unet.relative_l1"]
+    metrics |= {f"unet.{what}": value for what, value in spread(each, test, scale).items()}
+    for name in ("solver", "unet", "fno", "alike"):
+        fields = test.fields if name == "solver" else answers[name]
+        metrics |= {f"{name}.{k}": v for k, v in force_errors(config.setting, fields, test).items()}
+    for name, model in (("unet", members(unet)[0]), ("fno", fno)):
+        metrics[f"{name}.weights"] = parameter_count(model)
+    metrics["unsteady"] = float(np.mean(test.unsteadiness > 0.01))
+    picture(each, test, folder)
+    return Result(metrics, {"relative_l1": Published(0.026288, BOOK)})
+
+
+def _trained(
+    config: Config, parts: dict[str, Flows], scale: np.ndarray, folder: Path
+) -> tuple[Any, Masked]:
+    """The U-Nets, stacked, and the FNO, each as it was best on the validation part."""
+    train, held = parts["train"], parts["validation"]
+    batches = Samples(
+        mirrored(inputs_of(train), (1, 1, 1)),
+        mirrored(outputs_of(train, scale), (1, 1, -1)),
+        config.batch,
+    )
+    validate = Validation(jnp.asarray(inputs_of(held)), jnp.asarray(outputs_of(held, scale)))
+    schedule = rise_and_fall(config.learning_rate, config.updates, rise=20)
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+    def unet(key: PRNGKeyArray) -> Masked:
+        network = UNet(2, 12, 12, width=config.width, levels=config.levels, periodic=False, key=key)
+        return Masked(Patched(network))
+
+    keys = jax.random.split(jax.random.key(config.seed), config.members + 2)
+    fno = FNO(
+        2, 3, 3, modes=config.modes, width=config.channels, depth=config.depth, padding=0.125,
+        coordinates=True, key=keys[-1],
+    )  # fmt: skip
+    settings: dict[str, Any] = {"chunk": 50, "validate": validate}
+    unets, _ = fit_ensemble(
+        unet, l1_loss, batches, optimiser, config.updates, keys=keys[:-2],
+        folder=folder / "checkpoints" / "unet", name="unet", **settings,
+    )  # fmt: skip
+    operator, _ = fit(
+        Masked(fno), l1_loss, batches, optimiser, config.updates, key=keys[-2],
+        folder=folder / "checkpoints" / "fno", name="fno", **settings,
+    )  # fmt: skip
+    return unets, operator
+
+
+@eqx.filter_jit
+def _answers(model: Network, inputs: Array) -> Array:
+    return jax.lax.map(model, inputs)
+
+
+def _fields(model: Network, inputs: Array, scale: np.ndarray) -> Float[np.ndarray, "n 3 nx ny"]:
+    """Pressure and velocity, as in the data zero within the body."""
+    return (np.asarray(_answers(model, inputs)) * scale + STREAM) * np.asarray(inputs[:, :1])
+
+
+def _most_alike(train: Flows, test: Flows) -> np.ndarray:
+    """For each test flow the training flow whose distances and Reynolds number are closest."""
+    known, asked = (inputs_of(part)[:, 1:].reshape(len(part), -1) for part in (train, test))
+    return np.asarray([np.argmin(np.abs(known - one).sum(axis=1)) for one in asked])
+
+
+QUICK = Config()
+FULL = Config(
+    cells=(192, 128), training=1000, validation=100, asked=100, members=5, width=32, levels=4,
+    modes=24, channels=32, batch=16, updates=20_000, learning_rate=1e-3,
+)  # fmt: skip
+"""Hours of flows on a core and a training for an accelerator; it has not been run."""
+
+EXPERIMENT = Experiment(
+    name="airfoil-surrogate",
+    summary="networks give the flow about airfoils they have not seen, and how sure they are",
+    presets={"quick": QUICK, "full": FULL},
+    run=run,
+)

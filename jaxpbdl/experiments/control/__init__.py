@@ -1,0 +1,1 @@
+"""Forces and shapes found by gradients through a solver."""

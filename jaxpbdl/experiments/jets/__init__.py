@@ -1,0 +1,1 @@
+"""Sets of particles: which parton a jet is of, and clustering."""

@@ -1,0 +1,1 @@
+"""Potentials, and energies beyond a cheap method."""

@@ -1,0 +1,185 @@
+"""Committees of equivariant potentials of one molecule: their error against the number of
+geometries, their spread against their error, and geometries chosen where the spread is largest.
+
+Four networks of the MACE family that differ in their starting weights learn from the same
+geometries; their mean is the answer, the standard deviation of their energies the spread. Chosen
+geometries: a committee trained on half of them picks the other half, one by one from a pool of
+twenty times as many, where it is least sure, and a committee trained on both is held against one
+trained on as many random ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import PRNGKeyArray
+
+from jaxpbdl import checks
+from jaxpbdl.atoms import Structure
+from jaxpbdl.data.qm22 import Geometries
+from jaxpbdl.experiments.contract import Result
+from jaxpbdl.experiments.molecules import committee_report
+from jaxpbdl.experiments.training import rise_and_fall
+from jaxpbdl.learning import fit_ensemble, members
+from jaxpbdl.learning.potentials import (
+    GraphSamples,
+    Labelled,
+    PotentialLoss,
+    evaluate_in_batches,
+    scale_and_shift,
+)
+from jaxpbdl.neighbours import all_pairs
+from jaxpbdl.networks.equivariant import Potential
+
+CHOICE = 20
+"""Geometries in the pool for each that is chosen."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of the committees."""
+
+    seed: int = 0
+    data: Path | None = None
+    """The geometries as npz; else looked for in the folder JAXPBDL_DATA."""
+    sizes: tuple[int, ...] = (50, 100, 200, 400)
+    """Geometries to learn from; each set holds the one before."""
+    asked: int = 1000
+    """Geometries to be asked, the same for all seeds."""
+    chosen: int = 200
+    """How many geometries a committee is trained on, half of them of its own choice; 0 for none."""
+    members: int = 4
+    channels: int = 16
+    hidden: str = "0e + 1o"
+    layers: int = 2
+    cutoff: float = 4.0
+    energy_weight: float = 30.0
+    batch: int = 10
+    updates: int = 1500
+    learning_rate: float = 1e-2
+
+    def __post_init__(self):
+        for name in ("asked", "members", "channels", "layers", "batch", "updates"):
+            checks.count(name, getattr(self, name))
+        checks.count("chosen", self.chosen, 0)
+        checks.count("members", self.members, 2)
+        for name in ("cutoff", "energy_weight", "learning_rate"):
+            checks.positive(name, getattr(self, name))
+        if list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
+            raise ValueError(f"sizes must be different and rise, got {self.sizes}")
+        smallest = min(self.sizes[0], self.chosen // 2 or self.sizes[0])
+        if self.batch > smallest:
+            raise ValueError(
+                f"batch must be at most {smallest}, the smallest set, got {self.batch}"
+            )
+
+
+def run(config: Config, folder: Path, geometries: Geometries) -> Result:
+    """Train, ask, choose, draw."""
+    everything = samples(geometries)
+    count, pool = len(geometries.energies), (CHOICE + 1) * (config.chosen // 2)
+    spare, needed = count - config.asked, max(config.sizes[-1], config.chosen, pool)
+    if needed > spare:
+        raise ValueError(
+            f"sizes and the pool must be at most {spare}, the {count} geometries less the asked "
+            f"{config.asked}, got {needed}"
+        )
+    shuffled = np.asarray(jax.random.permutation(jax.random.key(0), count))
+    order, fitting = jax.random.split(jax.random.key(config.seed))
+    known = np.asarray(jax.random.permutation(order, shuffled[config.asked :]))
+    asked = pick(everything, shuffled[: config.asked])
+
+    def trained(which: np.ndarray, name: str) -> list[Potential]:
+        return committee(config, pick(everything, which), fitting, folder, name)
+
+    answers = {
+        size: ask(trained(known[:size], f"random_{size}"), asked, geometries.forces is not None)
+        for size in config.sizes
+    }
+    found = committee_report.metrics(answers, asked)
+    if config.chosen:
+        first = config.chosen // 2
+        unsure = trained(known[:first], f"random_{first}")
+        rest = known[first:pool]
+        picked = rest[chosen_by_spread(unsure, pick(everything, rest), config.chosen - first)]
+        own = np.concatenate([known[:first], picked])
+        for name, which in {"chosen": own, "random": known[: config.chosen]}.items():
+            group = trained(which, f"{name}_{config.chosen}")
+            answer = ask(group, asked, geometries.forces is not None)
+            found |= committee_report.errors(name, answer, asked)
+    committee_report.picture(answers, asked, folder)
+    return Result(found)
+
+
+def samples(geometries: Geometries) -> Labelled:
+    """All geometries as graphs of all pairs; energies in eV from their mean."""
+    first = all_pairs(
+        Structure(geometries.numbers, geometries.positions[0]), table_of(geometries.numbers)
+    )
+    count = len(geometries.energies)
+    graphs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), first)
+    graphs = replace(graphs, positions=jnp.asarray(geometries.positions, float))
+    energies = geometries.energies - geometries.energies.mean()
+    forces = geometries.positions * 0 if geometries.forces is None else geometries.forces
+    return Labelled(graphs, jnp.asarray(energies, float)[:, None], jnp.asarray(forces, float))
+
+
+def table_of(numbers: np.ndarray) -> tuple[int, ...]:
+    """The species of a molecule, in ascending order."""
+    return tuple(np.unique(numbers).tolist())
+
+
+def pick(samples: Labelled, which: np.ndarray) -> Labelled:
+    return jax.tree.map(lambda leaf: leaf[which], samples)
+
+
+def committee(
+    config: Config, known: Labelled, key: PRNGKeyArray, folder: Path, name: str
+) -> list[Potential]:
+    """Trained side by side; kept in `folder`, so that what was trained is not trained again."""
+    table = int(jnp.max(known.graph.species)) + 1
+    scale, shift = scale_and_shift(known, table)
+    forces = bool(jnp.any(known.forces))
+    schedule = rise_and_fall(config.learning_rate, config.updates, rise=20)
+    stacked, _ = fit_ensemble(
+        lambda key: Potential(
+            table, config.cutoff, scale=scale, shift=shift, channels=config.channels,
+            hidden=config.hidden, layers=config.layers, key=key,
+            neighbours=known.graph.senders.shape[-1],
+        ),
+        PotentialLoss(config.energy_weight, 1.0 if forces else 0.0),
+        GraphSamples(known, config.batch),
+        optax.chain(optax.clip_by_global_norm(10.0), optax.adam(schedule)),
+        config.updates,
+        keys=jax.random.split(key, config.members),
+        chunk=min(250, config.updates),
+        ema=0.99,
+        folder=folder / "checkpoints" / name,
+        name=name,
+    )  # fmt: skip
+    return members(stacked)
+
+
+def ask(committee: list[Potential], asked: Labelled, forces: bool) -> dict[str, Any]:
+    """`energies` (members, geometries) in eV and, where they are known, `forces` in eV/Angstrom."""
+    found = [evaluate_in_batches(member, asked, 100, forces=forces) for member in committee]
+    answer = {"energies": np.stack([energies for energies, _ in found])}
+    if forces:
+        answer["forces"] = np.stack([np.asarray(force) for _, force in found])
+    return answer
+
+
+def chosen_by_spread(committee: list[Potential], pool: Labelled, count: int) -> np.ndarray:
+    """Places in the pool where the energies of the committee lie furthest apart."""
+    energies = ask(committee, pool, False)["energies"]
+    return np.argsort(-energies.std(axis=0, ddof=1))[:count]
+
+
+def experiment_of(read: Callable[[Config], Geometries]) -> Callable[[Config, Path], Result]:
+    """`run` of the geometries that `read` finds."""
+    return lambda config, folder: run(config, folder, read(config))

@@ -1,0 +1,1 @@
+"""Neural operators beside the solvers that made their data."""

@@ -1,0 +1,1 @@
+"""Physics-informed networks, forward and inverse, beside published references."""

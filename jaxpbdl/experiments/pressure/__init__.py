@@ -1,0 +1,1 @@
+"""The pressure of incompressible flow by networks and solvers together."""

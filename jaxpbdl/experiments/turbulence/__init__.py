@@ -1,0 +1,1 @@
+"""Coarse solvers of turbulence that learn from fine ones."""

@@ -1,0 +1,237 @@
+"""Rows, numbers and pictures of `turbulence-correction` and `learned-interpolation`."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxpbdl import plotting
+from jaxpbdl.diagnostics import energy_spectrum
+from jaxpbdl.experiments.turbulence.setting import Config
+from jaxpbdl.grid import Grid
+from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
+from jaxpbdl.rollout import repeat
+from jaxpbdl.spectrum import resample
+from jaxpbdl.step import AnyStep
+
+ERROR_TIMES = (1.0, 3.0, 5.0)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method: what it predicted, and the step to time (None for a mean of others)."""
+
+    name: str
+    result: Evaluation
+    step: AnyStep | None = None
+    initial: Array | None = None
+    every: int = 1
+    """Steps per frame."""
+    factor: float | None = None
+    """Grid points per side over the coarse ones, if this is a mark of plain solving."""
+
+
+def plain_row(
+    name: str,
+    step: Any,
+    every: int,
+    test: dict[str, Array],
+    times: np.ndarray,
+    coarse: Grid,
+    factor: float | None = None,
+) -> Row:
+    """A solver on a grid of its own, from the initial states of the tests on the finest grid."""
+    initial = resample(test["initial"], Grid((test["initial"].shape[-1],) * 2), step.grid)
+    observe = partial(resample, source=step.grid, target=coarse)
+    result = evaluate(step, test["coarse"], times, every, initial=initial, observe=observe)
+    return Row(name, result, step, initial[0], every, factor)
+
+
+def plain_rows(
+    solver: Callable[[int], tuple[Any, int]],
+    config: Config,
+    test: dict[str, Array],
+    times: np.ndarray,
+    coarse: Grid,
+    prefix: str = "",
+) -> list[Row]:
+    """`solver(points)`, a step and how many of them make a frame, on the coarse grid and on the
+    marks that are not finer than the tests."""
+    rows = []
+    for factor in (1.0, *config.marks):
+        points = round(config.coarse * factor)
+        if points <= test["initial"].shape[-1]:
+            name = "coarse" if factor == 1 else f"finer_{factor:g}x".replace(".", "_")
+            step, every = solver(points)
+            rows.append(plain_row(prefix + name, step, every, test, times, coarse, factor))
+    return rows
+
+
+def member_rows(name: str, models: list[Any], truth: Array, times: np.ndarray) -> list[Row]:
+    """Each member of an ensemble, and the mean of their predictions."""
+    results = [evaluate(model, truth, times) for model in models]
+    rows = [
+        Row(f"{name}_{number}", result, model, truth[0, 0])
+        for number, (model, result) in enumerate(zip(models, results, strict=True))
+    ]
+    mean = jnp.mean(jnp.stack([result.prediction for result in results]), axis=0)
+    return [*rows, Row(f"{name}_mean", compare(mean, truth, times))]
+
+
+def metrics_of(row: Row, truth: Array, grid: Grid, frame: float) -> dict[str, float]:
+    """The columns of the table."""
+    columns = {
+        "time_095": row.result.time_above(0.95),
+        "time_080": row.result.time_above(0.8),
+        **{
+            f"error_t{t:g}": row.result.error_at(t)
+            for t in ERROR_TIMES
+            if t <= row.result.times[-1]
+        },
+        "spectrum_error": spectrum_error(row.result.prediction, truth, grid),
+    }
+    if row.step is not None:
+        columns["ms_per_time"] = milliseconds(row.step, row.initial, row.every) / frame
+    return columns
+
+
+def spectrum_error(prediction: Array, truth: Array, grid: Grid) -> float:
+    """Mean over wavenumbers of |log10 E(k) - log10 E_ref(k)|, spectra averaged over the second half
+    of the time.
+    """
+    shells = slice(1, (min(grid.shape) + 1) // 2)  # those that the coarse grid holds all around
+    ours, reference = (mean_spectrum(states, grid)[shells] for states in (prediction, truth))
+    return float(jnp.mean(jnp.abs(jnp.log10(ours) - jnp.log10(reference))))
+
+
+def mean_spectrum(trajectories: Array, grid: Grid) -> Array:
+    """Energy spectrum averaged over trajectories and the second half of the time."""
+    half = trajectories.shape[1] // 2
+    states = trajectories[:, half:].reshape(-1, *grid.shape)
+    return jnp.mean(jax.vmap(lambda w: energy_spectrum(w, grid)[1])(states), axis=0)
+
+
+def milliseconds(step: AnyStep, initial: Any, steps: int, repeats: int = 7) -> float:
+    """Wall time of `steps` steps of one state, compiled, the best of `repeats`."""
+    turns = 4  # several frames in one call, so that entering and leaving do not count
+    jax.block_until_ready(_run(step, initial, turns * steps))
+    best = np.inf
+    for _ in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(_run(step, initial, turns * steps))
+        best = min(best, time.perf_counter() - start)
+    return 1e3 * best / turns
+
+
+@eqx.filter_jit
+def _run(step: AnyStep, initial: Any, steps: int) -> Any:
+    return repeat(step, steps, checkpoint=False)(initial)
+
+
+def effective_refinement(time: float, marks: dict[float, float]) -> float:
+    """The refinement of the grid whose plain solver follows the reference for as long: between
+    marks (refinement ->
+    time) log-linear, beyond them the nearest mark."""
+    factors = sorted(marks)
+    times = np.maximum.accumulate([marks[factor] for factor in factors])
+    return float(np.exp(np.interp(np.log(time), np.log(times), np.log(factors))))
+
+
+def group(rows: list[Row], name: str) -> list[Row]:
+    """The members of an ensemble, without their mean."""
+    return [row for row in rows if row.name.removeprefix(f"{name}_").isdigit()]
+
+
+def spread_and_error(rows: list[Row], truth: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square over points and trajectories, frame by frame: deviation of the members,
+    error of their mean.
+    """
+    predictions = jnp.stack([row.result.prediction for row in rows])
+    axes = (0, 2, 3)
+    spread = jnp.sqrt(jnp.mean(jnp.var(predictions, axis=0, ddof=1), axis=axes))
+    error = jnp.sqrt(jnp.mean((jnp.mean(predictions, axis=0) - truth) ** 2, axis=axes))
+    return np.asarray(spread), np.asarray(error)
+
+
+def measured(
+    rows: list[Row], names: Sequence[str], truth: Array, grid: Grid, frame: float
+) -> dict[str, float]:
+    """All metrics, `method.metric`; the ensembles `names` also under their own names, averaged over
+    members, with the grid whose plain solver follows the reference for as long."""
+    metrics: dict[str, float] = {}
+    for row in rows:
+        for column, value in metrics_of(row, truth, grid, frame).items():
+            metrics[f"{row.name}.{column}"] = value
+    for name in names:
+        members = [row.name for row in group(rows, name)]
+        columns = [key.split(".")[1] for key in metrics if key.startswith(f"{members[0]}.")]
+        for column in columns:
+            metrics[f"{name}.{column}"] = float(
+                np.mean([metrics[f"{member}.{column}"] for member in members])
+            )
+    marks = {row.factor: metrics[f"{row.name}.time_095"] for row in rows if row.factor}
+    for name in [*names, *(f"{name}_mean" for name in names)]:
+        metrics[f"{name}.as_grid_finer"] = effective_refinement(metrics[f"{name}.time_095"], marks)
+    return metrics
+
+
+def speed_up(metrics: dict[str, float], rows: list[Row], name: str) -> float:
+    """What the plain solver of the grid that `name` is as good as costs, between marks, over what
+    `name` costs."""
+    prices = {row.factor: metrics[f"{row.name}.ms_per_time"] for row in rows if row.factor}
+    factors, costs = np.log(list(prices)), np.log(list(prices.values()))
+    refinement = np.log(metrics[f"{name}.as_grid_finer"])
+    return float(np.exp(np.interp(refinement, factors, costs))) / metrics[f"{name}.ms_per_time"]
+
+
+def summary(rows: list[Row], truth: Array, grid: Grid, frame: float) -> dict[str, float]:
+    """The metrics of `turbulence-correction`."""
+    metrics = measured(rows, ("emulator", "corrected"), truth, grid, frame)
+    metrics["effective_refinement"] = metrics["corrected.as_grid_finer"]
+    metrics["speed_up"] = speed_up(metrics, rows, "corrected")
+    return metrics
+
+
+def pictures(rows: list[Row], truth: Array, grid: Grid, folder: Path) -> None:
+    """`vorticity.png` and `vorticity.gif` of the first test trajectory, `accuracy.png` of all."""
+    by_name = {row.name: row.result for row in rows}
+    shown = {"coarse solver": "coarse", "corrected": "corrected_0", "network alone": "emulator_0"}
+    films = {"reference": truth[0]}
+    films |= {label: by_name[name].prediction[0] for label, name in shown.items()}
+    times, sides = rows[0].result.times, (grid.lengths[0], grid.lengths[1])
+    frames = np.linspace(0, 0.8 * (len(times) - 1), 5).round().astype(int)
+    stills = {label: np.asarray(film)[frames] for label, film in films.items()}
+    picture = plotting.compare(stills, times[frames].tolist(), sides, label="vorticity")
+    plotting.save(picture, folder / "vorticity.png")
+    plotting.animate(films, folder / "vorticity.gif", sides, times=times.tolist())
+
+    figure, axes = plotting.figure(1, 3, size=(4.6, 3.6))
+    marks = [row for row in rows if row.factor]
+    lines = {f"solver, {row.factor:g} x finer": row.result for row in marks[1:-1]}
+    lines = {"coarse solver": by_name["coarse"], **lines, "network alone": by_name["emulator_0"]}
+    lines |= {"corrected": by_name["corrected_0"], "mean of members": by_name["corrected_mean"]}
+    correlations = {name: result.correlation.mean(axis=0) for name, result in lines.items()}
+    plotting.curves(axes[0, 0], correlations, times, xlabel="time", ylabel="vorticity correlation")
+    axes[0, 0].axhline(0.95, color="0.6", linewidth=0.8)
+    spectra = {"reference": mean_spectrum(truth, grid)}
+    for label, name in shown.items():
+        spectra[label] = mean_spectrum(by_name[name].prediction, grid)
+    shells = slice(1, (min(grid.shape) + 1) // 2)
+    k = energy_spectrum(truth[0, 0], grid)[0][shells]
+    floor = 0.03 * float(jnp.min(spectra["reference"][shells]))  # beyond its cut a solver has zero
+    energies = {
+        label: np.maximum(np.asarray(spectrum)[shells], floor)
+        for label, spectrum in spectra.items()
+    }
+    plotting.spectrum(axes[0, 1], k, energies, ylabel="energy spectrum E(k)")
+    spread, error = spread_and_error(group(rows, "corrected"), truth)
+    plotting.spread_against_error(axes[0, 2], times, spread, error)
+    plotting.save(figure, folder / "accuracy.png")

@@ -1,0 +1,87 @@
+"""What networks in a turbulence solver share: what they see, and the fit of an ensemble."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from jaxpbdl.diagnostics import velocity
+from jaxpbdl.experiments.turbulence.setting import Config
+from jaxpbdl.grid import Grid
+from jaxpbdl.learning import Corrected, Windows, fit_ensemble, members, unrolled
+from jaxpbdl.networks import ConvNet
+from jaxpbdl.step import Step
+
+
+class Features(eqx.Module):
+    """What the network sees of a state: vorticity and velocity, of order one."""
+
+    grid: Grid
+    scale: Array
+
+    def __call__(self, vorticity: Float[Array, "nx ny"]) -> Float[Array, "3 nx ny"]:
+        channels = vorticity / self.scale
+        return jnp.concatenate([channels[None], velocity(vorticity, self.grid)])
+
+
+def network(config: Config, channels: int, key: PRNGKeyArray) -> ConvNet:
+    """From the three features to `channels`, at first zero."""
+    width, depth = config.width, config.depth
+    return ConvNet(2, 3, channels, width=width, depth=depth, zero_last=True, key=key)
+
+
+def correction(
+    config: Config, features: Features, solver: Step, substeps: int, key: PRNGKeyArray
+) -> Corrected:
+    """A solver whose state a network corrects after each frame."""
+    return Corrected(
+        solver,
+        network(config, 1, key),
+        scale=features.scale * config.frame,
+        features=features,
+        substeps=substeps,
+    )
+
+
+def train_ensemble(
+    config: Config,
+    folder: Path,
+    train: Array,
+    scale: Array,
+    make: Callable[[PRNGKeyArray], Any],
+    count: int,
+    key: PRNGKeyArray,
+    name: str,
+) -> list[Any]:
+    """An ensemble from `make`, first on single steps, then unrolled; the learning rate decays in
+    each.
+    """
+
+    def loss(model: Any, windows: Array) -> Array:
+        return unrolled(model, windows) / scale**2
+
+    stages = [("single steps", 1, 2 * config.batch, config.pretraining)]
+    stages += [("unrolled", config.unroll, config.batch, config.updates)]
+    models: list[Any] = []
+    for stage, steps, batch, updates in stages:
+        if not updates:
+            continue
+        schedule = optax.cosine_decay_schedule(config.learning_rate, updates, alpha=0.02)
+        optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+        stacked, _ = fit_ensemble(
+            models or make,
+            loss,
+            Windows(train, steps, batch),
+            optimiser,
+            updates,
+            keys=jax.random.split(jax.random.fold_in(key, steps), count),
+            folder=folder / "checkpoints" / f"{name}-{steps}",
+            name=f"{name}, {stage}",
+        )
+        models = members(stacked)
+    return models

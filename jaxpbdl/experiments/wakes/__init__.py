@@ -1,0 +1,1 @@
+"""Wakes of a cylinder: forecast by an ensemble, corrected through the solver."""

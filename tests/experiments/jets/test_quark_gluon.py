@@ -1,0 +1,98 @@
+"""Quark against gluon jets: batches, figures of merit, a tiny run on the shower."""
+
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpbdl.data import shower
+from jaxpbdl.data.jets import Constituents, pad
+from jaxpbdl.experiments import contract
+from jaxpbdl.experiments.jets.quark_gluon import EXPERIMENT, METHODS, Config, network
+from jaxpbdl.experiments.jets.tagging import Held, JetBatches, area, cross_entropy, rejection
+
+TINY = Config(
+    parametrised=True, training=400, validation=100, tested=300, inner=(16, 16), outer=(8,),
+    methods=("efn", "pfn"), members=2, batch=50, updates=60, learning_rate=1e-2,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def jets():
+    return shower.sample(jax.random.key(0), 40)
+
+
+def test_the_area_counts_pairs():
+    rng = np.random.default_rng(0)
+    odds, quark = rng.integers(0, 6, 50).astype(float), rng.random(50) < 0.4
+    differences = odds[quark][:, None] - odds[~quark]
+    np.testing.assert_allclose(
+        area(odds, quark), np.mean((differences > 0) + (differences == 0) / 2)
+    )
+    assert area(quark.astype(float), quark) == 1
+
+
+def test_rejection():
+    quark = np.arange(200) < 100
+    odds = np.concatenate([np.arange(100), np.arange(100) - 75]).astype(float)
+    assert rejection(odds, quark, 0.5) == np.inf  # no gluon above 24
+    np.testing.assert_allclose(rejection(odds, quark, 0.9), 100 / 15)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_ragged_batch_is_its_jets(jets, method):
+    tagger = network(TINY, method)(jax.random.key(0))
+    chosen = jnp.asarray([7, 7, 0, 39, 12])
+    batch = eqx.filter_jit(JetBatches(jets, 5).take)(chosen)
+    particles, mask = jax.tree.map(lambda part: jnp.asarray(part[np.asarray(chosen)]), pad(jets))
+    dense = jax.jit(jax.vmap(tagger))(particles, mask)
+    np.testing.assert_allclose(tagger.ragged(batch), dense, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(batch.quark, jets.quark[np.asarray(chosen)])
+    assert np.all(batch.complete)
+
+
+def test_a_jet_that_does_not_fit_is_left_out(jets):
+    batches = JetBatches(jets, 4, capacity=int(jets.counts[:3].sum()))
+    batch = batches.take(jnp.arange(4))
+    assert list(batch.complete) == [True, True, True, False]
+    tagger = network(TINY, "pfn")(jax.random.key(0))
+    alone = JetBatches(jets, 3).take(jnp.arange(3))
+    np.testing.assert_allclose(
+        cross_entropy(tagger, batch), cross_entropy(tagger, alone), rtol=1e-5
+    )
+
+
+def test_held_jets_come_in_order(jets):
+    tagger = network(TINY, "pfn")(jax.random.key(0))
+    held = Held(jets, 10)
+    one = [
+        tagger(Constituents(*(part[i] for part in pad(jets)[0])), pad(jets)[1][i]) for i in (0, 25)
+    ]
+    np.testing.assert_allclose(held.odds(tagger)[jnp.asarray([0, 25])], one, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        held.loss(tagger),
+        cross_entropy(tagger, JetBatches(jets, 40).take(jnp.arange(40))),
+        rtol=1e-5,
+    )
+
+
+def test_a_tiny_run(tmp_path):
+    contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
+    metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
+    assert metrics["multiplicity.auc"] > 0.75 and metrics["pfn.auc"] > 0.7
+    assert metrics["efn.auc"] > 0.6 and "efn.committee_auc" in metrics
+    assert metrics["efn.soft"] < 1e-4 and metrics["efn.collinear"] < 1e-4
+    assert metrics["pfn.soft"] > 1e-2 and metrics["pfn.collinear"] > 1e-3
+    assert (tmp_path / "tagging.png").exists() and (tmp_path / "safety.png").exists()
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(ValueError, match="updates must be an integer >= 1, got 0"):
+        Config(updates=0)
+    with pytest.raises(ValueError, match="methods must be among efn, .*, got 'cnn'"):
+        Config(methods=("cnn",))
+    with pytest.raises(ValueError, match="read from data or made by the shower"):
+        Config(parametrised=True, data=tmp_path)

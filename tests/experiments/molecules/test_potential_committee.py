@@ -1,0 +1,129 @@
+"""Committees of potentials: the units of their data, what they choose, tiny runs."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpbdl.atoms import displacements, total
+from jaxpbdl.checks import DataError
+from jaxpbdl.data.qm22 import WAVENUMBER, Geometries, read_qm22
+from jaxpbdl.experiments.molecules import potential_committee
+from jaxpbdl.experiments.molecules.potential_committee import (
+    Config,
+    ask,
+    chosen_by_spread,
+    committee,
+    pick,
+    run,
+    samples,
+)
+from jaxpbdl.learning.potentials import energy_and_forces, take
+
+
+class Springs(eqx.Module):
+    """Between all pairs; the members of a committee differ in how strong they are."""
+
+    strength: jax.Array
+    mean: float = 0.0
+
+    def __call__(self, graph):
+        stretch = jnp.linalg.norm(displacements(graph), axis=-1) - 1.5
+        strain = total(graph, 0.5 * jnp.sum(graph.edge_mask * stretch**2, -1))
+        return self.strength * (strain - self.mean)
+
+
+def geometries(count=60, forces=True):
+    drawn = np.random.default_rng(0).normal(size=(count, 4, 3))
+    positions = 1.2 * np.array([[0, 0, 0.3], [1, 0, 0], [0, 1, 0], [0.6, 0.7, 0.9]]) + 0.1 * drawn
+    found = Geometries(np.array([8, 1, 1, 1]), positions, np.zeros(count), None)
+    together = take(samples(found), np.arange(count)).graph
+    energies, slopes = eqx.filter_jit(energy_and_forces)(Springs(jnp.ones(())), together)
+    known = np.asarray(slopes).reshape(count, 4, 3) if forces else None
+    return Geometries(found.numbers, positions, np.asarray(energies), known)
+
+
+@pytest.mark.x64
+def test_units_of_methane(real_data):
+    """Along the step to a close geometry the energy changes by the force."""
+    found = read_qm22(real_data("molecules-qm22/methane_b3lyp.npz"))
+    assert found.forces is not None and len(found.energies) == 9000 and found.energies.min() == 0
+    assert found.energies.max() / WAVENUMBER == pytest.approx(14732.2, abs=0.1)
+    apart = np.abs(np.diff(found.positions, axis=0)).max((1, 2))
+    near = np.argsort(apart)[:20]
+    steps = found.positions[near + 1].astype(float) - found.positions[near]
+    by_force = -np.sum(steps * (found.forces[near] + found.forces[near + 1]) / 2, (1, 2))
+    rise = found.energies[near + 1] - found.energies[near]
+    slope = np.sum(rise * by_force) / np.sum(by_force**2)
+    assert slope == pytest.approx(1, abs=0.02)
+
+
+def test_hydronium(real_data):
+    found = read_qm22(real_data("molecules-qm22/hydronium_ccsdt.npz"))
+    assert found.forces is None and found.numbers.tolist() == [1, 1, 1, 8]
+
+
+def test_a_damaged_file(tmp_path):
+    np.savez(tmp_path / "a.npz", Z=np.ones(3), E_hartree=np.ones(2), R_angstrom=np.ones((2, 4, 3)))
+    with pytest.raises(DataError, match=r"positions must have shape \(2, 3, 3\)"):
+        read_qm22(tmp_path / "a.npz")
+    np.savez(tmp_path / "b.npz", Z=np.ones(3))
+    with pytest.raises(DataError, match="no array E_hartree, R_angstrom"):
+        read_qm22(tmp_path / "b.npz")
+
+
+def test_the_spread_chooses():
+    pool = samples(geometries(30))
+    group = [Springs(jnp.asarray(k)) for k in (1.0, 1.1)]
+    chosen = chosen_by_spread(group, pool, 5)
+    # These springs differ most where they are stretched most.
+    strained = ask(group[:1] * 2, pool, False)["energies"][0]
+    assert set(chosen.tolist()) == set(np.argsort(-strained)[:5].tolist())
+
+
+def test_the_whole_run_with_springs(tmp_path, monkeypatch):
+    """A committee whose strengths scatter about the truth by 2 %, less with more geometries."""
+    asked_for, data = [], geometries(80)
+    mean = float(data.energies.mean())
+
+    def springs(config, known, key, folder, name):
+        asked_for.append((name, len(known.energies)))
+        scatter = 0.02 * (8 / len(known.energies)) ** 0.5 * jnp.array([-1.0, 0.0, 2.0])
+        return [Springs(1 + part, mean) for part in scatter]
+
+    monkeypatch.setattr(potential_committee, "committee", springs)
+    config = Config(sizes=(8, 16), asked=30, chosen=2, members=3, batch=1)
+    found = run(config, tmp_path, data).metrics
+    assert asked_for == [
+        ("random_8", 8), ("random_16", 16), ("random_1", 1), ("chosen_2", 2), ("random_2", 2)
+    ]  # fmt: skip
+    assert found["n16.energy_rmse"] == pytest.approx(found["n8.energy_rmse"] / 2**0.5, rel=2e-2)
+    assert found["energy_rmse"] == found["n16.energy_rmse"]
+    # The mean is a third of a part off, the spread sqrt(7 / 3) of a part.
+    assert found["n8.spread_over_error"] == pytest.approx(3 * (7 / 3) ** 0.5, rel=0.2)
+    assert found["force_rmse"] > 0
+    assert (tmp_path / "committee.png").exists()
+
+
+def test_a_committee_is_trained_once(tmp_path):
+    """Its members differ, and what is in the folder is not trained again."""
+    config = Config(
+        sizes=(8,), asked=10, chosen=0, members=2, channels=2, layers=1, hidden="0e", batch=4,
+        updates=3,
+    )  # fmt: skip
+    known = pick(samples(geometries(8, forces=False)), np.arange(8))
+    group = committee(config, known, jax.random.key(0), tmp_path, "tiny")
+    again = committee(config, known, jax.random.key(0), tmp_path, "tiny")
+    first, second = (ask(some, known, False)["energies"] for some in (group, again))
+    np.testing.assert_array_equal(first, second)
+    assert first[0].std() > 0 and not np.allclose(first[0], first[1], rtol=1e-2)
+
+
+def test_bad_input(tmp_path):
+    with pytest.raises(ValueError, match="members must be an integer >= 2, got 1"):
+        Config(members=1)
+    with pytest.raises(ValueError, match="batch must be at most 4, the smallest set, got 5"):
+        Config(sizes=(4, 8), chosen=0, batch=5)
+    with pytest.raises(ValueError, match="at most 20, the 60 geometries less the asked 40"):
+        run(Config(sizes=(30,), asked=40, chosen=0), tmp_path, geometries())

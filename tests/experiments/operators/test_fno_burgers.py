@@ -1,0 +1,28 @@
+"""The operator of Burgers' equation on its own data: a tiny run, and what it refuses."""
+
+import json
+
+import pytest
+
+from jaxpbdl.experiments import contract
+from jaxpbdl.experiments.operators.fno_burgers import EXPERIMENT, Config
+
+
+def test_a_tiny_run(tmp_path):
+    config = Config(points=32, training=6, asked=3, modes=3, width=4, batch=3, updates=4)
+    contract.execute(EXPERIMENT, "quick", config, tmp_path)
+    report = json.loads((tmp_path / "result.json").read_text())
+    metrics = report["metrics"]
+    assert metrics["relative_l2"] == metrics["fno.relative_l2"]
+    assert 0 < metrics["heat.relative_l2"] < 1 and 0 < metrics["relative_l2"] < 10
+    assert set(report["published"]) == {"relative_l2"}
+    assert (tmp_path / "states.png").exists()
+
+
+def test_bad_input():
+    with pytest.raises(
+        ValueError, match="points must be a multiple of 4.* at least .* 128, got 64"
+    ):
+        Config(points=64)
+    with pytest.raises(ValueError, match="held_out must be below the 1000 samples, got 1000"):
+        Config(held_out=1000)
