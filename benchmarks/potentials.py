@@ -81,7 +81,7 @@ class Plain(eqx.Module):
             heard = e3nn.scatter_sum(messages, dst=receivers, output_size=len(one_hot)) / 12**0.5
             own = features.filter(keep=_kinds(after))
             made = _linear(linears[1], heard, jnp.ones((len(one_hot), 1)))
-            made = made + _linear(linears[2], own, one_hot)
+            made = made + _linear(linears[2], own, one_hot).extend_with_zeros(made.irreps)
             features = e3nn.gate(made, even_act=jax.nn.silu, even_gate_act=jax.nn.sigmoid)
         return total(graph, jax.vmap(self.readout)(features.array)[:, 0])
 
@@ -195,7 +195,7 @@ def _is_float(leaf: Any) -> bool:
 
 def lines() -> list[Line]:
     atoms, edges = len(GRAPH.positions), len(EDGES[0])
-    work = f"potential, training step, {MOLECULES} molecules ({atoms} atoms, {edges} edges)"
+    work = f"potential, training step, {atoms} atoms, {edges} edges"
     gated, contracted = equivariant.gated_layer, equivariant.contracted_layer
     networks = {
         "gated": ours(gated, HIDDEN),

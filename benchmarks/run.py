@@ -13,7 +13,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-PARTS = ("flows", "walls", "accuracy", "ensembles", "operators", "phiflow", "pinn")
+PARTS = (
+    "flows",
+    "walls",
+    "accuracy",
+    "ensembles",
+    "operators",
+    "phiflow",
+    "pinn",
+    "potentials",
+    "sets",
+)
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
@@ -57,6 +67,18 @@ def pinn() -> list[list[str]]:
     import pinn
 
     return [line.cells() for line in pinn.lines()]
+
+
+def potentials() -> list[list[str]]:
+    import potentials
+
+    return [line.cells() for line in potentials.lines()]
+
+
+def sets() -> list[list[str]]:
+    import sets
+
+    return [line.cells() for line in sets.lines()]
 
 
 def phiflow() -> list[list[str]]:

@@ -1,18 +1,13 @@
 """Training steps of a particle flow network on 500 jets of up to 100 particles, beside torch.
 
-`python benchmarks/sets.py` prints a table; `--peer PYTHON` says which interpreter has torch, by
-default the one that runs this. 30,000 of the 50,000 places hold a particle.
+`PEER_PYTHON=python-with-torch python benchmarks/sets.py` prints a table. 30,000 of the
+50,000 places hold a particle.
 """
-
-import argparse
-import subprocess
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from timing import Line, Timing, side_by_side, training_step
+from timing import Line, Timing, in_own_process, side_by_side, training_step
 
 from jaxpbdl.networks import ParticleFlow
 
@@ -56,20 +51,10 @@ def candidates() -> dict:
     }
 
 
-def peer(python: str, form: str) -> Timing | str:
-    script = str(Path(__file__).with_name("sets_peer.py"))
-    done = subprocess.run([python, script, form], capture_output=True, text=True, timeout=600)
-    try:
-        least, median = map(float, done.stdout.split()[-2:])
-    except ValueError:
-        return (done.stderr.strip().splitlines() or ["no output"])[-1][:80]
-    return Timing(least, median)
-
-
-def lines(python: str = sys.executable) -> list[Line]:
+def lines() -> list[Line]:
     """Ours and torch's take turns, in rounds, since torch has a process of its own."""
     ours = side_by_side(candidates(), repeats=7)
-    dense, flat = peer(python, "dense"), peer(python, "ragged")
+    dense, flat = (in_own_process("sets_peer.py", f) for f in ("dense", "ragged"))
     again = side_by_side(candidates(), repeats=7)
     best = {
         name: Timing(min(a.least, b.least), min(a.median, b.median))
@@ -85,7 +70,5 @@ def lines(python: str = sys.executable) -> list[Line]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--peer", default=sys.executable)
-    for line in lines(parser.parse_args().peer):
+    for line in lines():
         print("| " + " | ".join(line.cells()) + " |")
