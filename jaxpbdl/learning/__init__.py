@@ -18,6 +18,7 @@ from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, as_channe
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
 from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
+from jaxpbdl.learning.muon import muon
 from jaxpbdl.learning.operator_losses import (
     Samples,
     defect_loss,
@@ -78,6 +79,7 @@ __all__ = [
     "mean_over",
     "member",
     "members",
+    "muon",
     "negative_log_likelihood",
     "one_step",
     "operator_residual_loss",

@@ -2,7 +2,11 @@
 
 u_t = 1e-4 u_xx + 5 u - 5 u^3 on -1 < x < 1, 0 < t < 1, periodic, u = x^2 cos(pi x) at t = 0
 (Raissi, Perdikaris and Karniadakis, J. Comput. Phys. 378 (2019) 686). Periodicity and initial
-values are built into the field.
+values are built into the field, and so is the fate of the corner that the initial values have at
+the seam x = 1: a residual taken point by point would never see a corner that stays.
+
+The reference was computed on 512 points a period, which resolve that corner to 1.1e-5 of the
+solution: this much two exact methods may differ from it.
 """
 
 from dataclasses import dataclass
@@ -11,6 +15,7 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
@@ -22,6 +27,8 @@ from jaxpbdl.networks import Chain, Constant, Dense, Periodic
 
 DOMAIN = Box((-1.0, 0.0), (1.0, 1.0))
 WAVES = 3
+NEAR = 0.3
+"""How far from the seam its corner is made good."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,26 @@ def initial(x: Array) -> Array:
     return x**2 * jnp.cos(jnp.pi * x)
 
 
+def opening(point: Float[Array, "2"], equation: AllenCahn) -> Float[Array, ""]:
+    """The initial values, but for their corner at the seam, which spreads and decays.
+
+    At a distance d from the seam they rise as `-1 + 2 d`. Linear in the difference from -1, the
+    equation makes of d the function `exp((g - 3 s) t) k(d, t)`, where k is what the heat equation
+    makes of |d| on the line. A corner that the network would have to undo is gone; what is left to
+    it is smooth.
+    """
+    x, t = point
+    spread = equation.diffusivity * (t + 1e-7)  # no infinite slope at the corner itself
+    decay = jnp.exp((equation.growth - 3 * equation.saturation) * t)
+
+    def corner(d: Array) -> Array:
+        bell = jnp.exp(-(d**2) / (4 * spread))
+        kernel = d * erf(d / (2 * spread**0.5)) + 2 * (spread / jnp.pi) ** 0.5 * bell
+        return 2 * jnp.exp(-((d / NEAR) ** 4)) * (decay * kernel - d)
+
+    return initial(x) + corner(1 - x) + corner(1 + x)
+
+
 def run(config: Config, folder: Path) -> Result:
     """Train window after window, compare with the reference, draw."""
     with jax.enable_x64(True):
@@ -60,7 +87,7 @@ def run(config: Config, folder: Path) -> Result:
         posed = lambda field: (equation, field)  # noqa: E731
         windows = DOMAIN.split(-1, config.windows)
         sizes = (1 + 2 * WAVES, *[config.width] * config.depth, 1)
-        start, pieces, points = (lambda point: initial(point[0])), [], []
+        start, pieces, points = (lambda point: opening(point, equation)), [], []
         key = jax.random.key(config.seed)
         for number, window in enumerate(windows):
             network_key, key = jax.random.split(key)
