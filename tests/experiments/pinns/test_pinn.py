@@ -23,6 +23,8 @@ from jaxpbdl.experiments.pinns import (
 )
 from jaxpbdl.experiments.pinns.training import Settings, reference
 from jaxpbdl.grid import Grid
+from jaxpbdl.rollout import repeat
+from jaxpbdl.solvers import spectral
 
 TINY = Settings(width=8, depth=2, points=200, adam=100, updates=40, chunk=30)
 
@@ -54,9 +56,12 @@ def test_schroedinger(tmp_path, monkeypatch):
 
 def test_kdv_inverse(tmp_path, monkeypatch):
     monkeypatch.delenv("JAXPBDL_DATA", raising=False)
+    monkeypatch.setattr(pinn_kdv_inverse, "STEPS", 600)
     config = pinn_kdv_inverse.Config(**vars(TINY), noise=0.01)
     metrics = metrics_of(pinn_kdv_inverse.EXPERIMENT, config, tmp_path)
     assert metrics["lambda1"] != 0 and metrics["lambda2"] != np.exp(-6.0)
+    assert 0.001 < metrics["lambda1_bound"] < 0.0015
+    assert 0.0007 < metrics["lambda2_bound"] < 0.0012
     assert metrics["relative_l2"] < 1
 
 
@@ -162,3 +167,22 @@ def test_bad_input(tmp_path):
     missing = tmp_path / "none.mat"
     with pytest.raises(DataError, match="no file"), jax.enable_x64(True):
         reference("burgers-shock", missing, eq.Burgers(), pinn_burgers.initial)
+
+
+def test_the_opening_of_allen_cahn_has_no_corner():
+    equation = eq.AllenCahn(diffusivity=1e-4, growth=5.0, saturation=5.0)
+    at = lambda x, t: pinn_allen_cahn.opening(jnp.asarray([x, t]), equation)  # noqa: E731
+    x = jnp.linspace(-1, 1, 41)
+    begins = jax.vmap(lambda x: at(x, 0.0))(x)
+    np.testing.assert_allclose(begins, pinn_allen_cahn.initial(x), atol=2e-5)
+    # The initial values have slopes -2 and 2 at the two sides of the seam.
+    slope = jax.grad(at)
+    assert abs(slope(1.0, 0.5)) < 1e-4 and abs(slope(-1.0, 0.5)) < 1e-4
+    # A little later the solver has the same values about the seam, but for the nonlinear term.
+    later, grid = 0.05, Grid((2048,), lengths=2.0, origin=-1.0)
+    step = spectral(equation, grid, later / 100, keep=1.0)
+    solved = repeat(step, 100)(pinn_allen_cahn.initial(grid.axes[0]))
+    seam = np.abs(grid.axes[0]) > 0.99
+    opened = jax.vmap(lambda x: at(x, later))(grid.axes[0])
+    np.testing.assert_allclose(opened[seam], solved[seam], atol=2e-4)
+    assert np.max(np.abs(pinn_allen_cahn.initial(grid.axes[0]) - solved)[seam]) > 5e-4
