@@ -37,7 +37,7 @@ from jaxpbdl.experiments.jets.tagging import (
     with_identities,
 )
 from jaxpbdl.experiments.training import rise_and_fall
-from jaxpbdl.learning import fit_ensemble, members
+from jaxpbdl.learning import fit_ensemble, members, muon
 from jaxpbdl.networks import AttentionFlow, EnergyFlow, ParticleFlow
 
 SOURCE = "Komiske, Metodiev, Thaler 2019, trained on 1.6 million jets of Pythia 8.226"
@@ -69,7 +69,7 @@ class Config:
     """Of the committee that is trained of each network."""
     batch: int = 100
     updates: int = 1000
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 1e-3
 
     def __post_init__(self):
@@ -148,7 +148,7 @@ def train(config: Config, method: str, jets: dict[str, Jets], folder: Path) -> T
         JetBatches(jets["training"], config.batch),
         optax.chain(
             optax.clip_by_global_norm(1.0),
-            optax.adamw(schedule, weight_decay=config.weight_decay),
+            muon(schedule, weight_decay=config.weight_decay),
         ),
         config.updates,
         keys=jax.random.split(jax.random.key(config.seed), config.members),

@@ -90,7 +90,7 @@ class Config:
 
 
 QUICK = Config()
-LONG = Config(updates=40_000, chunk=1000)
+LONG = Config(updates=30_000, chunk=1000)
 FULL = Config(channels=64, invariant_channels=128, degree=3, layers=4, updates=200_000, chunk=2000)
 """For an accelerator, or days of a few cores."""
 

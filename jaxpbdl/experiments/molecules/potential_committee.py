@@ -25,7 +25,7 @@ from jaxpbdl.data.qm22 import Geometries
 from jaxpbdl.experiments.contract import Result
 from jaxpbdl.experiments.molecules import committee_report
 from jaxpbdl.experiments.training import rise_and_fall
-from jaxpbdl.learning import fit_ensemble, members
+from jaxpbdl.learning import fit_ensemble, members, muon
 from jaxpbdl.learning.potentials import (
     GraphSamples,
     Labelled,
@@ -154,7 +154,7 @@ def committee(
         ),
         PotentialLoss(config.energy_weight, 1.0 if forces else 0.0),
         GraphSamples(known, config.batch),
-        optax.chain(optax.clip_by_global_norm(10.0), optax.adam(schedule)),
+        optax.chain(optax.clip_by_global_norm(10.0), muon(schedule)),
         config.updates,
         keys=jax.random.split(key, config.members),
         chunk=min(250, config.updates),
