@@ -9,8 +9,8 @@ from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.molecules.potential_acac import EXPERIMENT, Config
 
 TINY = Config(
-    training=20, held_out=5, asked=8, channels=4, invariant_channels=4, degree=1,
-    layers=2, cutoff=3.0, updates=60, chunk=30,
+    training=20, held_out=5, asked=8, channels=4, invariant_channels=4, degree=1, hidden="0e + 1o",
+    layers=1, cutoff=3.0, updates=60, chunk=30,
 )  # fmt: skip
 
 
