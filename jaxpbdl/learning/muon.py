@@ -17,8 +17,9 @@ def muon(
     Every array of two axes or more is taken as matrices over its last two, whatever the others
     count (species, paths, members): the momentum of each is made orthogonal, and scaled so that an
     update is as large as one of Adam (Liu et al., arXiv:2502.16982), whose learning rates serve.
-    Vectors, and matrices of one row or column, are left to Adam with Nesterov's momentum. On an
-    equivariant potential of acetylacetone, 3000 updates reach what Adam has after 9000.
+    Vectors, and matrices of one row or column, are left to Adam with Nesterov's momentum. After
+    3000 updates of an equivariant potential of acetylacetone the forces are off by 23 meV/Angstrom,
+    by Adam at its best rate by 46.
     """
     checks.non_negative("weight_decay", weight_decay)
     return optax_muon(

@@ -107,17 +107,9 @@ def run(config: Config, folder: Path) -> Result:
         )  # fmt: skip
         begin = time.perf_counter()
         methods[name] = train(
-            config,
-            network,
-            loss,
-            batches,
-            fitting,
-            folder,
-            name,
-            rise=15,
-            memory=0.95,
-            average=None,
-        )
+            config, network, loss, batches, fitting, folder, name,
+            rise=15, memory=0.95, average=None,
+        )  # fmt: skip
         metrics[f"{name}.seconds"] = time.perf_counter() - begin
         metrics["parameters"] = parameter_count(network)
     for name, pressure in methods.items():

@@ -186,17 +186,9 @@ def run(config: Config, folder: Path) -> Result:
         ("unet_solver", unet, by["solver"])
     ]:
         guesses[name] = train(
-            config,
-            network,
-            loss,
-            batches,
-            fitting,
-            folder,
-            name,
-            rise=20,
-            memory=0.95,
-            average=None,
-        )
+            config, network, loss, batches, fitting, folder, name,
+            rise=20, memory=0.95, average=None,
+        )  # fmt: skip
 
     metrics: dict[str, float] = {}
     left: dict[str, np.ndarray] = {}
