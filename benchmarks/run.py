@@ -9,21 +9,14 @@ import json
 import platform
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PARTS = (
-    "flows",
-    "walls",
-    "accuracy",
-    "ensembles",
-    "operators",
-    "phiflow",
-    "pinn",
-    "potentials",
-    "sets",
-)
+    "flows", "walls", "accuracy", "ensembles", "operators", "phiflow", "pinn", "potentials", "sets"
+)  # fmt: skip
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
@@ -36,12 +29,6 @@ def flows() -> list[list[str]]:
     return [line.cells() for line in [*lines, *flows.gradient(), *flows.other_dimensions()]]
 
 
-def walls() -> list[list[str]]:
-    import walls
-
-    return [line.cells() for line in walls.lines()]
-
-
 def accuracy() -> list[list[str]]:
     import accuracy
     import jax
@@ -49,36 +36,6 @@ def accuracy() -> list[list[str]]:
     with jax.enable_x64(True):
         rows = [line.cells() for line in accuracy.work_precision()]
     return [*rows, [accuracy.taylor_green_3d(), "", "", "", "", "", ""]]
-
-
-def ensembles() -> list[list[str]]:
-    import ensembles
-
-    return [line.cells() for line in ensembles.lines()]
-
-
-def operators() -> list[list[str]]:
-    import operators
-
-    return [line.cells() for line in operators.lines()]
-
-
-def pinn() -> list[list[str]]:
-    import pinn
-
-    return [line.cells() for line in pinn.lines()]
-
-
-def potentials() -> list[list[str]]:
-    import potentials
-
-    return [line.cells() for line in potentials.lines()]
-
-
-def sets() -> list[list[str]]:
-    import sets
-
-    return [line.cells() for line in sets.lines()]
 
 
 def phiflow() -> list[list[str]]:
@@ -97,9 +54,17 @@ def phiflow() -> list[list[str]]:
     return [line.cells() for line in lines]
 
 
+def rows(part: str) -> list[list[str]]:
+    """Of the function above that has this name, else of the lines of the module."""
+    own = {"flows": flows, "accuracy": accuracy, "phiflow": phiflow}
+    if part in own:
+        return own[part]()
+    return [line.cells() for line in import_module(part).lines()]
+
+
 def main(parts: list[str]) -> None:
     if parts[:1] == ["--part"]:
-        print(json.dumps(globals()[parts[1]]()))
+        print(json.dumps(rows(parts[1])))
         return
     kept = HERE / "last.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}

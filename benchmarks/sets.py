@@ -53,9 +53,10 @@ def candidates() -> dict:
 
 def lines() -> list[Line]:
     """Ours and torch's take turns, in rounds, since torch has a process of its own."""
-    ours = side_by_side(candidates(), repeats=7)
+    calls = candidates()
+    ours = side_by_side(calls, repeats=7)
     dense, flat = (in_own_process("sets_peer.py", f) for f in ("dense", "ragged"))
-    again = side_by_side(candidates(), repeats=7)
+    again = side_by_side(calls, repeats=7)
     best = {
         name: Timing(min(a.least, b.least), min(a.median, b.median))
         for (name, a), b in zip(ours.items(), again.values(), strict=True)

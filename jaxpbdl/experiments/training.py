@@ -51,7 +51,7 @@ def train(
         optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule, b2=memory)),
         config.updates,
         key=key,
-        chunk=min(250, config.updates),
+        chunk=250,
         ema=average,
         folder=folder / "checkpoints" / name,
         name=name,

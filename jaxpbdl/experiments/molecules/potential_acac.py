@@ -43,9 +43,10 @@ from jaxpbdl.networks import parameter_count
 from jaxpbdl.networks.equivariant import Potential, gated_layer
 
 TABLE = (1, 6, 8)
-TESTS = {"300K": "test_MD_300K", "600K": "test_MD_600K", "dihedral": "test_dihedral",
-         "H_transfer": "test_H_transfer"}  # fmt: skip
-WITH_FORCES = ("300K", "600K")
+DYNAMICS = {"300K": "test_MD_300K", "600K": "test_MD_600K"}
+PATHS = {"dihedral": "test_dihedral", "H_transfer": "test_H_transfer"}
+"""Of these energies are known and no forces."""
+TESTS = DYNAMICS | PATHS
 MACE, NEQUIP = (0.9, 5.1, 4.6, 22.4), (0.81, 5.90, 6.04, 27.8)
 SOURCE = "{} trained at 300 K, as the tables are quoted elsewhere: not read in the paper itself"
 
@@ -124,15 +125,13 @@ def read(config: Config) -> tuple[dict[str, Labelled], float]:
         "held_out": [known[i] for i in order[-config.held_out :]],
     }
     for name, file in TESTS.items():
-        needed = ("energy", "forces") if name in WITH_FORCES else ("energy",)
+        needed = ("energy",) if name in PATHS else ("energy", "forces")
         found = _structures(path.with_name(f"{file}.xyz"), needed)
-        parts[name] = found[: config.asked] if name in WITH_FORCES else found
+        parts[name] = found if name in PATHS else found[: config.asked]
     build = partial(neighbour_graph, cutoff=config.cutoff, table=TABLE)
     sizes = {"atoms": 15, "slots": 14}  # all molecules are the same
     samples = {
-        name: labelled(
-            some, build, TABLE, references, forces=name not in ("dihedral", "H_transfer"), **sizes
-        )
+        name: labelled(some, build, TABLE, references, forces=name not in PATHS, **sizes)
         for name, some in parts.items()
     }
     neighbours = float(np.mean(np.sum(np.asarray(samples["train"].graph.edge_mask), axis=-1)))
@@ -191,8 +190,8 @@ def errors(potential: Potential, samples: dict[str, Labelled]) -> dict[str, floa
     """Root mean square errors of energies (meV) and forces (meV/Angstrom)."""
     metrics = {}
     for name in TESTS:
-        some, with_forces = samples[name], name in WITH_FORCES
-        energies, forces = evaluate_in_batches(potential, some, forces=with_forces)
+        some = samples[name]
+        energies, forces = evaluate_in_batches(potential, some, forces=name not in PATHS)
         metrics[f"energy_rmse_{name}"] = _rms(energies - np.asarray(some.energies)[:, 0])
         if forces is not None:
             metrics[f"force_rmse_{name}"] = _rms(forces - np.asarray(some.forces))
@@ -221,7 +220,7 @@ def run(config: Config, folder: Path) -> Result:
     _picture(histories, profiles, samples["dihedral"], folder)
     published = {}
     for method, numbers, paper in (("equivariant", MACE, "MACE"), ("nequip", NEQUIP, "NequIP")):
-        names = [f"{kind}_rmse_{test}" for test in WITH_FORCES for kind in ("energy", "force")]
+        names = [f"{kind}_rmse_{test}" for test in DYNAMICS for kind in ("energy", "force")]
         for metric, value in zip(names, numbers, strict=True):
             published[f"{method}.{metric}"] = Published(value, SOURCE.format(paper))
     return Result(metrics, published)

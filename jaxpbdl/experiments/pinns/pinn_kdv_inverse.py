@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.equations import KortewegDeVries
@@ -104,12 +104,16 @@ def _snapshots(config: Config, truth: Reference) -> tuple[Array, Array]:
     random = np.random.default_rng(config.seed)
     points, values = [], []
     for time, count in zip(TIMES, COUNTS, strict=True):
-        frame = truth.values[:, np.argmin(abs(truth.t - time))]
+        frame = _frame(truth, time)
         chosen = random.choice(len(truth.x), min(count, len(truth.x)), replace=False)
         noise = config.noise * frame.std() * random.standard_normal(len(chosen))
         points.append(np.stack([truth.x[chosen], np.full(len(chosen), time)], axis=-1))
         values.append(frame[chosen] + noise)
     return jnp.asarray(np.concatenate(points)), jnp.asarray(np.concatenate(values))
+
+
+def _frame(truth: Reference, time: float) -> Float[np.ndarray, " nx"]:
+    return truth.values[:, np.argmin(abs(truth.t - time))]
 
 
 def least_deviations(
@@ -122,9 +126,9 @@ def least_deviations(
     more waves change little.
     """
     grid = Grid(truth.x.shape, lengths=2.0, origin=-1.0)
-    first = np.asarray(points[:, 1] < TIMES[1] - 1e-9)
+    first = np.isclose(points[:, 1], TIMES[0])
     at = np.argmin(abs(truth.x[None] - np.asarray(points[:, :1])), axis=1)
-    frames = [truth.values[:, np.argmin(abs(truth.t - time))] for time in TIMES]
+    frames = [_frame(truth, time) for time in TIMES]
     angles = np.pi * np.arange(KNOWN_WAVES + 1) * np.asarray(grid.axes[0])[:, None]
     waves = jnp.asarray(np.concatenate([np.cos(angles), np.sin(angles[:, 1:])], axis=1))
 
