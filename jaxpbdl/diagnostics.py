@@ -64,9 +64,10 @@ def power_spectrum(
     fundamental of the longest side). Shells beyond the largest wavenumber of an axis are filled in
     part only.
     """
-    fundamental = 2 * np.pi / max(grid.lengths)
-    wavenumbers = np.meshgrid(*(grid.wavenumbers(a) for a in range(grid.ndim)), indexing="ij")
-    shell = np.rint(np.sqrt(sum(k**2 for k in wavenumbers)) / fundamental).astype(int)
+    longest = max(grid.lengths)
+    # In units of the fundamental, so that shells do not depend on rounding of the box's length.
+    along = (longest / grid.lengths[a] * grid.modes(a) for a in range(grid.ndim))
+    shell = np.rint(np.sqrt(sum(k**2 for k in np.meshgrid(*along, indexing="ij")))).astype(int)
     shells = int(shell.max()) + 1
     # The half spectrum stands for its mirror image too, except where it is its own (m = 0 and
     # Nyquist).
@@ -74,7 +75,7 @@ def power_spectrum(
     twice = np.where((last == 0) | (2 * last == grid.shape[-1]), 1.0, 2.0)
     modes = Spectrum(grid).transform(values)
     power = jnp.abs(modes) ** 2 * jnp.asarray(twice / grid.size**2, grid.dtype)
-    return fundamental * np.arange(shells), jax.ops.segment_sum(
+    return 2 * np.pi / longest * np.arange(shells), jax.ops.segment_sum(
         power.ravel(), shell.ravel(), shells
     )
 

@@ -94,23 +94,25 @@ class Grid(eqx.Module):
         shape = (shape,) * self.ndim if isinstance(shape, int) else shape
         return Grid(shape, self.lengths, self.origin, self.dtype)
 
-    def wavenumbers(self, axis: int) -> np.ndarray:
-        """Wavenumbers 2 pi m / length along `axis`, in the order of the real transform over all
-        axes.
+    def modes(self, axis: int) -> np.ndarray:
+        """Mode numbers m along `axis`, integers, in the order of the real transform over all axes.
 
         The last axis holds the half m = 0..n//2, the others m = 0, 1, .., -1.
         """
         n = self.shape[axis]
         frequencies = np.fft.rfftfreq(n) if axis == self.ndim - 1 else np.fft.fftfreq(n)
-        return tau / self.lengths[axis] * n * frequencies
+        return np.rint(n * frequencies).astype(int)
+
+    def wavenumbers(self, axis: int) -> np.ndarray:
+        """Wavenumbers 2 pi m / length along `axis`, in the order of `modes`."""
+        return tau / self.lengths[axis] * self.modes(axis)
 
     def is_nyquist(self, axis: int) -> np.ndarray:
         """Marks the mode of an even axis that is its own mirror image, where odd derivatives
         vanish.
         """
         n = self.shape[axis]
-        modes = n // 2 + 1 if axis == self.ndim - 1 else n
-        return (np.arange(modes) == n // 2) & (n % 2 == 0) & (n > 1)
+        return (2 * np.abs(self.modes(axis)) == n) & (n > 1)
 
     def check_state(self, state: Any, value_shape: tuple[int, ...] = ()) -> Array:
         """`state` as an array of shape `value_shape + grid.shape` and of the grid's dtype, or an

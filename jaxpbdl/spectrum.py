@@ -5,6 +5,7 @@ last axis.
 """
 
 from collections.abc import Iterable
+from fractions import Fraction
 from functools import reduce
 from operator import add
 
@@ -15,6 +16,19 @@ from jax import lax
 from jaxtyping import Array, Complex, Float
 
 from jaxpbdl.grid import Grid
+
+
+def highest_kept(n: int, keep: float) -> int:
+    """The highest mode number of an axis of `n` points that dealiasing keeps: the largest integer
+    strictly below `keep * n / 2`, or `n // 2` for `keep = 1`.
+
+    Strictly, since a mode at exactly n/3 still aliases onto its mirror image; and in integers,
+    since `keep * n / 2` in floating point falls on either side of an integer as rounding has it.
+    """
+    if keep == 1:
+        return n // 2
+    share = Fraction(keep).limit_denominator(1000)
+    return max(share.numerator * n - 1, 0) // (2 * share.denominator)
 
 
 class Spectrum(eqx.Module):
@@ -51,9 +65,7 @@ class Spectrum(eqx.Module):
         for axis, n in enumerate(grid.shape):
             along = tuple(-1 if other == axis else 1 for other in range(grid.ndim))
             wavenumbers = grid.wavenumbers(axis)
-            modes = np.abs(wavenumbers) * grid.lengths[axis] / (2 * np.pi)
-            # Strictly below the limit: a mode at exactly n/3 still aliases onto its mirror image.
-            kept.append(((modes < keep * n / 2) | (keep == 1.0)).reshape(along))
+            kept.append((np.abs(grid.modes(axis)) <= highest_kept(n, keep)).reshape(along))
             k.append(np.where(grid.is_nyquist(axis), 0.0, wavenumbers).reshape(along))
             squares.append((wavenumbers**2).reshape(along))
         k_squared = sum(squares) + np.zeros(self.modes)
@@ -128,14 +140,12 @@ class CentredModes(eqx.Module):
 
     def __init__(self, spectrum: Spectrum):
         grid = self.grid = spectrum.grid
-        highest = []
-        for n in grid.shape:
-            modes = np.arange((n + 1) // 2)  # without the Nyquist mode
-            highest.append(int(modes[(modes < spectrum.keep * n / 2) | (spectrum.keep == 1)].max()))
-        self.highest = (highest[0], highest[1])
+        # Without the Nyquist mode, which has no mirror image.
+        top_x, top_y = (min(highest_kept(n, spectrum.keep), (n - 1) // 2) for n in grid.shape)
+        self.highest = (top_x, top_y)
         kx, ky = (
             2 * np.pi / length * np.arange(-top, top + 1)
-            for length, top in zip(grid.lengths, highest, strict=True)
+            for length, top in zip(grid.lengths, self.highest, strict=True)
         )
         squared = kx[:, None] ** 2 + ky**2
         inverse = np.where(squared == 0, 0.0, 1 / np.where(squared == 0, 1.0, squared))

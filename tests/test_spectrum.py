@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
-from jaxpbdl.spectrum import CentredModes, scaled
+from jaxpbdl.spectrum import CentredModes, highest_kept, scaled
 
 pytestmark = pytest.mark.x64
 SHAPES = [(8,), (9,), (1,), (12, 9), (1, 8), (5, 6, 7)]
@@ -70,14 +70,22 @@ def test_derivative_is_antisymmetric_and_real(shape):
         np.testing.assert_allclose(slopes[0], expected.real, atol=1e-11)
 
 
+@pytest.mark.parametrize("length", [2 * pi, 1.0, 22.0, 32.0, 0.3])
 @pytest.mark.parametrize("keep", [2 / 3, 1 / 2])
-@pytest.mark.parametrize("n", [6, 8, 9, 12, 15, 31, 32, 33, 97])
-def test_mask_keeps_what_products_cannot_reach(n, keep):
-    """With p factors of modes up to K, aliases of the product stay above K: (p + 1) K < n."""
-    spectrum = jp.Spectrum(jp.Grid(n), keep)
-    highest = int(np.flatnonzero(np.asarray(spectrum.mask)).max())
+def test_mask_keeps_what_products_cannot_reach(keep, length):
+    """With p factors of modes up to K, aliases of the product stay above K: (p + 1) K < n, on a box
+    of any length."""
     factors = round(2 / keep - 1)
-    assert (factors + 1) * highest < n <= (factors + 1) * (highest + 1)
+    for n in (2, 3, 6, 8, 9, 12, 15, 24, 30, 31, 32, 33, 48, 60, 96, 97, 192):
+        mask = np.asarray(jp.Spectrum(jp.Grid(n, length), keep).mask)
+        highest = int(np.flatnonzero(mask).max())
+        assert (factors + 1) * highest < n <= (factors + 1) * (highest + 1), n
+
+
+def test_all_modes_and_hardly_any():
+    assert [highest_kept(n, 1.0) for n in (1, 2, 7, 8)] == [0, 1, 3, 4]
+    assert [highest_kept(n, 0.9) for n in (20, 21, 40)] == [8, 9, 17]  # 9 and 18 are at the limit
+    assert highest_kept(8, 1e-6) == 0
 
 
 @every_shape
