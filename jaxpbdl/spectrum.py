@@ -50,6 +50,8 @@ class Spectrum(eqx.Module):
     - `mask`: 1 on kept modes, 0 elsewhere.
     """
 
+    trainable_fields = ()
+
     grid: Grid
     keep: float = eqx.field(static=True)
     k: tuple[Float[Array, "..."], ...]
@@ -127,6 +129,8 @@ class CentredModes(eqx.Module):
     and `mirrored`, what makes minus the transport of vorticity, again as a complex velocity, of the
     square of u + i v and of its conjugate mirror image (see `NavierStokes2D.nonlinear`).
     """
+
+    trainable_fields = ()
 
     grid: Grid
     highest: tuple[int, int] = eqx.field(static=True)

@@ -18,6 +18,9 @@ class Step(eqx.Module):
     """One step ahead in working variables of its own.
 
     `step(state)` equals `step.leave(step.advance(step.enter(state)))`.
+
+    The class attribute `trainable_fields` names the fields that training may change: none in a
+    solver, the network in a hybrid. Without it each part is asked in turn (see `trainable`).
     """
 
     def enter(self, state: Any) -> Any:

@@ -14,7 +14,7 @@ from jaxpbdl.learning.gaussian_process import (
     condition,
     negative_log_likelihood,
 )
-from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, as_channels, trainable
+from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, as_channels
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
 from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
@@ -41,6 +41,7 @@ from jaxpbdl.learning.potentials import (
 from jaxpbdl.learning.quasi_newton import quasi_newton
 from jaxpbdl.learning.update import PerChunk
 from jaxpbdl.learning.weighting import ascent, balance, causal_weights
+from jaxpbdl.trainable import trainable
 
 __all__ = [
     "Corrected",

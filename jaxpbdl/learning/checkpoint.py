@@ -9,11 +9,11 @@ process leaves the earlier ones as they were. Reading checks every byte, and tha
 read into has the same structure, paths, shapes and dtypes. Nothing is ever unpickled.
 """
 
+import difflib
 import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -27,8 +27,13 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxpbdl.checks import CheckpointError, RunFolderError, count
+from jaxpbdl.learning import fingerprint
 
 KEPT = 2
+
+
+class Mismatch(CheckpointError):
+    """An intact checkpoint of something else: another model, optimiser, key, or other data."""
 
 
 def save(folder: str | os.PathLike, tree: PyTree, metadata: dict[str, Any]) -> Path:
@@ -48,7 +53,7 @@ def save(folder: str | os.PathLike, tree: PyTree, metadata: dict[str, Any]) -> P
         records.append(
             {"file": files[-1][0], **_signature(path, leaf), "sha256": _sha(files[-1][1])}
         )
-    manifest = {"metadata": metadata, "structure": _structure(tree), "leaves": records}
+    manifest = {"metadata": metadata, "structure": fingerprint.structure(tree), "leaves": records}
     text = json.dumps(manifest, indent=1).encode()
     files += [("manifest.json", text), ("manifest.sha256", _sha(text).encode())]
     try:
@@ -112,23 +117,33 @@ def cached(folder: str | os.PathLike, make: Callable[[], PyTree]) -> PyTree:
     return jax.tree.map(jnp.asarray, load(folder, like)[0])
 
 
-def load_newest_intact(folder: str | os.PathLike, like_of: Any) -> tuple[PyTree, dict[str, Any]]:
-    """The newest step that can be read, with a warning for each that cannot.
+def load_newest_intact(
+    folder: str | os.PathLike,
+    like_of: Callable[[dict[str, Any]], PyTree],
+    usable: Callable[[dict[str, Any]], bool] = lambda metadata: True,
+) -> tuple[PyTree, dict[str, Any]]:
+    """The newest step that can be read and whose metadata are `usable`, with a warning for each
+    that cannot be read.
 
     `like_of(metadata)` builds the tree to read into. Raises the newest one's CheckpointError if
-    none can be read.
+    none can be read, and `Mismatch` at once where a step is intact and of something else.
     """
     errors = []
     for step in reversed(_steps(Path(folder))):
         try:
-            tree, metadata = _load(step, like_of(read_metadata(step)))
+            metadata = read_metadata(step)
+            if not usable(metadata):
+                continue
+            tree, metadata = _load(step, like_of(metadata))
+        except Mismatch:
+            raise
         except CheckpointError as error:
             errors.append(error)
         else:
             for error in errors:
                 warnings.warn(f"{error}\nFalling back to {step}", stacklevel=2)
             return tree, metadata
-    raise errors[0] if errors else CheckpointError(f"{folder} holds no checkpoint")
+    raise errors[0] if errors else CheckpointError(f"{folder} holds no checkpoint to go on from")
 
 
 def _load(step: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
@@ -180,14 +195,14 @@ def _compare(step: Path, manifest: dict[str, Any], like: PyTree) -> None:
         if saved.get(path) != wanted.get(path):
             lines.append(f"  {path}: saved {_say(saved.get(path))}, here {_say(wanted.get(path))}")
     if not lines:
-        old, new = manifest["structure"], _structure(like)
-        at = len(os.path.commonprefix([old, new]))
+        old, new = manifest["structure"], fingerprint.structure(like)
         if old == new and list(saved) == list(wanted):
             return
-        begin = max(at - 60, 0)
-        lines = [f"  saved ...{old[begin : at + 60]}...", f"  here  ...{new[begin : at + 60]}..."]
+        changes = difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm="")
+        signs = {"-": "  saved ", "+": "  here  "}
+        lines = [signs[line[0]] + line[1:] for line in list(changes)[2:] if line[0] in signs]
     more = [f"  and {len(lines) - 12} more"] if len(lines) > 12 else []
-    raise CheckpointError(
+    raise Mismatch(
         "\n".join(
             [f"{step / 'manifest.json'} belongs to another model or optimiser:", *lines[:12], *more]
         )
@@ -224,13 +239,6 @@ def _restore(array: np.ndarray, like: Any) -> Any:
 
 def _signature(path: str, leaf: Any) -> dict[str, Any]:
     return {"path": path, "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
-
-
-def _structure(tree: PyTree) -> str:
-    """The tree without its arrays, as text: classes, static fields, names of functions."""
-    arrays, rest = eqx.partition(tree, eqx.is_array)
-    text = f"{jax.tree.structure(arrays)} {[repr(leaf) for leaf in jax.tree.leaves(rest)]}"
-    return re.sub(r" at 0x[0-9a-f]+", "", text)  # addresses differ between processes
 
 
 def _sha(data: bytes) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxpbdl import checks
-from jaxpbdl.networks.coordinates import Constant
+from jaxpbdl.trainable import Constant
 
 
 class Delta(eqx.Module):

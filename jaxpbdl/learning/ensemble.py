@@ -14,8 +14,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from jaxpbdl.learning import update
-from jaxpbdl.learning.fit import Diverged, advice, own, planned, prepare
-from jaxpbdl.learning.loop import History, key_numbers, train
+from jaxpbdl.learning.fit import (
+    Diverged,
+    advice,
+    check_key,
+    check_plan,
+    dependencies,
+    never_valid,
+    not_validated,
+    own,
+    prepare,
+)
+from jaxpbdl.learning.loop import History, Plan, key_numbers, train
 from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
 from jaxpbdl.spread import of_each
 
@@ -34,6 +44,7 @@ def fit_ensemble(
     ema: float | None = None,
     folder: str | os.PathLike | None = None,
     save_every: int = 1,
+    allow_changes: bool = False,
     progress: bool = True,
     name: str = "ensemble",
     devices: Sequence[Any] | None = None,
@@ -42,8 +53,8 @@ def fit_ensemble(
 
     `models` makes a model from a key, or is a list of them (to go on with what an earlier fit
     returned). The members run as one compiled program, and what they have in common (a solver,
-    say) is there once. They are shared out over `devices` without any communication: by default as
-    many of JAX's as divide the number of members. On a CPU
+    say) is there once. They are shared out over `devices`, by default all of JAX's, without any
+    communication; where they do not share out evenly, some devices repeat the last member. On a CPU
     `jax.config.update("jax_num_cpu_devices", 2)` at the start of the program makes two devices of
     its cores. The other arguments are those of `fit`.
 
@@ -51,43 +62,50 @@ def fit_ensemble(
     `History` for each. A member that diverges keeps its last finite parameters while the others go
     on; a warning names it and the update.
 
-    **Raises** ValueError for duplicate keys, members of different structure, or a number of members
-    that the given devices do not divide; `Diverged` if all members do; else as `fit`.
+    **Raises** ValueError for duplicate keys or members of different structure; `Diverged` if all
+    members do; else as `fit`. Warns of devices that have no member.
     """
-    keys = keys if isinstance(keys, jax.Array) else jnp.stack(list(keys))
-    _check_distinct(keys)
+    keys = _as_keys(keys)
     made = [models(key) for key in keys] if callable(models) else list(models)
     if len(made) != len(keys):
         raise ValueError(f"there must be one key a model, got {len(keys)} for {len(made)} models")
     stacked = stack(made)
     task, params, constants = prepare(stacked, loss, batches, optimiser, validate, patience, ema)
-    plan = planned(steps, chunk, folder, save_every, progress, name)
-    mesh = _mesh(devices, len(keys))
+    plan = Plan(
+        steps, chunk, patience, folder, save_every, progress, name, keys, task.frame,
+        dependencies(task, constants, chunk, folder), allow_changes,
+    )  # fmt: skip
+    check_plan(plan)
+    mesh = _mesh(devices, len(keys), name)
     # What all members have in common is not batched: one copy, and no batched arithmetic with it.
     differing, common = eqx.partition(
         constants, jax.tree.map(lambda shared: not bool(shared), _shared(constants))
     )
     common = jax.tree.map(lambda leaf: leaf[0], common)
     everywhere = _place((task, common), mesh, PartitionSpec())
-    start, each = (
-        _place(tree, mesh, PartitionSpec("member"))
-        for tree in (own(_start(task, params)), (differing, keys))
-    )
+    members = len(keys)
+    each = _place(_padded((differing, keys), mesh), mesh, PartitionSpec("member"))
+    start = own(_start(task, params))
+    if mesh is not None and members % mesh.size == 0:
+        start = _place(start, mesh, PartitionSpec("member"))
 
     def advance(member: Member, begin: int, end: int) -> tuple[Member, Array, Array]:
         bounds = jnp.asarray([begin, end])
         return _advance((everywhere, each, bounds, chunk, mesh), member)
 
-    final, histories = train(advance, start, plan, keys, task.frame)
+    final, histories = train(advance, start, plan)
     bad = {i: h.bad_step for i, h in enumerate(histories) if h.bad_step is not None}
     if len(bad) == len(histories):
         message = advice(
             f"{name}: all members diverged, the first to do so", min(bad.values()), plan
         )
         raise Diverged(message, task.model(final.params, constants), histories)
-    for index, step in bad.items():
-        warnings.warn(advice(f"{name}, member {index}", step, plan), stacklevel=2)
-    result = update.result(final)
+    for index, history in enumerate(histories):
+        if history.bad_step is not None:
+            warnings.warn(advice(f"{name}, member {index}", history.bad_step, plan), stacklevel=2)
+        elif never_valid(history):
+            warnings.warn(not_validated(f"{name}, member {index}"), stacklevel=2)
+    result = jax.vmap(update.result)(final)
     if mesh is not None:
         result = jax.device_put(result, mesh.devices.flat[0])
     return task.model(result, constants), histories
@@ -153,21 +171,32 @@ def _advance(fixed: tuple, member: Member) -> tuple[Member, Array, Array]:
         everywhere, split = PartitionSpec(), PartitionSpec("member")
         specs = (everywhere, everywhere, split, split)
         block = jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
-    return block(arrays, bounds, each, member)
+    count = member.active.shape[0]
+    results = block(arrays, bounds, each, _padded(member, mesh))
+    return jax.tree.map(lambda leaf: leaf[:count], results)
 
 
-def _mesh(devices: Sequence[Any] | None, count: int) -> Mesh | None:
-    if devices is None:
-        available = jax.devices()
-        devices = available[: max(n for n in range(1, len(available) + 1) if count % n == 0)]
-    if len(devices) < 2:
-        return None
-    if count % len(devices):
-        raise ValueError(
-            f"{len(devices)} devices do not divide {count} members; give a number of keys that is "
-            f"a multiple of {len(devices)}, or fewer devices"
+def _mesh(devices: Sequence[Any] | None, count: int, name: str) -> Mesh | None:
+    devices = jax.devices() if devices is None else list(devices)
+    if count < len(devices):
+        idle = len(devices) - count
+        warnings.warn(
+            f"{name}: {count} members leave {idle} of {len(devices)} devices idle", stacklevel=3
         )
-    return Mesh(np.asarray(devices), ("member",))
+    devices = devices[:count]
+    return None if len(devices) < 2 else Mesh(np.asarray(devices), ("member",))
+
+
+def _padded(members: PyTree, mesh: Mesh | None) -> PyTree:
+    """The last member again, as often as it takes to give every device of the mesh as many."""
+    if mesh is None:
+        return members
+
+    def pad(leaf: Array) -> Array:
+        missing = -leaf.shape[0] % mesh.size
+        return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], missing, axis=0)]) if missing else leaf
+
+    return jax.tree.map(pad, members)
 
 
 def _place(tree: Any, mesh: Mesh | None, spec: PartitionSpec) -> Any:
@@ -178,7 +207,10 @@ def _place(tree: Any, mesh: Mesh | None, spec: PartitionSpec) -> Any:
     return eqx.combine(jax.device_put(arrays, NamedSharding(mesh, spec)), rest)
 
 
-def _check_distinct(keys: PRNGKeyArray) -> None:
+def _as_keys(keys: Any) -> PRNGKeyArray:
+    """One array of keys, no two of them equal."""
+    keys = jnp.stack(list(keys)) if isinstance(keys, (list, tuple)) and keys else keys
+    check_key("keys", keys, 1)
     seen: dict[str, int] = {}
     for index, numbers in enumerate(key_numbers(keys)):
         first = seen.setdefault(str(numbers), index)
@@ -187,3 +219,4 @@ def _check_distinct(keys: PRNGKeyArray) -> None:
                 f"keys must differ, but keys {first} and {index} are both {numbers}: these members "
                 "would be copies; use jax.random.split(key, number)"
             )
+    return keys

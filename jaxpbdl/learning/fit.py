@@ -1,19 +1,22 @@
 """`fit`: minimise a loss over a model, in chunks of updates that run as one compiled loop."""
 
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
-from jaxpbdl.learning import checkpoint, update
+from jaxpbdl.learning import checkpoint, fingerprint, update
 from jaxpbdl.learning.loop import History, Plan, train
 from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
+from jaxpbdl.trainable import fixed_parts
 
 Model = TypeVar("Model")
 
@@ -44,6 +47,7 @@ def fit(
     ema: float | None = None,
     folder: str | os.PathLike | None = None,
     save_every: int = 1,
+    allow_changes: bool = False,
     progress: bool = True,
     name: str = "fit",
 ) -> tuple[Model, History]:
@@ -59,31 +63,45 @@ def fit(
     - `optimiser`: of optax, with its schedules.
     - `key`: update `i` uses `fold_in(key, i)`, split in two for the batch and for the loss.
     - `chunk`: updates between two looks at the numbers: one compiled loop, then a validation.
-    - `validate`: `validate(model) -> scalar` after each chunk; the best model is returned, and
-      `patience` chunks without a better one end the fit.
+    - `validate`: `validate(model) -> scalar` after each chunk; the model with the smallest finite
+      value is returned, and `patience` chunks without a better one end the fit. Where no value was
+      finite, the last model is returned, with a warning.
     - `ema`: decay of a running average of the parameters, `min(ema, (1 + i) / (10 + i))` at update
       `i`; it is the averaged model that is validated and returned.
     - `folder`: a checkpoint is written every `save_every` chunks, at the end, and on Ctrl-C or
-      SIGTERM, which wait for the end of the chunk. Called again, `fit` resumes from there, with the
-      very numbers of a fit that was not interrupted.
+      SIGTERM, which wait for the end of the chunk. Called again, also with more `steps` or another
+      `patience`, `fit` resumes from there, with the very numbers of a fit that was not interrupted.
+    - `allow_changes`: go on from a checkpoint although the loss, the batches with their data, the
+      optimiser with its settings, the validation or an array that is not trained are others than
+      those it was written with. Their digests stand in the checkpoint; without this argument the
+      fit is refused with the names of what differs.
 
     **Returns** the fitted model and its `History`.
 
     **Raises** `Diverged` (a `checks.BlowUp`) naming the first update that is not finite, which is
     not applied; `checks.RunFolderError` if the folder is in use or cannot be written;
-    `checks.CheckpointError` if it holds a checkpoint of another model, optimiser or key.
+    `checks.CheckpointError` if it holds a checkpoint of another model or key, of more than `steps`
+    updates, or of a fit that differs (see `allow_changes`); ValueError or TypeError for
+    inadmissible arguments.
     """
+    check_key("key", key)
     task, params, constants = prepare(model, loss, batches, optimiser, validate, patience, ema)
-    plan = planned(steps, chunk, folder, save_every, progress, name)
+    plan = Plan(
+        steps, chunk, patience, folder, save_every, progress, name, key, task.frame,
+        dependencies(task, constants, chunk, folder), allow_changes,
+    )  # fmt: skip
+    check_plan(plan)
     member = own(_start(task, params))
 
     def advance(member: Member, begin: int, end: int) -> tuple[Member, Array, Array]:
         return _advance((task, constants, key, jnp.asarray(begin), jnp.asarray(end), chunk), member)
 
-    member, (history,) = train(advance, member, plan, key, task.frame)
+    member, (history,) = train(advance, member, plan)
     if history.bad_step is not None:
         final = task.model(member.params, constants)
         raise Diverged(advice(name, history.bad_step, plan), final, history)
+    if never_valid(history):
+        warnings.warn(not_validated(name), stacklevel=2)
     return task.model(update.result(member), constants), history
 
 
@@ -113,6 +131,18 @@ def prepare(
     ema: float | None,
 ) -> tuple[Task, PyTree, PyTree]:
     """`(task, params, constants)`, checked."""
+    if not callable(loss):
+        raise TypeError(f"loss must be a function (model, batch) -> scalar, got {_kind(loss)}")
+    if not callable(batches) and not isinstance(batches, PerChunk):
+        raise TypeError(
+            f"batches must be a function key -> batch, got {_kind(batches)}; learning.Samples and "
+            "learning.Windows make one of arrays, and `lambda key: data` gives all of them each "
+            "time"
+        )
+    if not isinstance(optimiser, optax.GradientTransformation):
+        raise TypeError(
+            f"optimiser must be one of optax, such as optax.adam(1e-3), got {_kind(optimiser)}"
+        )
     if patience is not None:
         checks.count("patience", patience)
         if validate is None:
@@ -121,23 +151,61 @@ def prepare(
         raise ValueError(f"ema must lie between 0 and 1, got {ema}")
     params, constants, frame = update.split(model)
     if not jax.tree.leaves(params):
-        raise ValueError("model has no float array to fit")
+        fixed = fixed_parts(model)
+        hint = f"; its parts {', '.join(fixed)} are not trained (trainable_fields)" if fixed else ""
+        raise ValueError(f"model has no float array to fit{hint}")
     return Task(loss, batches, optimiser, validate, patience, ema, frame), params, constants
 
 
-def planned(
-    steps: int,
-    chunk: int,
-    folder: str | os.PathLike | None,
-    save_every: int,
-    progress: bool,
-    name: str,
-) -> Plan:
-    """The plan, checked."""
-    checks.count("steps", steps, 0)
-    checks.count("chunk", chunk)
-    checks.count("save_every", save_every)
-    return Plan(steps, chunk, folder, save_every, progress, name)
+def dependencies(
+    task: Task, constants: PyTree, chunk: int, folder: str | os.PathLike | None
+) -> dict[str, Any]:
+    """Digests of what the numbers of a fit depend on besides its state, by the names of the
+    arguments of `fit`; nothing where nothing is saved."""
+    if folder is None:
+        return {}
+    parts = {"loss": task.loss, "batches": task.batches, "optimiser": task.optimiser}
+    parts |= {"validate": task.validate, "model": task.frame}
+    by_chunk = isinstance(task.batches, PerChunk) or task.validate is not None
+    return {
+        **{name: fingerprint.digest(part) for name, part in parts.items()},
+        "constants": fingerprint.array_digests(constants),
+        "ema": task.ema,
+        "chunk": chunk if by_chunk else None,
+        "python": fingerprint.python(),
+    }
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse numbers of steps that are none."""
+    checks.count("steps", plan.steps, 0)
+    checks.count("chunk", plan.chunk)
+    checks.count("save_every", plan.save_every)
+
+
+def check_key(name: str, key: Any, ndim: int = 0) -> None:
+    """Refuse what is no random key of JAX, of the new or the old kind (or an array of them)."""
+    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    old = isinstance(key, (jax.Array, np.ndarray)) and key.dtype == jnp.uint32 and key.ndim > ndim
+    if not typed and not old:
+        raise TypeError(f"{name} must come from jax.random.key or split, got {_kind(key)}")
+
+
+def never_valid(history: History) -> bool:
+    """Whether there were validations and none was finite."""
+    return len(history.validation) > 0 and not np.any(np.isfinite(history.validation))
+
+
+def not_validated(who: str) -> str:
+    """What to say where no validation was finite."""
+    return (
+        f"{who}: validate was never finite, so no best model is known: the parameters after the "
+        "last update are returned"
+    )
+
+
+def _kind(value: Any) -> str:
+    return f"{type(value).__name__} {value!r:.60}"
 
 
 def advice(who: str, step: int, plan: Plan) -> str:

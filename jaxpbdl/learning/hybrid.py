@@ -6,13 +6,11 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.networks.coordinates import Constant
 from jaxpbdl.step import AnyStep, Step, as_step
 
 Network: TypeAlias = Callable[[Float[Array, "channels *grid"]], Float[Array, "channels *grid"]]
@@ -25,7 +23,7 @@ class Corrected(Step):
         state -> s + scale * network(features(s)),  s = solver(.. solver(state))
 
     One step of the hybrid is `substeps` steps of the solver. Training goes through both (Um et al.,
-    NeurIPS 2020, "Solver-in-the-Loop"); only the network is trained, see `trainable`.
+    NeurIPS 2020, "Solver-in-the-Loop"); only the network is trained.
 
     **Arguments:**
 
@@ -36,6 +34,8 @@ class Corrected(Step):
     - `features`: from the state to the channels the network sees; by default `as_channels`.
     - `substeps`: solver steps between corrections.
     """
+
+    trainable_fields = ("network",)
 
     solver: Step
     network: Network
@@ -87,6 +87,8 @@ class Parametrised(Step):
     - `substeps`: solver steps in one of the hybrid.
     """
 
+    trainable_fields = ("network",)
+
     solver: Step
     network: Network
     part: Callable[[Array], Any]
@@ -121,6 +123,8 @@ class Emulator(Step):
     for `Corrected`.
     """
 
+    trainable_fields = ("network",)
+
     network: Network
     scale: Array
     features: Features
@@ -140,27 +144,6 @@ def as_channels(state: Array) -> Float[Array, "channels *grid"]:
     A scalar field in one or three dimensions needs `features=lambda state: state[None]`.
     """
     return state[None] if state.ndim == 2 else state
-
-
-def trainable(model: Any) -> Any:
-    """Which leaves of a model training may change, as a tree of booleans: the float arrays of the
-    network of a hybrid (its solver keeps its physics), all float arrays of anything else, except
-    what a `networks.Constant` holds.
-    """
-    if isinstance(model, Corrected | Parametrised | Emulator):
-        nothing = jax.tree.map(lambda _: False, model)
-        return eqx.tree_at(lambda hybrid: hybrid.network, nothing, trainable(model.network))
-
-    def fixed(node: Any) -> bool:
-        return isinstance(node, Constant)
-
-    return jax.tree.map(
-        lambda node: jax.tree.map(
-            lambda leaf: not fixed(node) and eqx.is_inexact_array(leaf), node
-        ),
-        model,
-        is_leaf=fixed,
-    )
 
 
 def _add(state: Array, network: Network, features: Features, scale: Array) -> Array:

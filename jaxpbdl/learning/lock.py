@@ -3,7 +3,9 @@
 import json
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from jaxpbdl.checks import RunFolderError
 
@@ -35,7 +37,7 @@ class RunLock:
             raise RunFolderError(f"run folder {self.folder} cannot be written: {error}") from error
         file.seek(0)
         try:
-            holder = json.loads(file.read() or "null")
+            holder = json.loads(file.read(1000) or "null")
             pid, host = (holder["pid"], holder["host"]) if holder else (None, socket.gethostname())
         except (ValueError, KeyError, TypeError):
             pid, host = None, socket.gethostname()  # the holder died while it wrote
@@ -54,9 +56,13 @@ class RunLock:
                 f"run folder {self.folder} is locked by process {pid} on {host}; if that process "
                 f"is gone, delete {path}"
             )
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            file.flush()
+        except OSError as error:  # a full disk
+            _close(file)
+            raise RunFolderError(f"run folder {self.folder} cannot be written: {error}") from error
         self._file = file
         return self
 
@@ -65,3 +71,9 @@ class RunLock:
         self._file.truncate(0)  # not deleted: another process may already wait on this very file
         self._file.close()
         self._file = None
+
+
+def _close(file: Any) -> None:
+    """Close a file whose buffer cannot be written: the first attempt fails and still closes it."""
+    with suppress(OSError):
+        file.close()

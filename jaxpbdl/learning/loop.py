@@ -5,21 +5,22 @@ It counts members along a leading axis and treats a single fit as one member.
 
 import os
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from jaxpbdl import checks
 from jaxpbdl.learning import checkpoint
 from jaxpbdl.learning.interrupt import deferred
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.progress import report
-from jaxpbdl.learning.update import Member
+from jaxpbdl.learning.update import Member, patient
 
 Advance = Callable[[Member, int, int], tuple[Member, Array, Array]]
 
@@ -39,10 +40,15 @@ class Plan(NamedTuple):
 
     steps: int
     chunk: int
+    patience: int | None
     folder: str | os.PathLike | None
     save_every: int
     progress: bool
     name: str
+    key: PRNGKeyArray
+    frame: PyTree  # the model without its arrays
+    depends_on: dict[str, Any]  # digests of what the numbers depend on, see `dependencies`
+    allow_changes: bool
 
 
 class Record(NamedTuple):
@@ -90,26 +96,28 @@ def empty(members: int, steps: int, validations: int) -> Record:
     )
 
 
-def train(
-    advance: Advance, member: Member, plan: Plan, key: PRNGKeyArray, frame: PyTree
-) -> tuple[Member, list[History]]:
+def train(advance: Advance, member: Member, plan: Plan) -> tuple[Member, list[History]]:
     """Advance until all steps are made or no member is active; one history a member.
 
-    `key` and `frame` (the model without its arrays) go into the checkpoints, where they are
-    compared. Raises RunFolderError and CheckpointError as `fit` does.
+    Raises RunFolderError and CheckpointError as `fit` does.
     """
     with (
         nullcontext() if plan.folder is None else RunLock(plan.folder),
         deferred(plan.folder is not None) as interruption,
     ):
-        member, record, earlier = resume(member, plan, key, frame)
+        member, record, earlier = resume(member, plan)
         started = time.perf_counter() - earlier
-        if plan.folder is not None and checkpoint.latest(plan.folder) is None:
-            write(plan, member, record, key, frame, 0.0)
+        saved = None if plan.folder is None or not checkpoint.latest(plan.folder) else record.step
+        if plan.folder is not None and saved is None:
+            write(plan, member, record, 0.0)
+            saved = 0
         with report(plan.name, record.step, plan.steps, plan.progress) as show:
             while record.step < plan.steps and np.any(member.active):
                 begin = record.step
                 end = min(begin - begin % plan.chunk + plan.chunk, plan.steps)
+                if plan.folder is not None and end % plan.chunk and saved != begin:
+                    # A longer fit has no validation and no new batch at `end`: it goes on from here
+                    write(plan, member, record, time.perf_counter() - started)
                 member, loss, value = advance(member, begin, end)
                 judged = None if member.best is None else np.atleast_1d(value)
                 record = record.extended(end, np.atleast_2d(loss), judged)
@@ -118,16 +126,15 @@ def train(
                 due = over or interruption.signal or (end // plan.chunk) % plan.save_every == 0
                 # once every member has diverged the checkpoint before that is worth more
                 if plan.folder is not None and due and np.any(np.asarray(member.bad_step) < 0):
-                    write(plan, member, record, key, frame, time.perf_counter() - started)
+                    write(plan, member, record, time.perf_counter() - started)
+                    saved = end
                 interruption.reraise()
     seconds = time.perf_counter() - started
     bad_steps = np.atleast_1d(member.bad_step)
     return member, [record.history(i, bad, seconds) for i, bad in enumerate(bad_steps)]
 
 
-def write(
-    plan: Plan, member: Member, record: Record, key: PRNGKeyArray, frame: PyTree, seconds: float
-) -> Path:
+def write(plan: Plan, member: Member, record: Record, seconds: float) -> Path:
     """Save all that `resume` needs."""
     assert plan.folder is not None
     metadata = {
@@ -135,30 +142,93 @@ def write(
         "step": record.step,
         "validations": len(record.validation_steps),
         "seconds": seconds,
-        "key": key_numbers(key),
+        "key": key_numbers(plan.key),
+        "depends_on": plan.depends_on,
     }
-    return checkpoint.save(plan.folder, (frame, member, record), metadata)
+    return checkpoint.save(plan.folder, (plan.frame, member, record), metadata)
 
 
-def resume(
-    member: Member, plan: Plan, key: PRNGKeyArray, frame: PyTree
-) -> tuple[Member, Record, float]:
-    """State, record and seconds of the newest intact checkpoint, or of a fit that only begins."""
+def resume(member: Member, plan: Plan) -> tuple[Member, Record, float]:
+    """State, record and seconds of the newest intact checkpoint, or of a fit that only begins.
+
+    A checkpoint inside a chunk, the end of a shorter fit, is passed over for the one at the
+    beginning of that chunk, from where a longer fit has the numbers of an uninterrupted one.
+    """
     members = np.size(member.active)
     if plan.folder is None or checkpoint.latest(plan.folder) is None:
         return member, empty(members, 0, 0), 0.0
 
     def like(metadata: dict[str, Any]) -> tuple[PyTree, Member, Record]:
-        if metadata["key"] != key_numbers(key):
-            raise checks.CheckpointError(
-                f"{plan.folder} holds a fit with the key {metadata['key']}, not "
-                f"{key_numbers(key)}; "
-                "resume it with its own key or choose another folder"
-            )
-        return frame, member, empty(members, metadata["step"], metadata["validations"])
+        _refuse_another_fit(metadata, plan)
+        return plan.frame, member, empty(members, metadata["step"], metadata["validations"])
 
-    (_, member, record), metadata = checkpoint.load_newest_intact(plan.folder, like)
-    return member, record, metadata["seconds"]
+    def usable(metadata: dict[str, Any]) -> bool:
+        return metadata["step"] % plan.chunk == 0 or metadata["step"] == plan.steps
+
+    (_, member, record), metadata = checkpoint.load_newest_intact(plan.folder, like, usable)
+    return _patient_again(member, record, plan), record, metadata["seconds"]
+
+
+def _refuse_another_fit(metadata: dict[str, Any], plan: Plan) -> None:
+    if metadata["key"] != key_numbers(plan.key):
+        raise checkpoint.Mismatch(
+            f"{plan.folder} holds a fit with the key {metadata['key']}, not "
+            f"{key_numbers(plan.key)}; resume it with its own key or choose another folder"
+        )
+    if metadata["step"] > plan.steps:
+        raise checkpoint.Mismatch(
+            f"{plan.folder} holds a fit of {metadata['step']} updates, more than the "
+            f"{plan.steps} asked for; give steps >= {metadata['step']} or choose another folder"
+        )
+    changed = differences(metadata.get("depends_on", {}), plan.depends_on)
+    if changed and not plan.allow_changes:
+        raise checkpoint.Mismatch(
+            f"{plan.folder} holds a fit that differs from this one in: {', '.join(changed)}. "
+            "Give what it was started with, choose another folder, or go on with the change by "
+            "allow_changes=True"
+        )
+
+
+def differences(saved: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """The names of what differs between two outcomes of `dependencies`. Code compares within one
+    version of Python only."""
+    same_python = saved.get("python") == here["python"]
+    names = []
+    for name, now in here.items():
+        before = saved.get(name)
+        if name == "python" or before == now:
+            continue
+        if isinstance(now, dict) and isinstance(before, dict):
+            keys = sorted(now.keys() | before.keys())
+            keys = [key for key in keys if same_python or key != "code"]
+            keys = [key for key in keys if before.get(key) != now.get(key)]
+            if name == "constants":
+                names += [f"constant {key}" for key in keys]
+                continue
+            if not keys:
+                continue
+        names.append(name)
+    return names
+
+
+def _patient_again(member: Member, record: Record, plan: Plan) -> Member:
+    """The member with a patience that may be longer than before. One of an ensemble that had
+    stopped while others went on has missed updates, and stays where it is."""
+    going_on = np.array(patient(member, plan.patience))
+    stopped = np.flatnonzero(np.atleast_1d(going_on & ~np.asarray(member.active)))
+    late = [
+        int(index)
+        for index in stopped
+        if record.step and np.isnan(record.loss[index, record.step - 1])
+    ]
+    if late:
+        warnings.warn(
+            f"{plan.name}: members {late} had stopped before the others and stay as they were",
+            stacklevel=4,
+        )
+    if going_on.ndim:
+        going_on[late] = False
+    return member._replace(active=jnp.asarray(going_on))
 
 
 def mean(values: np.ndarray) -> float:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from jaxpbdl.learning.hybrid import trainable
+from jaxpbdl.trainable import trainable
 
 Batches: TypeAlias = Callable[[PRNGKeyArray], Any]
 OfParams: TypeAlias = Callable[[PyTree], Array]
@@ -52,7 +52,7 @@ class Member(NamedTuple):
     params: PyTree  # the trainable arrays; None elsewhere
     moments: PyTree  # the optimiser's state
     average: PyTree  # running average of the parameters, None without `ema`
-    best: PyTree  # parameters with the least validation loss, None without `validate`
+    best: PyTree  # parameters with the smallest validation loss, None without `validate`
     best_value: Float[Array, ""]
     stale: Int[Array, ""]  # validations since the best one
     bad_step: Int[Array, ""]  # first update whose loss, gradient or result was not finite, or -1
@@ -87,8 +87,11 @@ def averaged(member: Member) -> PyTree:
 
 
 def result(member: Member) -> PyTree:
-    """The parameters a fit returns: the best validated ones where there was a validation."""
-    return averaged(member) if member.best is None else member.best
+    """The parameters a fit returns: the best validated ones where a validation was finite, else the
+    last ones."""
+    if member.best is None:
+        return averaged(member)
+    return where(jnp.isfinite(member.best_value), member.best, averaged(member))
 
 
 def where(condition: Bool[Array, ""], new: PyTree, old: PyTree) -> PyTree:
@@ -170,16 +173,19 @@ def judge(task: Task, member: Member, constants: PyTree) -> tuple[Member, Float[
     value = jnp.asarray(task.validate(task.model(params, constants)), dtype=float)
     if value.shape != ():
         raise ValueError(f"validate must return a scalar, got shape {value.shape}")
-    better = member.active & (value < member.best_value)
-    stale = jnp.where(better, 0, member.stale + member.active)
-    patient = True if task.patience is None else stale < task.patience
+    better = member.active & jnp.isfinite(value) & (value < member.best_value)
     new = member._replace(
         best=where(better, params, member.best),
         best_value=jnp.where(better, value, member.best_value),
-        stale=stale,
-        active=member.active & patient,
+        stale=jnp.where(better, 0, member.stale + member.active),
     )
-    return new, value
+    return new._replace(active=member.active & patient(new, task.patience)), value
+
+
+def patient(member: Member, patience: int | None) -> Bool[Array, ""]:
+    """Whether a member may go on: it has not diverged and was lately better than before."""
+    going_on = member.bad_step < 0
+    return going_on if patience is None else going_on & (member.stale < patience)
 
 
 def advance(

@@ -4,7 +4,6 @@ from jaxpbdl.networks import equivariant
 from jaxpbdl.networks.convolution import Convolution
 from jaxpbdl.networks.coordinates import (
     Chain,
-    Constant,
     Factorised,
     FourierFeatures,
     Gated,
@@ -33,6 +32,7 @@ from jaxpbdl.networks.stacks import ConvNet, DilatedResNet, ResNet
 from jaxpbdl.networks.transolver import Transolver
 from jaxpbdl.networks.unet import UNet
 from jaxpbdl.networks.uno import UNO
+from jaxpbdl.trainable import Constant
 
 __all__ = [
     "AttentionFlow",

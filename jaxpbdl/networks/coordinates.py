@@ -3,7 +3,6 @@ networks to their records.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,18 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.networks.dense import Dense
-
-
-class Constant(eqx.Module):
-    """A part of a model, an array or a tree of them, that training leaves alone; a call gives it,
-    without a gradient.
-    """
-
-    value: Any
-
-    def __call__(self) -> Any:
-        arrays, rest = eqx.partition(self.value, eqx.is_array)
-        return eqx.combine(jax.lax.stop_gradient(arrays), rest)
+from jaxpbdl.trainable import Constant
 
 
 class FourierFeatures(eqx.Module):

@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.networks.coordinates import Constant
 from jaxpbdl.networks.dense import Dense
+from jaxpbdl.trainable import Constant
 
 Activation = Callable[[Array], Array]
 

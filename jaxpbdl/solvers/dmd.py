@@ -16,6 +16,8 @@ class LinearStep(Step):
     Between steps only the `rank` coefficients are carried.
     """
 
+    trainable_fields = ()
+
     mean: Float[Array, "*state"]
     modes: Float[Array, "rank *state"]
     propagator: Float[Array, "rank rank"]

@@ -21,6 +21,8 @@ class Integrator(eqx.Module):
     oscillation.
     """
 
+    trainable_fields = ()
+
     stability: eqx.AbstractVar[float]
 
     def start(self, state: Array, nonlinear: NonlinearTerm) -> Any:

@@ -44,6 +44,8 @@ class Verlet(Step):
     """Velocity Verlet: half a kick, a drift, half a kick. Of second order, reversible in time and
     symplectic, so that the energy does not drift. Working variables: the state and its forces."""
 
+    trainable_fields = ("energy",)
+
     energy: Energy
     masses: Float[Array, " atoms"]
     dt: Float[Array, ""]

@@ -14,6 +14,8 @@ from jaxpbdl.step import Step
 class SemiLagrangianStep(Step):
     """Explicit diffusion, then values carried along the velocity; made by `semi_lagrangian`."""
 
+    trainable_fields = ()
+
     equation: Burgers
     grid: Grid
     dt: Array

@@ -23,6 +23,8 @@ class SpectralStep(Step):
     stays in Fourier space and is transformed back for saved frames only.
     """
 
+    trainable_fields = ()
+
     equation: Equation
     spectrum: Spectrum
     integrator: Integrator

@@ -263,6 +263,15 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
         learning.save(tmp_path / "file" / "run", tree(), {"step": 1})
 
 
+def test_fault_06_a_full_disk_at_the_lock(tmp_path):
+    """What cannot be written is said as such; the handle is closed, so the lock is free again.
+    `/dev/full` refuses what is written to it."""
+    (tmp_path / "run.lock").symlink_to("/dev/full")
+    for _ in range(2):
+        with pytest.raises(RunFolderError, match="run folder .* cannot be written"):
+            learning.RunLock(tmp_path).__enter__()
+
+
 def test_falling_back_warns(tmp_path):
     older = learning.save(tmp_path, tree(), {"step": 1})
     newer = learning.save(tmp_path, tree(), {"step": 2})
@@ -273,3 +282,28 @@ def test_falling_back_warns(tmp_path):
     newer.mkdir()
     with pytest.warns(UserWarning, match=f"(?s)manifest.*Falling back to {older}"):
         assert load_newest_intact(tmp_path, lambda m: tree())[1] == {"step": 1}
+
+
+FROZEN_SET = """
+import sys, equinox as eqx, jax.numpy as jnp
+from jaxpbdl.learning import checkpoint
+
+class Model(eqx.Module):
+    weight: object
+    names: frozenset = eqx.field(static=True)
+
+model = Model(jnp.ones(3), frozenset({"u", "v", "pressure", "temperature"}))
+if sys.argv[2] == "save":
+    checkpoint.save(sys.argv[1], model, {"step": 0})
+else:
+    checkpoint.load(sys.argv[1], model)
+"""
+
+
+def test_fault_04_a_set_has_no_order(tmp_path):
+    """The same model is recognised by processes whose strings hash differently."""
+    for seed, what in (("1", "save"), ("2", "load"), ("5", "load")):
+        command = [sys.executable, "-c", FROZEN_SET, str(tmp_path), what]
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr

@@ -248,3 +248,73 @@ def test_duplicate_keys_are_refused(batches):
     with pytest.raises(ValueError, match="keys 0 and 2 are both"):
         keys = [KEY, jax.random.key(4), KEY]
         learning.fit_ensemble(Linear, mean_square, batches, ADAM, 2, keys=keys, **QUIET)
+
+
+@pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -jnp.inf])
+def test_fault_09_a_validation_that_is_never_finite_costs_no_training(whole, value):
+    """A validation rollout that blows up: the last parameters come back, with a warning."""
+    plain, _ = learning.fit(Linear(KEY), mean_square, whole, ADAM, 60, key=KEY, chunk=20, **QUIET)
+    with pytest.warns(UserWarning, match="fit: validate was never finite, so no best model"):
+        model, history = learning.fit(
+            Linear(KEY), mean_square, whole, ADAM, 60, key=KEY, chunk=20,
+            validate=lambda m: value + 0 * m.bias, **QUIET,
+        )  # fmt: skip
+    assert same(model, plain) and len(history.validation) == 3
+
+
+def test_fault_09_one_finite_validation_is_the_best(whole):
+    """The others are not finite: the model of that moment comes back, without a warning."""
+    after = {}
+
+    def validate(model):
+        return jnp.where(jnp.abs(model.bias - after["bias"]) < 1e-6, 1.0, jnp.nan)
+
+    expected, _ = learning.fit(
+        Linear(KEY), mean_square, whole, ADAM, 20, key=KEY, chunk=20, **QUIET
+    )
+    after["bias"] = expected.bias
+    model, _ = learning.fit(
+        Linear(KEY), mean_square, whole, ADAM, 60, key=KEY, chunk=20, validate=validate, **QUIET
+    )
+    assert same(model, expected)
+
+
+def test_fault_22_a_member_that_never_validates_is_named(whole):
+    """Of two members one has a finite validation; both come back trained."""
+    keys = jax.random.split(KEY, 2)
+    starts = [Linear(key) for key in keys]
+    sign = jnp.sign(starts[0].weight[0])
+    if jnp.sign(starts[1].weight[0]) == sign:
+        starts[1] = eqx.tree_at(lambda m: m.weight, starts[1], -starts[1].weight)
+    settings = {"keys": keys, "chunk": 5, **QUIET}
+    with pytest.warns(UserWarning, match="ensemble, member 1: validate was never finite"):
+        fitted, _ = learning.fit_ensemble(
+            starts, mean_square, whole, optax.sgd(1e-3), 10,
+            validate=lambda m: jnp.where(jnp.sign(m.weight[0]) == sign, jnp.sum(m.weight), jnp.nan),
+            **settings,
+        )  # fmt: skip
+    plain, _ = learning.fit_ensemble(starts, mean_square, whole, optax.sgd(1e-3), 10, **settings)
+    assert same(learning.member(fitted, 1), learning.member(plain, 1))
+    assert not same(learning.member(fitted, 0), starts[0])
+
+
+WRONG = {
+    "optimiser must be one of optax, such as optax.adam.1e-3., got float 0.001": {
+        "optimiser": 1e-3
+    },
+    "batches must be a function key -> batch, got tuple": {"batches": table()},
+    "loss must be a function .* got float": {"loss": 0.5},
+    "key must come from jax.random.key or split, got int 0": {"key": 0},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_arguments_of_a_wrong_kind_are_named(whole, message):
+    arguments = {"loss": mean_square, "batches": whole, "optimiser": ADAM, "key": KEY}
+    with pytest.raises(TypeError, match=message):
+        learning.fit(Linear(KEY), steps=1, **(arguments | WRONG[message]), **QUIET)
+
+
+def test_keys_that_are_a_number_are_named(whole):
+    with pytest.raises(TypeError, match="keys must come from jax.random.key or split, got int 4"):
+        learning.fit_ensemble(Linear, mean_square, whole, ADAM, 1, keys=4, **QUIET)

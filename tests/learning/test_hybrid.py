@@ -19,7 +19,8 @@ from jaxpbdl.learning import (
     trainable,
     unrolled,
 )
-from jaxpbdl.networks import ConvNet
+from jaxpbdl.networks import Constant, ConvNet
+from jaxpbdl.solvers.dmd import dynamic_modes
 
 GRID = jp.Grid((8, 8))
 FLOW = jp.equations.NavierStokes2D(0.05, drag=0.1, forcing=jp.equations.kolmogorov(2))
@@ -66,6 +67,92 @@ def test_only_the_network_is_trained():
     )
     assert eqx.tree_equal(fitted.solver, hybrid.solver)
     assert np.mean(history.loss[-5:]) < 0.5 * np.mean(history.loss[:5])
+
+
+class Mixed(jp.Step):
+    """A hybrid that a user writes, which declares nothing."""
+
+    solvers: tuple
+    network: ConvNet
+
+    def advance(self, working):
+        ahead = self.solvers[0](working)
+        return 0.5 * (ahead + self.solvers[1](working)) + 0.1 * self.network(ahead[None])[0]
+
+
+class Outer(eqx.Module):
+    """Not even a step, with the tables of a spectral solver in the open."""
+
+    spectrum: jp.Spectrum
+    fixed: Constant
+    inner: Mixed
+
+    def __call__(self, state):
+        kept = self.spectrum.to_grid(self.spectrum.to_modes(state))
+        return self.inner(kept) + 0 * self.fixed()
+
+
+def test_the_solver_of_a_hybrid_of_ones_own_is_left_alone():
+    """Masks, tables and parameters of its solvers stay bit for bit; the network learns."""
+    other = jp.solvers.spectral(FLOW, GRID, 0.05, jp.solvers.etdrk2)
+    model = Outer(
+        jp.Spectrum(GRID, 2 / 3), Constant(jnp.ones(())), Mixed((SOLVER, other), network())
+    )
+    windows = Windows(truth(), steps=2, batch=4)
+    fitted, history = jp.learning.fit(
+        model, unrolled, windows, optax.adam(1e-2), 20, key=jax.random.key(0), progress=False
+    )
+    assert eqx.tree_equal(
+        eqx.tree_at(lambda m: m.inner.network, fitted, None),
+        eqx.tree_at(lambda m: m.inner.network, model, None),
+    )
+    assert history.loss[-1] < 0.8 * history.loss[0]
+    with pytest.raises(ValueError, match="no float array to fit; its parts SpectralStep are not"):
+        jp.learning.fit(SOLVER, unrolled, windows, optax.adam(1e-2), 1, key=jax.random.key(0))
+
+
+STEPS = {
+    "spectral": lambda: SOLVER,
+    "incompressible": lambda: jp.solvers.incompressible(
+        jp.equations.IncompressibleFlow(0.1), jp.StaggeredGrid((8, 8)), 0.01
+    ),
+    "stable_fluids": lambda: jp.solvers.stable_fluids(
+        jp.equations.IncompressibleFlow(0.1), jp.StaggeredGrid((8, 8)), 0.01
+    ),
+    "semi_lagrangian": lambda: jp.solvers.semi_lagrangian(
+        jp.equations.Burgers(0.1), jp.Grid(8), 0.01
+    ),
+    "dynamic_modes": lambda: dynamic_modes(jnp.stack([state(0), state(1), state(2)]), rank=1),
+    "verlet": lambda: jp.solvers.verlet(lambda x: jnp.sum(x**2), jnp.ones(3), 0.1),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_no_solver_offers_anything_to_train(name):
+    assert not any(jax.tree.leaves(trainable(STEPS[name]())))
+
+
+def test_what_is_no_network_can_be_declared():
+    class Scaled(eqx.Module):
+        trainable_fields = ("factor", "absent")
+
+        factor: jax.Array
+        absent: jax.Array | None
+        other: jax.Array
+
+    marks = trainable(Scaled(jnp.ones(2), None, jnp.ones(3)))
+    assert marks.factor is True and marks.other is False and marks.absent is None
+
+
+def test_gradients_to_the_physics_are_as_before():
+    """What is not trained by `fit` is still differentiated."""
+
+    def energy(viscosity):
+        flow = eqx.tree_at(lambda f: f.viscosity, FLOW, viscosity)
+        hybrid = Corrected(jp.solvers.spectral(flow, GRID, 0.05), network())
+        return jnp.sum(hybrid(state()) ** 2)
+
+    assert jnp.abs(jax.grad(energy)(jnp.asarray(0.05))) > 1.0
 
 
 def test_windows_are_cuts_of_the_trajectories():

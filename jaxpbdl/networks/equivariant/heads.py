@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.atoms import Graph, total
-from jaxpbdl.networks.coordinates import Constant
 from jaxpbdl.networks.dense import Dense
 from jaxpbdl.networks.equivariant.algebra import SCALAR, Irrep, places
 from jaxpbdl.networks.equivariant.trunk import Trunk
+from jaxpbdl.trainable import Constant
 
 
 class Potential(eqx.Module):

@@ -49,6 +49,8 @@ class Body(eqx.Module):
       what their conductance lacks; `inverse`: the dense matrix.
     """
 
+    trainable_fields = ()
+
     open: Velocity
     solid: Velocity
     continuations: tuple[Continuation, ...]

@@ -61,6 +61,8 @@ class FastSolver(eqx.Module):
     upper side.
     """
 
+    trainable_fields = ()
+
     bases: tuple[Products | Halves | None, ...]
     inverse: Float[Array, "..."]
     waves: tuple[int, ...] = eqx.field(static=True)

@@ -41,6 +41,8 @@ from jaxpbdl.step import Step
 class IncompressibleStep(Step):
     """One step of incompressible flow; made by `incompressible`."""
 
+    trainable_fields = ()
+
     equation: IncompressibleFlow
     grid: StaggeredGrid
     dt: Array

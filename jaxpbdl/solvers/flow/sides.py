@@ -61,6 +61,8 @@ Plane = tuple[Array | None, ...]
 class Boundary(eqx.Module):
     """The sides of a grid with their velocities evaluated; `at(time)` gives these."""
 
+    trainable_fields = ()
+
     sides: tuple[tuple[Side, Side] | None, ...]
     planes: tuple[tuple[Plane, Plane] | None, ...]
 

@@ -31,6 +31,8 @@ class StableStep(Step):
     are the arguments of `stable_fluids`.
     """
 
+    trainable_fields = ()
+
     flow: IncompressibleStep
     slip_length: Array
     marker_transport: Transport = eqx.field(static=True)

@@ -18,6 +18,8 @@ class VorticityForm(Step):
     """A step of incompressible flow whose states are the vorticity at the points of a periodic
     plane; made by `vorticity_form`. Its working variables are those of `flow`."""
 
+    trainable_fields = ()
+
     flow: IncompressibleStep
     spectrum: Spectrum
     to_faces: tuple[Complex[Array, "*modes"], Complex[Array, "*modes"]]
