@@ -2,14 +2,15 @@
 discretisation needs.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxpbdl import checks
-from jaxpbdl.fields import Field
+from jaxpbdl.fields import Field, Interpolant, interpolate
 from jaxpbdl.grid import Grid
 from jaxpbdl.spectrum import Spectrum, total
 
@@ -39,6 +40,9 @@ class Equation(eqx.Module):
     To write one: name the parameters, give the diagonal of L in Fourier space (`symbol`), the
     Fourier coefficients of N (`nonlinear`) and the `residual`. The rest has defaults.
     """
+
+    judged_quantity: ClassVar[str | None] = None
+    """What a field that `residual` takes gives, where that is not the unknown itself."""
 
     @property
     def value_shape(self) -> tuple[int, ...]:
@@ -78,6 +82,45 @@ class Equation(eqx.Module):
         solution.
         """
         raise NotImplementedError(f"{type(self).__name__} must define residual")
+
+    def field_of(
+        self,
+        grid: Grid,
+        states: Float[Array, "times *value_and_grid"],
+        times: Float[Array, " times"],
+        degree: int = 4,
+    ) -> Interpolant:
+        """The field that `residual` takes, through the states of a rollout.
+
+            residual_loss(equation, equation.field_of(grid, states, times), points)
+
+        **Arguments:** `states` as `rollout` gives them on `grid`; `times` of each; `degree` of the
+        interpolation in time (see `interpolate`).
+
+        **Raises:** ValueError where shapes do not fit, or the equation does not live on the grid.
+        """
+        self.check_grid(grid)
+        states = jnp.asarray(states)
+        checks.shape("states", states, (np.size(times), *self.value_shape, *grid.shape))
+        judged = eqx.filter_jit(type(self).judged_states)(self, states, Spectrum(grid))
+        return interpolate(grid, judged, times, degree, self.judged_quantity)
+
+    def judged_states(self, states: Array, spectrum: Spectrum) -> Array:
+        """What `residual` takes the fields of, at the times of the states; by default the states
+        themselves."""
+        return states
+
+    def check_field(self, field: Field) -> None:
+        """Raise ValueError for a numerical solution of another quantity than `residual` takes: of
+        the vorticity, say, where that is the stream function."""
+        if isinstance(field, Interpolant) and field.quantity != self.judged_quantity:
+            takes = self.judged_quantity or "its own unknown"
+            raise ValueError(
+                f"{type(self).__name__} judges fields of {takes}, this interpolant is of "
+                f"{field.quantity or 'a quantity that is not named'}; make it from the states of "
+                "a rollout by `equation.field_of(grid, states, times)`, or name it by "
+                "`interpolate(.., quantity=..)`"
+            )
 
     def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """The flux through space-time, its last component the conserved quantity, on a new last

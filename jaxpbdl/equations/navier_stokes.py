@@ -37,6 +37,8 @@ class NavierStokes2D(Equation):
     example `kolmogorov()`. Terms that are None are absent.
     """
 
+    judged_quantity = "stream function"
+
     viscosity: Parameter = parameter(default=1e-3)
     drag: Parameter = optional_parameter()
     beta: Parameter = optional_parameter()
@@ -91,7 +93,8 @@ class NavierStokes2D(Equation):
         return self.enter(_modes_of(curl(self.forcing), spectrum), spectrum)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        """Of a field that gives the stream function psi."""
+        """Of a field that gives the stream function psi; see `field_of` for states of vorticity."""
+        self.check_field(field)
         position = point[:-1]
         stream = at_time(field, point[-1])
 
@@ -113,6 +116,10 @@ class NavierStokes2D(Equation):
             total = total - curl(self.forcing)(position)
         return total
 
+    def judged_states(self, states: Array, spectrum: Spectrum) -> Array:
+        """The stream function of vorticities, of mean zero."""
+        return spectrum.to_grid(scaled(spectrum.inverse_k_squared, spectrum.transform(states)))
+
     def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
         velocity = spectrum.to_grid(velocity_modes(spectrum.transform(state), spectrum))
         return advective_rate(jnp.max(jnp.abs(velocity), axis=(1, 2)), CentredModes(spectrum).k)
@@ -127,6 +134,8 @@ class NavierStokes3D(Equation):
     **Arguments:** `viscosity` >= 0; `drag` >= 0; `forcing`, a field of space that gives the force
     vector.
     """
+
+    judged_quantity = "velocity and pressure"
 
     viscosity: Parameter = parameter(default=1e-3)
     drag: Parameter = optional_parameter()
@@ -190,7 +199,9 @@ class NavierStokes3D(Equation):
         return spectrum.to_grid(flux * spectrum.inverse_k_squared)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        """Of a field that gives (u, v, w, p): three components of momentum and the divergence."""
+        """Of a field that gives (u, v, w, p): three components of momentum and the divergence; see
+        `field_of` for states of velocity."""
+        self.check_field(field)
         position, snapshot = point[:-1], at_time(field, point[-1])
 
         def velocity(at: Array) -> Array:
@@ -208,6 +219,11 @@ class NavierStokes3D(Equation):
         if self.forcing is not None:
             momentum = momentum - self.forcing(position)
         return jnp.append(momentum, divergence(velocity)(position))
+
+    def judged_states(self, states: Array, spectrum: Spectrum) -> Array:
+        """The velocities with their pressure as a fourth component."""
+        pressure = jax.lax.map(lambda velocity: self.pressure(velocity, spectrum), states)
+        return jnp.concatenate([states, pressure[:, None]], axis=1)
 
     def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
         return advective_rate(jnp.max(jnp.abs(state), axis=(1, 2, 3)), spectrum.k)
@@ -231,5 +247,5 @@ def project(modes: Any, spectrum: Spectrum) -> Array:
 def _modes_of(field: Field, spectrum: Spectrum) -> Array:
     """Coefficients of a field of space evaluated on the grid, components first."""
     grid = spectrum.grid
-    values = eqx.filter_jit(jax.vmap(field))(grid.points.reshape(-1, grid.ndim))
+    values = eqx.filter_jit(eqx.filter_vmap(field))(grid.points.reshape(-1, grid.ndim))
     return spectrum.transform(jnp.moveaxis(values, 0, -1).reshape(*values.shape[1:], *grid.shape))

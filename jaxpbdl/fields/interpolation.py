@@ -19,6 +19,7 @@ class Interpolant(eqx.Module):
     coefficients: Array
     times: Array | None
     degree: int = eqx.field(static=True)
+    quantity: str | None = eqx.field(static=True, default=None)
 
     def __call__(self, point: Float[Array, " dim"]) -> Array:
         """The value at `(x_1, .., x_d)`, or at `(x_1, .., x_d, t)` for a trajectory."""
@@ -57,8 +58,11 @@ def _waves(grid: Grid, axis: int, position: Array) -> Array:
     return jnp.where(nyquist, jnp.cos(phase) + 0j, jnp.exp(1j * phase)) / n
 
 
-def interpolate(grid: Grid, values: Any, times: Any = None, degree: int = 4) -> Interpolant:
-    """The field through values on a periodic grid.
+def interpolate(
+    grid: Grid, values: Any, times: Any = None, degree: int = 4, quantity: str | None = None
+) -> Interpolant:
+    """The field through values on a periodic grid. For the field that the residual of an equation
+    takes, through the states of a rollout, see `Equation.field_of`.
 
     **Arguments:**
 
@@ -67,6 +71,8 @@ def interpolate(grid: Grid, values: Any, times: Any = None, degree: int = 4) -> 
     - `times`: increasing times of the frames, `(frames,)`; the field then takes points `(x_1, ..,
       x_d, t)`.
     - `degree`: of the polynomial in time; the error in time is of order `degree + 1`.
+    - `quantity`: what the values are where an equation judges another quantity than its unknown,
+      such as "stream function" for `NavierStokes2D`, whose unknown is the vorticity.
 
     **Raises:** ValueError where shapes do not fit, times do not increase, or there are fewer than
     `degree + 1` frames.
@@ -85,4 +91,4 @@ def interpolate(grid: Grid, values: Any, times: Any = None, degree: int = 4) -> 
                 f"degree {degree} needs at least {degree + 1} frames, got {len(times)}"
             )
     coefficients = jnp.fft.fftn(values, axes=tuple(range(-grid.ndim, 0)))
-    return Interpolant(grid, coefficients, times, degree)
+    return Interpolant(grid, coefficients, times, degree, quantity)

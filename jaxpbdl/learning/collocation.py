@@ -18,6 +18,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
+from jaxpbdl.equations import Equation
 from jaxpbdl.fields import expanded, weak_residual
 from jaxpbdl.fields.sampling import Points
 
@@ -148,7 +149,8 @@ def residual_loss(
     Derivatives come from one Taylor expansion a point (`fields.expanded`). Gradients reach the
     field, be it a module or a function that closes over one, and the parameters of the equation;
     arguments and errors are those of `mean_over`; a field whose value has another size than the
-    equation's is refused as well.
+    equation's is refused as well, and a numerical solution of another quantity than it judges
+    (`Equation.field_of` makes the right one from the states of a rollout).
     """
     model = (equation, _opened(equation, field, points))
     return mean_over(
@@ -160,6 +162,8 @@ def _opened(equation: Any, field: Any, points: Points) -> Any:
     """The field, checked, as a pytree that shows its arrays: a lambda hides what it closes over."""
     if jnp.ndim(points) != 2 or not len(points):
         return field
+    if isinstance(equation, Equation):
+        equation.check_field(field)
     expected = getattr(equation, "field_shape", None)
     given = eqx.filter_eval_shape(field, points[0]).shape
     if expected is not None and prod(given) != prod(expected):
