@@ -102,6 +102,9 @@ def fit(
         raise Diverged(advice(name, history.bad_step, plan), final, history)
     if never_valid(history):
         warnings.warn(not_validated(name), stacklevel=2)
+    missed = optax.tree_utils.tree_get(member.moments, "failed_searches")
+    if missed is not None and missed > 0:
+        warnings.warn(no_smaller_loss(name, int(missed), len(history.loss)), stacklevel=2)
     return task.model(update.result(member), constants), history
 
 
@@ -201,6 +204,15 @@ def not_validated(who: str) -> str:
     return (
         f"{who}: validate was never finite, so no best model is known: the parameters after the "
         "last update are returned"
+    )
+
+
+def no_smaller_loss(who: str, missed: int, updates: int) -> str:
+    """What to say of line searches that failed."""
+    return (
+        f"{who}: in {missed} of {updates} updates the line search found no smaller loss, though "
+        "the gradient promises one; those steps were not taken. The loss may not be smooth there, "
+        "or not the same for all updates of a chunk (see PerChunk)"
     )
 
 

@@ -119,6 +119,50 @@ def test_quasi_newton_on_rosenbrock():
 
 
 @pytest.mark.x64
+@pytest.mark.parametrize("factor", [2.0**20, 2.0**-30, 1e4])
+def test_quasi_newton_does_not_depend_on_the_scale_of_the_loss(factor):
+    """Not on a power of two at all, on other factors up to rounding at first; no step rises."""
+    x = jnp.linspace(-1.0, 1.0, 32)[:, None]
+    batches = learning.PerChunk(lambda key, model: None)
+
+    def fitted(factor):
+        def loss(model, batch):
+            return factor * jnp.mean((jax.vmap(model)(x) - jnp.sin(6 * x)) ** 2)
+
+        start = Dense((1, 12, 12, 1), key=KEY)
+        return (
+            learning.fit(
+                start, loss, batches, learning.quasi_newton(), 60, key=KEY, chunk=30, progress=False
+            )[1].loss
+            / factor
+        )
+
+    plain, scaled = fitted(1.0), fitted(factor)
+    same = slice(None) if np.log2(factor) % 1 == 0 else slice(10)
+    np.testing.assert_allclose(scaled[same], plain[same], rtol=1e-6)
+    assert np.all(np.diff(scaled) <= 0) and scaled[-1] < 1e-2 * scaled[0]
+
+
+@pytest.mark.x64
+def test_quasi_newton_names_line_searches_that_fail():
+    """A gradient of the wrong sign promises what is not there: nothing is taken, and that is
+    said."""
+
+    @jax.custom_vjp
+    def lying(x):
+        return jnp.sum(x**2)
+
+    lying.defvjp(lambda x: (lying(x), x), lambda x, slope: (-2 * slope * x,))
+    start = jnp.array([1.0, -2.0])
+    with pytest.warns(UserWarning, match="in 5 of 5 updates the line search found no smaller loss"):
+        end, history = learning.fit(
+            start, lambda x, batch: lying(x), learning.PerChunk(lambda key, model: None),
+            learning.quasi_newton(), 5, key=KEY, chunk=5, progress=False,
+        )  # fmt: skip
+    assert np.array_equal(end, start) and np.all(history.loss == 5.0)
+
+
+@pytest.mark.x64
 def test_a_batch_per_chunk_sees_the_model():
     """The batch of a chunk is the model at its start, so each chunk walks half of what is left."""
     loss = lambda x, batch: (x - 0.5 * batch) ** 2  # noqa: E731
