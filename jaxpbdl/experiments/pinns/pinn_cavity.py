@@ -89,7 +89,7 @@ def run(config: Config, folder: Path) -> Result:
         network_key, key = jax.random.split(jax.random.key(config.seed))
         start = Cavity(Dense((2, *[config.width] * config.depth, 2), key=network_key))
         posed = lambda field: (flow, field)  # noqa: E731
-        field, points = train(config, start, posed, DOMAIN, key, folder, _wall_misfit)
+        field, points, losses = train(config, start, posed, DOMAIN, key, folder, _wall_misfit)
         velocity = jax.jit(jax.vmap(velocity_of(field)))
         errors = {}
         for number, (name, (places, values)) in enumerate(table.items()):
@@ -101,7 +101,7 @@ def run(config: Config, folder: Path) -> Result:
     metrics["largest_error"] = max(metrics.values())
     metrics["mean_error"] = float(np.mean(np.concatenate(list(errors.values()))))
     bar = Published(0.01, "1 % of the lid's speed about the points of Ghia et al. 1982")
-    return Result(metrics, {"largest_error": bar})
+    return Result(metrics, {"largest_error": bar}, losses)
 
 
 def _wall_misfit(field: Cavity) -> Array:
@@ -158,4 +158,5 @@ EXPERIMENT = Experiment(
         "re-1000": Config(reynolds=1000, width=32, points=8000, adam=2000, updates=8000),
     },
     run=run,
+    files=lambda config: [find("ghia-cavity", given=config.data)],
 )
