@@ -1,5 +1,6 @@
 """Trajectories: many simulations on one grid, in memory or read from disk slice by slice."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -140,7 +141,7 @@ class Stored:
 
     def _blank(self, values: np.ndarray) -> np.ndarray:
         """Where a dataset of the file is zero everywhere: `(trajectories, times, datasets)`."""
-        cells = values.reshape(*values.shape[:3], -1)
+        cells = values.reshape(*values.shape[:3], math.prod(values.shape[3:]))
         zero = ~np.any(cells[..., :: max(1, cells.shape[-1] // PROBED)], axis=-1)
         zero[zero] = ~np.any(cells[zero], axis=-1)
         ends = np.cumsum((0, *self.together))
