@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.io import loadmat
 
 from jaxpbdl import checks, plotting
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import find
+from jaxpbdl.data.matlab import read_mat
 from jaxpbdl.fields import Box, refine, uniform
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.grid import Grid
@@ -98,7 +98,7 @@ def reference(
         times = np.linspace(0, duration, len(frames))
         return Reference(x[::thin], times, frames.T[::thin], "spectral solver")
     path = found[0]
-    content = loadmat(path)
+    content = read_mat(path)
     t, values = content.get("t", content.get("tt")), content.get("usol", content.get("uu"))
     if t is None or values is None or "x" not in content:
         raise DataError(f"{path} must hold x, t or tt, and usol or uu; it holds {sorted(content)}")
