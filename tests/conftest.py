@@ -43,8 +43,8 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data():
-    """`real_data("pinns-raissi/KS.mat")` is the path of that file. Without a data folder the test is
-    skipped; with one in which the file is missing it fails.
+    """`real_data("pinns-raissi/KS.mat")` is the path of that file. Without a data folder the test
+    is skipped; with one in which the file is missing it fails.
     """
     return locate
 
