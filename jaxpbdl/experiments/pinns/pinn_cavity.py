@@ -118,7 +118,10 @@ def _wall_misfit(field: Cavity) -> Array:
 
 def _table(path: Path, reynolds: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Places and values of u on the vertical centre line and of v on the horizontal one."""
-    rows = np.loadtxt(path)
+    try:
+        rows = np.loadtxt(path)
+    except (ValueError, OSError) as error:
+        raise checks.DataError(f"{path}: damaged, or no table of numbers: {error}") from error
     if rows.ndim != 2 or rows.shape[1] != 12:
         raise checks.DataError(f"{path} must have 12 columns, it has the shape {rows.shape}")
     tables = {}

@@ -178,7 +178,7 @@ def _watched(
 def looks_at(updates: int, count: int) -> list[int]:
     """Up to `count` numbers of updates, evenly in their logarithm from 50 or fewer to `updates`."""
     chosen = np.geomspace(min(50, updates), updates, count) if count > 1 else [updates]
-    return sorted({int(number) for number in chosen})
+    return sorted({int(number + 1e-6) for number in chosen})  # the last may be 49.999...
 
 
 def _picture(
