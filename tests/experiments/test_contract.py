@@ -11,7 +11,7 @@ import pytest
 
 from jaxpbdl.checks import RunFolderError
 from jaxpbdl.experiments import configuration, contract, load
-from jaxpbdl.experiments.contract import Experiment, Result, execute
+from jaxpbdl.experiments.contract import Experiment, Published, Result, execute
 from jaxpbdl.experiments.report import table
 
 
@@ -48,6 +48,22 @@ def test_a_run_that_fails_leaves_no_result(tmp_path, dummy):
     with pytest.raises(FloatingPointError):
         execute(Experiment("x", "", {}, fail), "quick", dummy.presets["quick"], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_figures_to_compare_say_whose_they_are():
+    """A network of others that we trained is not published, and a method may need a remark."""
+    beside = {"a.error": Published(3, "ours")}
+    result = Result({"a.error": 1.0, "b.error": 2.0}, beside, {}, {"b.error": Published(4, "x")})
+    rows, columns = contract.rows_by_method(result)
+    assert rows == [["a", 1.0], ["b", 2.0], ["a (published)", 3], ["b (trained here)", 4]]
+    rows, columns = contract.rows_by_method(replace(result, notes={"b": "smaller"}))
+    assert columns == ["method", "error", "note"] and rows[1] == ["b", 2.0, "smaller"]
+    whole = Result({"error": 1.0, "other": 1.0}, {"error": Published(2, "a book")}, {},
+                   {"other": Published(4, "seed 0")})  # fmt: skip
+    rows, _ = contract.rows_by_method(whole)
+    assert rows[0][2:] == [2, "published: a book"] and rows[1][2:] == [4, "trained here: seed 0"]
+    mixed = replace(whole, metrics={**whole.metrics, "a.error": 1.0})
+    assert contract.overall(mixed)[1] == "other = 1   (trained here 4: seed 0)"
 
 
 def test_what_a_run_was(tmp_path, dummy):
