@@ -173,7 +173,8 @@ def _execute(
 
 def _forget_if_empty(folder: Path) -> None:
     """A run that failed before it left anything shall not count as one to be continued."""
-    if {path.name for path in folder.iterdir()} <= {"config.json", "run.lock"}:
+    left = {path.name for path in folder.rglob("*") if path.is_file()}
+    if left <= {"config.json", "run.lock"}:
         (folder / "config.json").unlink(missing_ok=True)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 from jaxpbdl.checks import DataError
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.learning import RunLock
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def run(config: Config, folder: Path) -> Result:
     if config.fails == "value":
         raise ValueError("no such value")
     if config.fails == "package":
+        with RunLock(folder / "jets"):  # as a generator of data makes its folder first
+            pass
         raise ImportError('install it: pip install "jaxpbdl[jets]"')
     if config.fit:
         endless(folder)
