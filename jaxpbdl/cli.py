@@ -11,6 +11,8 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from jaxpbdl.experiments import EXPERIMENTS, load
 
 USAGE_ERROR = 2
 MOST_DEVICES = 8
+COMMANDS = ("list", "run", "resume")
 
 
 class Terminated(KeyboardInterrupt):
@@ -33,8 +36,11 @@ class WholeNames(argparse.HelpFormatter):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code: 0, 2 for an error of the user, 130, 143."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser()
+    _refuse_unknown(parser, arguments)
     options, settings = parser.parse_known_args(arguments)
+    command = shlex.join(["jaxpbdl", *arguments])
     if options.command is None or (options.command == "run" and options.name is None):
         (parser if options.command is None else options.parser).print_help()
         return 0 if options.command is None or options.help else USAGE_ERROR
@@ -44,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown arguments: {' '.join(settings)}")
     try:
         if options.command == "resume":
-            return _resume(options.folder)
-        return _run(options, [*settings, *(["--help"] if options.help else [])])
+            return _resume(options.folder, command)
+        return _run(options, [*settings, *(["--help"] if options.help else [])], command)
     except _errors_of_the_user() as error:
         if options.traceback:
             raise
@@ -57,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxpbdl", description="Physics-based deep learning in JAX.", allow_abbrev=False
     )
-    commands = parser.add_subparsers(dest="command", metavar="list | run | resume")
+    parser.add_argument("--version", action="version", version=f"jaxpbdl {version('jaxpbdl')}")
+    commands = parser.add_subparsers(dest="command", metavar=" | ".join(COMMANDS))
     commands.add_parser("list", help="list the experiments", allow_abbrev=False)
     run = commands.add_parser(
         "run",
@@ -80,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _refuse_unknown(parser: argparse.ArgumentParser, arguments: list[str]) -> None:
+    """An unknown command, with the one that was meant."""
+    command = next((each for each in arguments if not each.startswith("-")), None)
+    if command is not None and command not in COMMANDS:
+        close = get_close_matches(command, COMMANDS, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(COMMANDS)}"
+        parser.error(f"unknown command {command!r}; {hint}")
+
+
 def _list() -> int:
     width = max(map(len, EXPERIMENTS))
     for name, entry in EXPERIMENTS.items():
@@ -87,7 +103,7 @@ def _list() -> int:
     return 0
 
 
-def _run(options: argparse.Namespace, settings: list[str]) -> int:
+def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
     import tyro
 
     experiment = _load(options.name)
@@ -107,10 +123,10 @@ def _run(options: argparse.Namespace, settings: list[str]) -> int:
     else:
         folder = options.out
         _refuse_if_taken(folder)
-    return _execute(experiment, options.preset, config, folder, new=True)
+    return _execute(experiment, options.preset, config, folder, command, new=True)
 
 
-def _resume(folder: Path) -> int:
+def _resume(folder: Path, command: str) -> int:
     from jaxpbdl.checks import RunFolderError
     from jaxpbdl.experiments import configuration, contract
 
@@ -120,15 +136,19 @@ def _resume(folder: Path) -> int:
     experiment = _load(name)
     if preset not in experiment.presets:
         raise RunFolderError(f"{folder} was started from the preset {preset!r}, which is gone")
-    config = configuration.restore(type(experiment.presets[preset]), values)
-    return _execute(experiment, preset, config, folder, new=False)
+    kind, file = type(experiment.presets[preset]), folder / configuration.CONFIG
+    config = configuration.restore(kind, values, str(file))
+    return _execute(experiment, preset, config, folder, command, new=False)
 
 
-def _execute(experiment: Any, preset: str, config: Any, folder: Path, *, new: bool) -> int:
+def _execute(
+    experiment: Any, preset: str, config: Any, folder: Path, command: str, *, new: bool
+) -> int:
     from jaxpbdl.checks import RunFolderError
     from jaxpbdl.experiments import configuration, contract
     from jaxpbdl.learning.lock import RunLock
 
+    experiment.files(config)  # what is missing is said before a folder is made
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with RunLock(folder):
@@ -136,15 +156,26 @@ def _execute(experiment: Any, preset: str, config: Any, folder: Path, *, new: bo
                 _refuse_if_taken(folder)  # again, now that nobody else can take it
                 configuration.save(folder, experiment.name, preset, config)
             print(f"{experiment.name} ({preset}) in {folder}", flush=True)
-            with _termination_as_interrupt():
-                contract.execute(experiment, preset, config, folder)
+            try:
+                with _termination_as_interrupt():
+                    contract.execute(experiment, preset, config, folder, command)
+            except _errors_of_the_user():
+                _forget_if_empty(folder)
+                raise
     except KeyboardInterrupt as stop:
-        command = shlex.join(["jaxpbdl", "resume", str(folder)])
-        print(f"\nstopped; `{command}` continues it", file=sys.stderr)
+        again = shlex.join(["jaxpbdl", "resume", str(folder)])
+        print(f"\nstopped; `{again}` continues it", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
     except OSError as error:
         raise RunFolderError(f"{folder} cannot be written: {error}") from error
     return 0
+
+
+def _forget_if_empty(folder: Path) -> None:
+    """A run that failed before it left anything shall not count as one to be continued."""
+    left = {path.name for path in folder.rglob("*") if path.is_file()}
+    if left <= {"config.json", "run.lock"}:
+        (folder / "config.json").unlink(missing_ok=True)
 
 
 def _free_folder(folder: Path) -> Path:
@@ -206,10 +237,10 @@ def _spread_over_cores() -> None:
 
 
 def _errors_of_the_user() -> tuple[type[Exception], ...]:
-    """Errors whose message says all there is to say."""
+    """Errors whose message says all there is to say; an ImportError says what to install."""
     from jaxpbdl.checks import BlowUp, CheckpointError, RunFolderError
 
-    return (ValueError, BlowUp, CheckpointError, RunFolderError)
+    return (ValueError, BlowUp, CheckpointError, RunFolderError, ImportError)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
-"""Files that are whole or absent: write beside, flush, rename."""
+"""Files that are whole or absent: write beside, flush, rename; and the checksum of a file."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -32,6 +33,12 @@ def write_text(path: str | Path, text: str) -> None:
     """Write `text` to `path`, all of it or nothing."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 checksum of a file, in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:

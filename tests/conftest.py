@@ -43,14 +43,17 @@ def data_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data():
-    """`real_data("pinns-raissi/KS.mat")` is the path of that file; the test is skipped where it is
-    absent.
+    """`real_data("pinns-raissi/KS.mat")` is the path of that file. Without a data folder the test
+    is skipped; with one in which the file is missing it fails.
     """
-
-    def locate(name: str) -> Path:
-        path = data_folder() / name
-        if not path.exists():
-            pytest.skip(f"{name} is not in {data_folder()}; set JAXPBDL_DATA to the data folder")
-        return path
-
     return locate
+
+
+def locate(name: str) -> Path:
+    """The file of that name below the data folder."""
+    folder = data_folder()
+    if not folder.is_dir():
+        pytest.skip(f"there is no data folder {folder}; set JAXPBDL_DATA to one")
+    if not (folder / name).exists():
+        pytest.fail(f"{name} is missing in the data folder {folder}", pytrace=False)
+    return folder / name

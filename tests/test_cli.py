@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ def report(folder):
 
 
 def test_run_takes_the_preset_and_every_setting(here):
+    Path("x.npz").touch()
     arguments = "run dummy --preset full --seed 4 --optimiser.widths 3 5 --out a/b --data x.npz"
     assert main(arguments.split()) == 0
     found = report("a/b")
@@ -74,6 +76,9 @@ def test_resume_recreates_the_config(here, capsys):
         ("run dummy --out file/below", "cannot be written"),
         ("resume absent", "holds no run"),
         ("resume damaged", "config.json is damaged"),
+        ("run dummy --data absent.npz", "absent.npz: no such file"),
+        ("run dummy --fails value", "no such value"),
+        ("run dummy --fails package", 'pip install "jaxpbdl[jets]"'),
     ],
 )
 def test_one_line_errors(here, capsys, arguments, message):
@@ -83,6 +88,74 @@ def test_one_line_errors(here, capsys, arguments, message):
     assert main(arguments.split()) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1 and error.startswith("jaxpbdl: ")
+    assert not Path("runs/dummy/config.json").exists()  # no run that could be continued
+    assert Path("runs").exists() == ("--fails" in arguments)
+
+
+WRONG = {
+    "seed": (None, "config.json: seed must be an integer, got None"),
+    "steps": ([1], r"config.json: steps must be an integer, got [1]"),
+    "pause": (True, "config.json: pause must be a number, got True"),
+    "limit": ("3", "config.json: limit must be a number, got '3'"),
+    "kind": ("c", "config.json: kind must be one of 'a', 'b', got 'c'"),
+    "data": (5, "config.json: data must be text, got 5"),
+    "fit": (1, "config.json: fit must be true or false, got 1"),
+    "optimiser": ([], "config.json: optimiser must be an object, got []"),
+    "optimiser.rate": ("x", "config.json: optimiser: rate must be a number, got 'x'"),
+    "optimiser.widths": (3, "config.json: optimiser: widths must be a list, got 3"),
+}
+
+
+@pytest.mark.parametrize("setting", WRONG)
+def test_settings_of_a_wrong_type(here, capsys, setting):
+    value, message = WRONG[setting]
+    write_config(lambda record: change(record["config"], setting, value))
+    assert main(["resume", "r"]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name, value", [
+    ("experiment", 5), ("experiment", ["dummy"]), ("preset", ["quick"]), ("config", [1]),
+])  # fmt: skip
+def test_a_record_of_wrong_types(here, capsys, name, value):
+    write_config(lambda record: record.update({name: value}))
+    assert main(["resume", "r"]) == 2
+    assert f"config.json is damaged: {name} must be" in capsys.readouterr().err
+
+
+def change(values, name, value):
+    *above, last = name.split(".")
+    for each in above:
+        values = values[each]
+    values[last] = value
+
+
+def write_config(edit):
+    """The settings of an unfinished run in the folder `r`, changed."""
+    assert main(["run", "dummy", "--out", "r"]) == 0
+    os.remove("r/result.json")
+    path = Path("r/config.json")
+    record = json.loads(path.read_text())
+    edit(record)
+    path.write_text(json.dumps(record))
+
+
+def test_the_command_is_recorded(here):
+    assert main(["run", "dummy", "--out", "my run"]) == 0
+    assert report("my run")["command"] == "jaxpbdl run dummy --out 'my run'"
+
+
+def test_version(here, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"jaxpbdl {version('jaxpbdl')}\n"
+
+
+def test_a_mistyped_command(here, capsys):
+    with pytest.raises(SystemExit):
+        main(["rnu", "dummy"])
+    assert "unknown command 'rnu'; did you mean run?" in capsys.readouterr().err
 
 
 def test_a_busy_folder_is_left_alone(here, capsys):
@@ -140,3 +213,18 @@ def test_a_stopped_run_can_be_resumed(here, sent, code):
     assert not Path("my run/result.json").exists()
     Path("my run/count").write_text("300")
     assert main(["resume", "my run"]) == 0
+
+
+@pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_fit_can_be_resumed(here, sent, code):
+    """A fit waits with the signal until its checkpoint is written; then the command has its say."""
+    command = [sys.executable, "-c", START, "run", "dummy", "--fit", "--out", "r"]
+    listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(command, **pipes, preexec_fn=listening) as process:
+        while not list(Path("r/checkpoints").glob("*0")) and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(sent)
+        _, error = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert b"`jaxpbdl resume r` continues it" in error and b"Traceback" not in error

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxpbdl.checks import DataError
+from jaxpbdl.data.archive import require_all_members
 
 CORNERS = 160
 """Of every outline."""
@@ -20,17 +21,24 @@ def read_airfoils(path: Path) -> dict[str, Float[np.ndarray, "corners 2"]]:
     """Outlines of chord one along x, from the origin, by their names in a zip of coordinate files
     (trailing edge, upper side, leading edge, lower side); what is not two numbers is skipped.
 
-    Raises `DataError` for what is no such zip.
+    Raises `DataError` for a missing, damaged or encrypted file, or what is no such zip.
     """
-    found = {}
     try:
         with zipfile.ZipFile(path) as archive:
-            for name in sorted(n for n in archive.namelist() if n.endswith(".dat")):
-                listed = _pairs(archive.read(name).decode("latin1"))
-                if len(listed) >= 10 and np.ptp(listed[:, 0]) > 0:
-                    found[name.removesuffix(".dat")] = _evenly(listed)
-    except (OSError, zipfile.BadZipFile) as error:
+            require_all_members(archive)
+            # All of them: a member whose name is damaged is noticed when it is read.
+            members = {name: archive.read(name) for name in sorted(archive.namelist())}
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except Exception as error:  # a damaged archive raises almost anything
         raise DataError(f"{path}: no zip of airfoil coordinates: {error}") from error
+    found = {}
+    for name, content in members.items():
+        if not name.endswith(".dat"):
+            continue
+        listed = _pairs(content.decode("latin1"))
+        if len(listed) >= 10 and np.ptp(listed[:, 0]) > 0:
+            found[name.removesuffix(".dat")] = _evenly(listed)
     if not found:
         raise DataError(f"{path}: holds no file .dat with the coordinates of an airfoil")
     return found

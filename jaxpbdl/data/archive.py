@@ -4,6 +4,8 @@ Keys: `values` of shape `(trajectories, times, channels, *grid)`, `times`, `chan
 coordinates `x`, `y`, `z` as far as the grid has axes, and `parameter_<name>` for each parameter.
 """
 
+import os
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from jaxpbdl.data.trajectories import AXES, Trajectories
 from jaxpbdl.files import replacing
 
 PREFIX = "parameter_"
+END = 22
+"""Bytes of the last record of a zip, less the comment behind it."""
 
 
 def arrays(path: str | Path, expected: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -25,11 +29,15 @@ def arrays(path: str | Path, expected: tuple[str, ...]) -> dict[str, np.ndarray]
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            require_all_members(archive.zip)
             found = {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise DataError(f"{path}: no such file") from None
     except Exception as error:  # a damaged archive raises almost anything
         raise DataError(f"{path}: damaged, or not an .npz archive: {error}") from error
+    for name, values in found.items():
+        if not isinstance(values, np.ndarray):  # NumPy gives the bytes of what is no .npy
+            raise DataError(f"{path}: its member {name!r} is no array")
     missing = [name for name in expected if name not in found]
     if missing:
         keys = ", ".join(f"{name} {values.shape}" for name, values in found.items())
@@ -39,6 +47,19 @@ def arrays(path: str | Path, expected: tuple[str, ...]) -> dict[str, np.ndarray]
             index = tuple(np.argwhere(~np.isfinite(values))[0].tolist())
             raise DataError(f"{path}: {name} is not finite at {index}")
     return found
+
+
+def require_all_members(archive: zipfile.ZipFile) -> None:
+    """Refuse a zip of whose members some are lost: unlike them, its directory has no checksum.
+
+    Raises `zipfile.BadZipFile`.
+    """
+    assert archive.fp is not None
+    archive.fp.seek(-END - len(archive.comment), os.SEEK_END)
+    announced = int.from_bytes(archive.fp.read(END)[10:12], "little")
+    found = len(archive.infolist())
+    if announced not in (found, 0xFFFF):  # more members than fit this field stand elsewhere
+        raise zipfile.BadZipFile(f"{announced} members announced, {found} found")
 
 
 def write_arrays(path: str | Path, parts: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from jaxpbdl.checks import DataError
 from jaxpbdl.data import hdf5
 from jaxpbdl.data.archive import read_npz
 from jaxpbdl.data.pdebench import is_by_seed, is_by_variable, read_by_seed, read_by_variable
@@ -15,26 +16,41 @@ EXPECTED = (
 )
 
 
-def read(path: str | Path) -> Trajectories:
+def read(path: str | Path, *, zeros: bool = False) -> Trajectories:
     """Read trajectories of any known layout; HDF5 values stay on disk until they are indexed.
 
-    Raises `DataError` for a missing or damaged file, or one of another layout.
+    Args:
+        zeros: accept frames that are zero everywhere after one that is not, and trajectories of
+            zeros beside others. HDF5 reads what was never written as zeros, so that by default
+            both count as a file whose writer died.
+
+    Raises `DataError` for a missing or damaged file, or one of another layout; indexing HDF5 values
+    raises it for damaged ones.
     """
     path = Path(path)
+    if path.suffix == ".mat":
+        raise DataError(
+            f"{path}: a MATLAB file, whose arrays have no layout of their own. Read them with "
+            "scipy.io.loadmat and pass them to jaxpbdl.data.Trajectories; the published cylinder "
+            "wake is read by jaxpbdl.data.read_wake"
+        )
     if path.suffix == ".npz":
         return read_npz(path)
     with hdf5.opened(path) as file:
         reader = next((reader for matches, reader in LAYOUTS if matches(file)), None)
         if reader is None:
             raise ValueError(f"unknown layout, found {hdf5.listing(file)}; {EXPECTED}")
-    return reader(path)
+    return reader(path, zeros)
 
 
-def verify(path: str | Path) -> None:
+def verify(path: str | Path, *, zeros: bool = False) -> None:
     """Read every value once, one trajectory at a time, so that damage shows before a long run.
 
-    Raises `DataError` at the first damaged or non-finite value.
+    Args:
+        zeros: as in `read`.
+
+    Raises `DataError` at the first damaged, missing or non-finite value.
     """
-    trajectories = read(path)
+    trajectories = read(path, zeros=zeros)
     for row in range(len(trajectories)):
         trajectories.values[row]

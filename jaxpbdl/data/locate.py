@@ -1,21 +1,27 @@
 """Where a data set lies on this computer. Nothing is ever fetched."""
 
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxpbdl.checks import DataError
+from jaxpbdl.files import sha256
 
 VARIABLE = "JAXPBDL_DATA"
 
 
 @dataclass(frozen=True)
 class Source:
-    """A published data set: the names it may have below the data folder, and its origin."""
+    """A published data set: the names it may have below the data folder, and its origin.
+
+    `sha256` is the checksum of the first file where it lies just as published.
+    """
 
     files: tuple[str, ...]
     origin: str
     licence: str
+    sha256: str | None = None
 
 
 SOURCES = {
@@ -30,6 +36,7 @@ SOURCES = {
     ),
     "burgers-shock": Source(
         files=("pinns-raissi/burgers_shock.mat",),
+        sha256="f4d11e6798b8d29b6829984952b04adcc470d9bf70dd7e56c7985cd8e316c4bf",
         origin=(
             "https://github.com/maziarraissi/PINNs, file appendix/Data/burgers_shock.mat "
             "(Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686)"
@@ -38,6 +45,7 @@ SOURCES = {
     ),
     "allen-cahn": Source(
         files=("pinns-raissi/AC.mat",),
+        sha256="266e97eedd9ef543d7f6d370fa5f06388761aa7da2b97e476562dcf1d644a175",
         origin=(
             "https://github.com/maziarraissi/PINNs, file main/Data/AC.mat "
             "(Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686)"
@@ -46,6 +54,7 @@ SOURCES = {
     ),
     "schroedinger": Source(
         files=("pinns-raissi/NLS.mat",),
+        sha256="1558a845646b84747a961a467b3ee10aa4ff3812c8b23c425b85c75ed1127c81",
         origin=(
             "https://github.com/maziarraissi/PINNs, file main/Data/NLS.mat "
             "(Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686)"
@@ -54,6 +63,7 @@ SOURCES = {
     ),
     "korteweg-de-vries": Source(
         files=("pinns-raissi/KdV.mat",),
+        sha256="7c04e89a0c65692105dbe7fc8ba52cb90ce01a64e47e995a5736fbf1c06be220",
         origin=(
             "https://github.com/maziarraissi/PINNs, file main/Data/KdV.mat "
             "(Raissi, Perdikaris, Karniadakis, J. Comput. Phys. 378 (2019) 686)"
@@ -62,6 +72,7 @@ SOURCES = {
     ),
     "ghia-cavity": Source(
         files=("flow-references/ghia_et_al_1982_lid_driven_cavity.dat",),
+        sha256="d575b8c4af5839dec1390b7037d4d2e7bbe42b9add8540aa128e1a31b3ef0298",
         origin=(
             "https://github.com/barbagroup/PetIBM, file "
             "examples/data/ghia_et_al_1982_lid_driven_cavity.dat "
@@ -71,6 +82,7 @@ SOURCES = {
     ),
     "dfg-forces": Source(
         files=("dfg-cylinder-2d3/bdforces_lv4",),
+        sha256="70d27a199c751f88c27c8b15179ab1ea100c9fe67d962b2cf40721d037b481b9",
         origin=(
             "https://github.com/jorgensd/dolfinx-tutorial, file chapter2/bdforces_lv4 (FEATFLOW, "
             "drag and lift of the benchmark DFG 2D-3)"
@@ -106,6 +118,7 @@ SOURCES = {
     ),
     "acac": Source(
         files=("molecules-acac/train_300K.xyz",),
+        sha256="8f5706d6902360555a5be59395612d2afc3489a75688388a58e7275fdad68af3",
         origin=(
             "https://github.com/davkovacs/BOTNet-datasets, folder dataset_acac, all its files side "
             "by side (Batatia et al., arXiv:2205.06643)"
@@ -131,6 +144,7 @@ SOURCES = {
     ),
     "ccsd-mp2": Source(
         files=("delta-qm7/showcase-mp2-ccsd-energy.xyz",),
+        sha256="aea0d5180d8441e27cbed7fff1097b363c36bbde1ab84a003cc84bb542df4b0d",
         origin=(
             "https://github.com/BingqingCheng/linear-regression-benchmarks, file "
             "qm7b-ccsd-mp2/showcase-mp2-ccsd-energy.xyz"
@@ -170,6 +184,8 @@ SOURCES = {
 def find(name: str, *, given: str | Path | None = None) -> Path:
     """The file of the data set `name`: the one `given`, or one below the folder `$JAXPBDL_DATA`.
 
+    Warns of a file that has the name of the published one but not its checksum.
+
     Raises `ValueError` for an unknown name, and `DataError` if there is no file; the message says
     where the data come from, their licence, and both ways to point to them.
     """
@@ -183,6 +199,13 @@ def find(name: str, *, given: str | Path | None = None) -> Path:
         candidates = [Path(folder).expanduser() / file for file in source.files] if folder else []
     for path in candidates:
         if path.is_file():
+            known = Path(source.files[0]).name if source.sha256 else None
+            if path.name == known and sha256(path) != source.sha256:
+                warnings.warn(
+                    f"{path} is not the published file of data set {name}: its SHA-256 is not "
+                    f"{source.sha256}. It may be damaged or of another version",
+                    stacklevel=2,
+                )
             return path
     searched = " or ".join(map(str, candidates))
     tried = f"no file {searched}" if searched else f"{VARIABLE} is not set"

@@ -26,8 +26,8 @@ def is_by_seed(file: h5py.File) -> bool:
     return any(isinstance(item, h5py.Group) and "data" in item for item in file.values())
 
 
-def read_by_variable(path: str | Path) -> Trajectories:
-    """Read the layout with one dataset for each variable.
+def read_by_variable(path: str | Path, zeros: bool = False) -> Trajectories:
+    """Read the layout with one dataset for each variable; `zeros` as in `data.read`.
 
     Raises `DataError` for a damaged file, a missing dataset, or shapes that do not fit.
     """
@@ -47,7 +47,8 @@ def read_by_variable(path: str | Path) -> Trajectories:
         if len(set(shapes.values())) > 1:
             raise ValueError(f"variables of unequal shape: {shapes}")
         rows, frames, *cells = sets[0].shape
-        labels = [str(item.attrs.get("channel", n)) for n, item in zip(names, sets, strict=True)]
+        said = hdf5.texts(file, [(name, "channel") for name in names])
+        labels = [text[0] if text else name for name, text in zip(names, said, strict=True)]
         dtype = np.result_type(*(item.dtype for item in sets))
         times = np.zeros(1) if frames == 1 and "t-coordinate" not in file else None
         times = hdf5.points(file, "t-coordinate") if times is None else times
@@ -58,12 +59,13 @@ def read_by_variable(path: str | Path) -> Trajectories:
             with hdf5.opened(path) as file:
                 return np.stack([hdf5.dataset(file, name)[row, frame] for name in names], axis=2)
 
-        stored = Stored(str(path), (rows, frames, len(names), *cells), dtype, read)
+        shape, each = (rows, frames, len(names), *cells), (1,) * len(names)
+        stored = Stored(str(path), shape, dtype, read, each, zeros)
         return Trajectories(stored, times, grid, tuple(labels), parameters)
 
 
-def read_by_seed(path: str | Path) -> Trajectories:
-    """Read the layout with one group for each seed.
+def read_by_seed(path: str | Path, zeros: bool = False) -> Trajectories:
+    """Read the layout with one group for each seed; `zeros` as in `data.read`.
 
     Raises `DataError` for a damaged file, or if a seed lacks a part or is on another grid.
     """
@@ -98,7 +100,8 @@ def read_by_seed(path: str | Path) -> Trajectories:
 
         labels = tuple(f"channel {i}" for i in range(channels))
         shape = (len(seeds), frames, channels, *cells)
-        return Trajectories(Stored(str(path), shape, dtype, read), times, grid, labels)
+        stored = Stored(str(path), shape, dtype, read, (channels,), zeros)
+        return Trajectories(stored, times, grid, labels)
 
 
 def write_pdebench(path: str | Path, trajectories: Trajectories) -> None:
@@ -112,7 +115,7 @@ def write_pdebench(path: str | Path, trajectories: Trajectories) -> None:
         names = channels if len(channels) > 1 else ("tensor",)
         for number, (name, channel) in enumerate(zip(names, channels, strict=True)):
             item = hdf5.reserve(file, name, (rows, frames, *cells), trajectories.values.dtype)
-            item.attrs["channel"] = channel
+            item.attrs["channel"] = hdf5.fixed(channel)
             for row in range(rows):
                 item[row] = trajectories.values[row, :, number]
         hdf5.write(file, "t-coordinate", trajectories.times)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from jaxpbdl.checks import DataError
 from jaxpbdl.data.archive import arrays
+from jaxpbdl.data.matlab import read_mat
 
 KEYS = ("X_star", "t", "U_star", "p_star")
 REYNOLDS_NUMBER = 100.0
@@ -50,7 +49,7 @@ def read_wake(path: str | Path) -> Wake:
     Raises `DataError` for a damaged file, a missing array, values that are not finite, or points
     that do not form a grid.
     """
-    parts = _matlab(path) if Path(path).suffix == ".mat" else arrays(path, KEYS)
+    parts = (read_mat if Path(path).suffix == ".mat" else arrays)(path, KEYS)
     points, times = parts["X_star"], np.ravel(parts["t"])
     count, frames = len(points), len(times)
     expected = {"X_star": (count, 2), "U_star": (count, 2, frames), "p_star": (count, frames)}
@@ -71,19 +70,3 @@ def read_wake(path: str | Path) -> Wake:
         x=x,
         y=y,
     )
-
-
-def _matlab(path: str | Path) -> dict[str, np.ndarray]:
-    try:
-        found = loadmat(path, variable_names=KEYS)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
-        raise DataError(f"{path}: damaged, or not a MATLAB file: {error}") from error
-    missing = [name for name in KEYS if name not in found]
-    if missing:
-        raise DataError(f"{path}: no array {', '.join(missing)}")
-    for name in KEYS:
-        if not np.all(np.isfinite(found[name])):
-            raise DataError(f"{path}: {name} is not finite")
-    return found

@@ -25,24 +25,30 @@ def is_well(file: h5py.File) -> bool:
     return "dimensions" in file and any(order in file for order in ORDERS)
 
 
-def read_well(path: str | Path) -> Trajectories:
+def read_well(path: str | Path, zeros: bool = False) -> Trajectories:
     """Read a file of The Well; vector `v` becomes the channels `v_x`, `v_y`, tensor `s` `s_xx`, ...
+
+    `zeros` as in `data.read`.
 
     Raises `DataError` for a damaged file, a missing part, or shapes that do not fit.
     """
     with hdf5.opened(path) as file:
         dimensions = hdf5.group(file, "dimensions")
-        axes = _names(dimensions, "spatial_dims")
+        orders = [order for order in ORDERS if order in file]
+        for order in orders:
+            hdf5.group(file, order)
+        axes, *listed = _names(
+            file, [("dimensions", "spatial_dims"), *((order, "field_names") for order in orders)]
+        )
         grid = tuple(hdf5.points(dimensions, axis) for axis in axes)
         times = _times(dimensions)
         parameters = hdf5.numbers(file)
         rows = int(parameters["n_trajectories"])
         cells = tuple(len(points) for points in grid)
         fields = [
-            (f"{order}/{name}", prod((len(axes),) * rank))
-            for rank, order in enumerate(ORDERS)
-            if order in file
-            for name in _names(hdf5.group(file, order), "field_names")
+            (f"{order}/{name}", prod((len(axes),) * ORDERS.index(order)))
+            for order, names in zip(orders, listed, strict=True)
+            for name in names
         ]
         if not fields:
             raise ValueError("no field is listed in t0_fields, t1_fields or t2_fields")
@@ -65,7 +71,7 @@ def read_well(path: str | Path) -> Trajectories:
 
         shape = (rows, len(times), len(channels), *cells)
         return Trajectories(
-            Stored(str(path), shape, dtype, read),
+            Stored(str(path), shape, dtype, read, tuple(count for _, count in fields), zeros),
             times,
             grid,
             tuple(channels),
@@ -89,15 +95,15 @@ def write_well(
         raise ValueError(f"boundary must give one of {BOUNDARIES} for each of {axes}: {boundary}")
     with hdf5.created(path) as file:
         file.attrs.update(
-            dataset_name=name,
-            grid_type="cartesian",
+            dataset_name=hdf5.fixed(name),
+            grid_type=hdf5.fixed("cartesian"),
             n_spatial_dims=len(axes),
             n_trajectories=len(trajectories),
-            simulation_parameters=list(trajectories.parameters),
+            simulation_parameters=hdf5.fixed(list(trajectories.parameters)),
             **trajectories.parameters,
         )
         scalars = file.create_group("scalars")
-        scalars.attrs["field_names"] = list(trajectories.parameters)
+        scalars.attrs["field_names"] = hdf5.fixed(list(trajectories.parameters))
         for key, value in trajectories.parameters.items():
             _constant(hdf5.write(scalars, key, np.float32(value)))
         _write_dimensions(file, trajectories, axes)
@@ -107,7 +113,7 @@ def write_well(
 
 def _write_dimensions(file: h5py.File, trajectories: Trajectories, axes: Sequence[str]) -> None:
     group = file.create_group("dimensions")
-    group.attrs["spatial_dims"] = list(axes)
+    group.attrs["spatial_dims"] = hdf5.fixed(list(axes))
     hdf5.write(group, "time", trajectories.times).attrs["sample_varying"] = False
     for axis, points in zip(axes, trajectories.coordinates, strict=True):
         _constant(hdf5.write(group, axis, points))
@@ -121,7 +127,9 @@ def _write_boundaries(
         ends = np.zeros(len(points), bool)
         ends[[0, -1]] = True
         side = group.create_group(f"{axis}_{kind}")
-        side.attrs.update(associated_dims=[axis], associated_fields=[], bc_type=kind)
+        side.attrs.update(
+            associated_dims=hdf5.fixed([axis]), associated_fields=[], bc_type=hdf5.fixed(kind)
+        )
         _constant(side)
         hdf5.write(side, "mask", ends)
 
@@ -141,7 +149,7 @@ def _write_fields(file: h5py.File, trajectories: Trajectories, axes: Sequence[st
             values = np.moveaxis(trajectories.values[row][:, numbers], 1, -1)
             item[row] = values.reshape(shape[1:])
     for group, names in zip(groups, listed, strict=True):
-        group.attrs["field_names"] = names
+        group.attrs["field_names"] = hdf5.fixed(names)
 
 
 def _group(channels: Sequence[str], axes: Sequence[str]) -> list[tuple[int, str, list[int]]]:
@@ -169,12 +177,14 @@ def _constant(item: h5py.Group | h5py.Dataset) -> None:
     item.attrs.update(sample_varying=False, time_varying=False)
 
 
-def _names(group: h5py.Group, attribute: str) -> list[str]:
-    if attribute not in group.attrs:
-        raise ValueError(f"{group.name} lacks the attribute {attribute!r}")
-    return [
-        n.decode() if isinstance(n, bytes) else str(n) for n in np.asarray(group.attrs[attribute])
-    ]
+def _names(file: h5py.File, places: list[tuple[str, str]]) -> list[list[str]]:
+    """The texts of attributes, given as pairs of object and name."""
+    found = []
+    for (where, attribute), names in zip(places, hdf5.texts(file, places), strict=True):
+        if names is None:
+            raise ValueError(f"{where} lacks the attribute {attribute!r}")
+        found.append(names)
+    return found
 
 
 def _times(dimensions: h5py.Group) -> np.ndarray:
@@ -187,8 +197,8 @@ def _times(dimensions: h5py.Group) -> np.ndarray:
 
 def _kept(item: h5py.Dataset, dimensions: int) -> tuple[bool, ...]:
     """Whether the field varies along the axes trajectory, time and those of the grid."""
-    varying = np.asarray(item.attrs.get("dim_varying", np.ones(dimensions, bool)))
-    flags = (item.attrs.get(key, True) for key in ("sample_varying", "time_varying"))
+    varying = np.asarray(hdf5.attribute(item, "dim_varying", np.ones(dimensions, bool)))
+    flags = (hdf5.attribute(item, key, True) for key in ("sample_varying", "time_varying"))
     return tuple(bool(flag) for flag in (*flags, *varying))
 
 

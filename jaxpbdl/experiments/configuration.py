@@ -11,6 +11,14 @@ from jaxpbdl.checks import RunFolderError
 from jaxpbdl.files import write_text
 
 CONFIG = "config.json"
+SCALARS: dict[Any, tuple[str, tuple[type, ...]]] = {
+    bool: ("true or false", (bool,)),
+    int: ("an integer", (int,)),
+    float: ("a number", (int, float)),
+    str: ("text", (str,)),
+    Path: ("text", (str,)),
+}
+"""What a setting of each type must be in the file."""
 
 
 def save(folder: Path, name: str, preset: str, config: Any) -> None:
@@ -19,7 +27,11 @@ def save(folder: Path, name: str, preset: str, config: Any) -> None:
     Raises `TypeError` if the config would not come back from the file the same.
     """
     values = plain(config)
-    if restore(type(config), values) != config:
+    try:
+        back = restore(type(config), values)
+    except RunFolderError as error:
+        raise TypeError(f"config of {name} does not survive JSON: {error}") from error
+    if back != config:
         raise TypeError(f"config of {name} does not survive JSON: {config}")
     record = {"experiment": name, "preset": preset, "config": values}
     write_text(folder / CONFIG, json.dumps(record, indent=2, allow_nan=False) + "\n")
@@ -33,11 +45,17 @@ def load(folder: Path) -> tuple[str, str, dict[str, Any]]:
     path = folder / CONFIG
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return record["experiment"], record["preset"], dict(record["config"])
     except FileNotFoundError:
         raise RunFolderError(f"{folder} holds no run: there is no {CONFIG}") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise RunFolderError(f"{path} is damaged: {type(error).__name__} {error}") from error
+    kinds = {"experiment": str, "preset": str, "config": dict}
+    for name, kind in kinds.items():
+        if not isinstance(record, dict) or not isinstance(record.get(name), kind):
+            found = record.get(name) if isinstance(record, dict) else record
+            expected = "an object" if kind is dict else "text"
+            raise RunFolderError(f"{path} is damaged: {name} must be {expected}, got {found!r}")
+    return record["experiment"], record["preset"], record["config"]
 
 
 def plain(value: Any) -> Any:
@@ -55,14 +73,15 @@ def plain(value: Any) -> Any:
     raise TypeError(f"a config holds numbers, text, paths, tuples and dataclasses; got {value!r}")
 
 
-def restore(kind: Any, value: Any) -> Any:
-    """The value of type `kind` that `plain` turned into `value`.
+def restore(kind: Any, value: Any, name: str = CONFIG) -> Any:
+    """The value of type `kind` that `plain` turned into `value`; `name` is that of the setting.
 
-    Raises `RunFolderError` if a dataclass has other fields than the record, and `ValueError` or
-    `TypeError` for a value of another type.
+    Raises `RunFolderError` if a dataclass has other fields than the record, or a setting is of
+    another type, and `TypeError` for a type that a config cannot hold.
     """
     origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(kind, type) and is_dataclass(kind):
+        _require(isinstance(value, dict), name, "an object", value)
         hints = get_type_hints(kind)
         known = {item.name for item in fields(kind) if item.init}
         if known != set(value):
@@ -70,15 +89,33 @@ def restore(kind: Any, value: Any) -> Any:
             raise RunFolderError(
                 f"the run was started with other settings than today's: {difference}"
             )
-        return kind(**{name: restore(hints[name], item) for name, item in value.items()})
+        return kind(
+            **{key: restore(hints[key], item, f"{name}: {key}") for key, item in value.items()}
+        )
     if origin in (Union, UnionType):
-        if value is None:
+        if value is None and NoneType in arguments:
             return None
-        return restore(next(option for option in arguments if option is not NoneType), value)
+        inner = next(option for option in arguments if option is not NoneType)
+        return restore(inner, value, name)
     if origin is tuple:
         same = len(arguments) == 2 and arguments[1] is Ellipsis
+        _require(isinstance(value, list), name, "a list", value)
         kinds = arguments[:1] * len(value) if same else arguments
-        return tuple(restore(item, entry) for item, entry in zip(kinds, value, strict=True))
+        _require(len(kinds) == len(value), name, f"a list of {len(kinds)}", value)
+        return tuple(restore(item, entry, name) for item, entry in zip(kinds, value, strict=True))
     if origin is Literal:
+        _require(value in arguments, name, f"one of {', '.join(map(repr, arguments))}", value)
         return value
+    if kind not in SCALARS:
+        raise TypeError(f"a config holds numbers, text, paths, tuples and dataclasses; got {kind}")
+    expected, allowed = SCALARS[kind]
+    # A truth value is an integer to Python, and an infinity is text in the file.
+    right = isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
+    right = right or (kind is float and value in ("inf", "-inf", "nan"))
+    _require(right, name, expected, value)
     return kind(value)
+
+
+def _require(right: bool, name: str, expected: str, value: Any) -> None:
+    if not right:
+        raise RunFolderError(f"{name} must be {expected}, got {value!r}")

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxpbdl.learning import fit
+from jaxpbdl.learning import History, fit
 
 Model = TypeVar("Model")
 
@@ -39,12 +39,12 @@ def train(
     rise: int = 10,
     memory: float = 0.999,
     average: float | None = 0.99,
-) -> Model:
+) -> tuple[Model, History]:
     """Adam with a rise and a cosine fall of the learning rate, the parameters averaged over updates
     unless `average` is None. `memory` is that of Adam's second moments, per update: less where the
     gradient changes by more than its size over few updates."""
     schedule = rise_and_fall(config.learning_rate, config.updates, rise=rise)
-    trained, _ = fit(
+    return fit(
         network,
         loss,
         batches,
@@ -56,4 +56,3 @@ def train(
         folder=folder / "checkpoints" / name,
         name=name,
     )
-    return trained

@@ -14,11 +14,17 @@ class Interruption:
         self.signal: int | None = None
 
     def reraise(self) -> None:
-        """What the signal asked for: KeyboardInterrupt, or SystemExit with code 128 + signal."""
+        """What the signal asked for: the handler of the caller, who may know more than a fit does.
+        Where it returns or there is none, KeyboardInterrupt or SystemExit with code 128 + signal.
+        """
+        if self.signal is None:
+            return
+        handler = signal.getsignal(self.signal)  # of the caller again, since the signal came
+        if callable(handler):
+            handler(self.signal, None)
         if self.signal == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.signal is not None:
-            raise SystemExit(128 + self.signal)
+        raise SystemExit(128 + self.signal)
 
 
 @contextmanager

@@ -1,14 +1,17 @@
 """Every layout gives back what was written, and every damage is reported with the file's name."""
 
+import signal
+import subprocess
 from dataclasses import replace
 from functools import partial
 
 import h5py
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxpbdl.checks import DataError
-from jaxpbdl.data import Trajectories, read, verify, write_npz, write_pdebench, write_well
+from jaxpbdl.data import Trajectories, hdf5, read, verify, write_npz, write_pdebench, write_well
 
 
 def make(grid=(6, 4), channels=("velocity_x", "velocity_y", "pressure"), rows=3, frames=5):
@@ -103,6 +106,16 @@ def test_pdebench_quirks(tmp_path):
 INDICES = [
     np.s_[0], np.s_[-1, 2], np.s_[1:, ::2], np.s_[::-1, 4:1:-1], np.s_[..., 0], np.s_[1, ..., 2],
     np.s_[[2, 0]], np.s_[np.array([1, 1]), 1:3, 0], np.s_[:, -2:, 1], np.s_[5:], np.s_[:, 1, :, 2],
+    np.s_[np.array([0, 1]), ..., 0], np.s_[[]], np.s_[:, []], np.s_[:, [4, 0, -2]], np.s_[()],
+    np.s_[[2, 0], [1, 4]], np.s_[[[2], [0]], [1, 4], 0], np.s_[np.array(1), np.int32(-1)],
+    np.s_[np.array([True, False, True])], np.s_[:, np.arange(5) % 2 == 0], np.s_[1, :, [0, 2]],
+    np.s_[np.arange(15).reshape(3, 5) % 4 == 0], np.s_[jnp.array([2, 0]), 1:], np.s_[jnp.int32(2)],
+    np.s_[:, :, jnp.array([0, 1])], np.s_[..., jnp.array([True, False, True, False])],
+]  # fmt: skip
+WRONG = [
+    np.s_[3], np.s_[[0, 3]], np.s_[:, -6], np.s_[[0, 1], [0, 1, 2]], np.s_[0.5], np.s_[..., 0, ...],
+    np.s_[np.array([True, False])], np.s_[0, 0, 0, 0, 0, 0], np.s_[True], np.s_["a"], np.s_[None],
+    np.s_[np.ones((3, 4), bool)],
 ]  # fmt: skip
 
 
@@ -112,6 +125,27 @@ def test_slicing_agrees_with_numpy(tmp_path, write, index):
     data, path = make(channels=("a", "b", "c")), tmp_path / "a.hdf5"
     write(path, data)
     np.testing.assert_array_equal(read(path).values[index], data.values[index])
+
+
+@pytest.mark.parametrize("index", WRONG, ids=str)
+def test_wrong_indices_are_refused_as_numpy_does(tmp_path, index):
+    data, path = make(channels=("a", "b", "c")), tmp_path / "a.hdf5"
+    write_pdebench(path, data)
+    with pytest.raises(IndexError):
+        read(path).values[index]
+
+
+def test_a_batch_reads_only_its_trajectories(tmp_path):
+    data, path = make(channels=("a", "b", "c")), tmp_path / "a.hdf5"
+    write_pdebench(path, data)
+    stored, asked = read(path).values, []
+
+    def noted(rows, frames):
+        asked.append((rows, frames))
+        return stored.read(rows, frames)
+
+    replace(stored, read=noted)[[2, 0, 2], 1:3]
+    assert asked == [(slice(0, 1), slice(1, 3)), (slice(2, 3), slice(1, 3))]
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -157,6 +191,146 @@ def test_half_written_file_does_not_read_as_zeros(tmp_path):
             file["x-coordinate"], file["t-coordinate"] = np.arange(8.0), np.arange(4.0)
         with pytest.raises(DataError, match="incomplete"):
             read(path)
+
+
+def unfinished(path, written, names=("tensor",), **options):
+    """Three trajectories of four times, of which only those in `written` (a list of indices) were
+    stored."""
+    with h5py.File(path, "w") as file:
+        file["x-coordinate"], file["t-coordinate"] = np.arange(8.0), np.arange(4.0)
+        for name in names:
+            item = file.create_dataset(name, (3, 4, 8), "f4", **options)
+            for index in written:
+                item[index] = 1
+            written = written[:1] if name == names[0] else written
+
+
+@pytest.mark.parametrize("written, options, message", [
+    ([np.s_[0, 0]], {}, "trajectory 0, time 1, channels 0, where the frame before is not"),
+    ([np.s_[0]], {}, "trajectory 1, all times, channels 0, where other trajectories are not"),
+    ([np.s_[:, :2]], {"chunks": (1, 4, 8)}, "trajectory 0, time 2, channels 0"),
+    ([np.s_[:2], np.s_[2, :3]], {}, "trajectory 2, time 3, channels 0"),
+    ([np.s_[0, 0], np.s_[0, 2:], np.s_[1:]], {}, "trajectory 0, time 1, channels 0"),
+    ([np.s_[0, :0]], {"chunks": (3, 4, 8)}, "all times, channels 0, where the file may hold"),
+])  # fmt: skip
+def test_zeros_that_nobody_wrote_are_refused(tmp_path, written, options, message):
+    path = tmp_path / "a.hdf5"
+    unfinished(path, written, **options)
+    if written == [np.s_[0, :0]]:
+        with h5py.File(path, "a") as file:
+            file["tensor"][:] = 0
+    with pytest.raises(DataError, match=message) as caught:
+        verify(path)
+    assert str(path) in str(caught.value) and "zeros=True" in str(caught.value)
+    verify(path, zeros=True)
+    with pytest.raises(DataError, match=message):
+        read(path).values[:]
+    assert not np.all(read(path, zeros=True).values[:])
+
+
+def test_zeros_are_found_when_they_are_read(tmp_path):
+    path = tmp_path / "a.hdf5"
+    unfinished(path, [np.s_[0], np.s_[1, :2]])
+    found = read(path)
+    np.testing.assert_array_equal(found.values[:2, :2], 1)
+    for index in (np.s_[1, 3], np.s_[2, 0], np.s_[[0, 2]]):
+        with pytest.raises(DataError, match="zero everywhere at trajectory"):
+            found.values[index]
+
+
+def test_one_of_two_variables_was_not_written(tmp_path):
+    path = tmp_path / "a.hdf5"
+    unfinished(path, [np.s_[:2], np.s_[2]], names=("Vx", "density"))
+    with pytest.raises(DataError, match="trajectory 2, all times, channels 1"):
+        verify(path)
+
+
+def test_zeros_of_the_physics_pass(tmp_path):
+    """A flow that starts at rest, and a component that no trajectory has."""
+    path, data = tmp_path / "a.hdf5", make((8,), ("u", "v"))
+    values = data.values.copy()
+    values[:, 0], values[:, :, 1] = 0, 0
+    values[:, :, 0, :4] = 0
+    data = replace(data, values=values)
+    for write in (write_pdebench, seeds, well):
+        write(path, data)
+        verify(path)
+        np.testing.assert_array_equal(read(path).values[1, 0], 0)
+
+
+def test_external_values_cut_short(tmp_path):
+    """Values in a file of their own read as zeros beyond its end."""
+    path, raw = tmp_path / "a.hdf5", tmp_path / "raw"
+    unfinished(path, [np.s_[:]], external=[(str(raw), 0, h5py.h5f.UNLIMITED)])
+    verify(path)
+    raw.write_bytes(raw.read_bytes()[:-40])
+    with pytest.raises(DataError, match=f"tensor' is incomplete: 40 of its bytes .*{raw}"):
+        read(path)
+    raw.unlink()
+    with pytest.raises(DataError, match="384 of its bytes are not in"):
+        read(path)
+
+
+HEAP = {
+    "pdebench": ("tensor", "channel", "vorticity"),
+    "well": ("t0_fields", "field_names", ["vorticity"]),
+}
+
+
+@pytest.mark.parametrize("name", HEAP)
+def test_a_damaged_heap_of_texts_does_not_hang(tmp_path, monkeypatch, name):
+    """Files of others hold texts of variable length; behind the name the heap is overwritten."""
+    path, (where, attribute, text) = tmp_path / "a.hdf5", HEAP[name]
+    WRITERS[name](path, make((8,), ("vorticity",)))
+    with h5py.File(path, "a") as file:
+        file[where].attrs[attribute] = text
+    found = read(path)
+    assert found.channels == ("vorticity",)
+    whole = bytearray(path.read_bytes())
+    heap = whole.index(b"GCOL")
+    end = whole.index(b"vorticity", heap) + 9
+    whole[end : heap + 512] = bytes(heap + 512 - end)
+    path.write_bytes(whole)
+    monkeypatch.setattr(hdf5, "SECONDS", 3)
+    before = signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, even one that hangs
+    signal.alarm(60)
+    try:
+        with pytest.raises(DataError, match=f"{path}.*{attribute} could not be read within 3 s"):
+            read(path)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("name", HEAP)
+def test_own_files_have_no_heap(tmp_path, name):
+    path = tmp_path / "a.hdf5"
+    WRITERS[name](path, make())
+    assert b"GCOL" not in path.read_bytes()
+
+
+def test_names_may_have_any_letters(tmp_path):
+    data, path = make((8,), ("Größe",)), tmp_path / "a.hdf5"
+    for write in (write_pdebench, well):
+        write(path, data)
+        assert read(path).channels == ("Größe",)
+
+
+def test_texts_are_read_once_and_again_when_the_file_changes(tmp_path, monkeypatch):
+    path, calls = tmp_path / "a.hdf5", []
+    run = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: calls.append(a) or run(*a, **k))
+    for text in ("first", "second name"):
+        write_pdebench(path, make((8,), ("u",)))
+        with h5py.File(path, "a") as file:
+            file["tensor"].attrs["channel"] = text
+        assert read(path).channels == read(path).channels == (text,)
+    assert len(calls) == 2
+
+
+def test_a_matlab_file_is_named_as_such(tmp_path):
+    with pytest.raises(DataError, match=r"a\.mat: a MATLAB file.*Trajectories.*read_wake"):
+        read(tmp_path / "a.mat")
 
 
 def edit(name, new):

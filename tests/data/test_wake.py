@@ -1,8 +1,5 @@
 """The cylinder wake goes back on its grid, and a missing file says where to get it."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy.io import savemat
@@ -77,11 +74,8 @@ def test_find(tmp_path, monkeypatch):
     assert find("cylinder-wake") == below
 
 
-def test_the_published_file():
-    folder = os.environ.get(VARIABLE)
-    if not folder or not Path(folder, "pinns-raissi").is_dir():
-        pytest.skip(f"{VARIABLE} does not hold the published file")
-    wake = read_wake(find("cylinder-wake"))
+def test_the_published_file(real_data):
+    wake = read_wake(real_data("pinns-raissi/cylinder_nektar_wake_f32.npz"))
     assert wake.velocity.shape == (200, 2, 100, 50)
     divergence = np.gradient(wake.velocity[:, 0], wake.x, axis=1) + np.gradient(
         wake.velocity[:, 1], wake.y, axis=2

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from jaxpbdl.checks import DataError
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.learning import RunLock
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Config:
     pause: float = 0.0
     data: Path | None = None
     limit: float = float("inf")
+    fails: Literal["", "value", "package"] = ""
+    fit: bool = False
+    """Train without end instead of counting."""
     kind: Literal["a", "b"] = "a"
     optimiser: Optimiser = field(default_factory=Optimiser)
 
@@ -33,7 +38,31 @@ class Config:
             raise ValueError(f"steps must be an integer >= 1, got {self.steps}")
 
 
+def endless(folder: Path) -> None:
+    """A fit that only a signal ends."""
+    import jax
+    import jax.numpy as jnp
+    import optax
+
+    from jaxpbdl.learning import fit
+
+    def loss(weight: jax.Array, batch: jax.Array) -> jax.Array:
+        return jnp.sum(weight**2)
+
+    batches = lambda key: jnp.zeros(())  # noqa: E731
+    options = dict(key=jax.random.key(0), chunk=10, folder=folder / "checkpoints")
+    fit(jnp.ones(3), loss, batches, optax.sgd(1e-3), 10**8, **options)
+
+
 def run(config: Config, folder: Path) -> Result:
+    if config.fails == "value":
+        raise ValueError("no such value")
+    if config.fails == "package":
+        with RunLock(folder / "jets"):  # as a generator of data makes its folder first
+            pass
+        raise ImportError('install it: pip install "jaxpbdl[jets]"')
+    if config.fit:
+        endless(folder)
     counter = folder / "count"
     start = int(counter.read_text()) if counter.exists() else 0
     for step in range(start, config.steps):
@@ -43,7 +72,15 @@ def run(config: Config, folder: Path) -> Result:
     return Result(
         metrics={"dummy.steps": config.steps, "dummy.start": start, "other.error": float("nan")},
         published={"dummy.steps": Published(3, "a book")},
+        histories={"counting": range(config.steps)},
     )
 
 
-EXPERIMENT = Experiment("dummy", "counts", {"quick": Config(), "full": Config(steps=5)}, run)
+def files(config: Config) -> list[Path]:
+    if config.data is not None and not config.data.exists():
+        raise DataError(f"{config.data}: no such file")
+    return [] if config.data is None else [config.data]
+
+
+PRESETS = {"quick": Config(), "full": Config(steps=5)}
+EXPERIMENT = Experiment("dummy", "counts", PRESETS, run, files)

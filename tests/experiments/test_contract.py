@@ -1,14 +1,17 @@
 """What a run leaves behind is complete, valid, and written last."""
 
 import json
+import subprocess
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxpbdl.checks import RunFolderError
-from jaxpbdl.experiments import configuration, load
-from jaxpbdl.experiments.contract import Experiment, Result, execute
+from jaxpbdl.experiments import configuration, contract, load
+from jaxpbdl.experiments.contract import Experiment, Published, Result, execute
 from jaxpbdl.experiments.report import table
 
 
@@ -45,6 +48,75 @@ def test_a_run_that_fails_leaves_no_result(tmp_path, dummy):
     with pytest.raises(FloatingPointError):
         execute(Experiment("x", "", {}, fail), "quick", dummy.presets["quick"], tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_figures_to_compare_say_whose_they_are():
+    """A network of others that we trained is not published, and a method may need a remark."""
+    beside = {"a.error": Published(3, "ours")}
+    result = Result({"a.error": 1.0, "b.error": 2.0}, beside, {}, {"b.error": Published(4, "x")})
+    rows, columns = contract.rows_by_method(result)
+    assert rows == [["a", 1.0], ["b", 2.0], ["a (published)", 3], ["b (trained here)", 4]]
+    rows, columns = contract.rows_by_method(replace(result, notes={"b": "smaller"}))
+    assert columns == ["method", "error", "note"] and rows[1] == ["b", 2.0, "smaller"]
+    whole = Result({"error": 1.0, "other": 1.0}, {"error": Published(2, "a book")}, {},
+                   {"other": Published(4, "seed 0")})  # fmt: skip
+    rows, _ = contract.rows_by_method(whole)
+    assert rows[0][2:] == [2, "published: a book"] and rows[1][2:] == [4, "trained here: seed 0"]
+    mixed = replace(whole, metrics={**whole.metrics, "a.error": 1.0})
+    assert contract.overall(mixed)[1] == "other = 1   (trained here 4: seed 0)"
+
+
+def test_what_a_run_was(tmp_path, dummy):
+    """Data, time, command, code and losses are in the record."""
+    data = tmp_path / "a.npz"
+    data.write_bytes(b"abc")
+    config = replace(dummy.presets["quick"], data=data, steps=3)
+    (tmp_path / "run").mkdir()
+    begin = datetime.now(UTC).replace(microsecond=0)
+    execute(dummy, "quick", config, tmp_path / "run", "jaxpbdl run dummy")
+    report = json.loads((tmp_path / "run" / "result.json").read_text())
+    abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert report["data"] == [{"file": "a.npz", "sha256": abc}]
+    assert begin <= datetime.fromisoformat(report["date"]) <= datetime.now(UTC)
+    assert report["command"] == "jaxpbdl run dummy"
+    assert report["histories"] == {"counting": {"every": 1, "loss": [0, 1, 2]}}
+    assert report["commit"] == contract.commit()
+
+
+def test_the_commit_is_that_of_the_package(tmp_path, monkeypatch):
+    """A package that no repository holds has none, even inside the folder of a repository."""
+
+    def git(*arguments):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
+        command = ["git", "-C", str(tmp_path), *identity, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    file = tmp_path / "site" / "contract.py"
+    file.parent.mkdir()
+    file.touch()
+    monkeypatch.setattr(contract, "__file__", str(file))
+    assert contract.commit() is None
+    git("init")
+    git("commit", "--allow-empty", "-m", "first")
+    assert contract.commit() is None
+    git("add", ".")
+    git("commit", "-m", "second")
+    head = git("rev-parse", "HEAD")
+    assert contract.commit() == head
+    file.write_text("changed")
+    assert contract.commit() == f"{head}-dirty"
+    monkeypatch.setenv("PATH", "")
+    assert contract.commit() is None
+
+
+def test_long_histories_are_thinned():
+    losses = np.arange(1.0, 1201)
+    losses[5] = np.inf
+    found = contract.thinned(losses)
+    assert found["every"] == 3 and found["loss"][:3] == [3, None, 9] and found["loss"][-1] == 1200
+    assert len(contract.thinned(np.ones(1499))["loss"]) == 499
+    with pytest.raises(ValueError, match=r"one loss an update, got the shape \(2, 3\)"):
+        contract.thinned(np.ones((2, 3)))
 
 
 @pytest.mark.parametrize("name", ["", ".error", "method.", "a.b.c"])

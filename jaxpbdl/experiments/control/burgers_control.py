@@ -166,9 +166,15 @@ def run(config: Config, folder: Path) -> Result:
     def network(key: PRNGKeyArray) -> Dense:
         return Dense(sizes, activation=jax.nn.gelu, scale=1.4, zero_last=True, key=key)
 
+    histories = {}
+
     def trained(controller: Trained, gap: float, name: str) -> Trained:
         drawn = partial(tasks, count=config.batch)  # new ones for each update
-        return train(config, controller, Loss(gap), drawn, fitting, folder, name, rise=20)
+        fitted, history = train(
+            config, controller, Loss(gap), drawn, fitting, folder, name, rise=20
+        )
+        histories[name] = history.loss
+        return fitted
 
     planner = trained(Planner(network(first)), 0.0, "planner")
     direct = trained(Direct(network(second)), config.gap, "direct")
@@ -190,7 +196,7 @@ def run(config: Config, folder: Path) -> Result:
         "hidden.total_force": Published(46_800, BOOK),
         "direct.relative_error": Published(0.0545, SMOKE),
     }
-    return Result(metrics, published)
+    return Result(metrics, published, histories)
 
 
 def optimised(config: Config, forces: Array, start: Array, target: Array) -> tuple[Array, Array]:

@@ -171,7 +171,8 @@ def _run(config: Config, folder: Path) -> Result:
     metrics["area_error"] = abs(float(outline(coefficients).area) / (np.pi / 4) - 1)
     _picture(stream, [*shapes, coefficients], drags, flow, folder / "shape.png")
     bar = Published(1e-3, MOSAIC)
-    return Result({**metrics, **checked}, {name: bar for name in checked})
+    published = {name: bar for name in checked}
+    return Result({**metrics, **checked}, published, {"drag": np.asarray(drags)})
 
 
 def _mismatch(stream: Stream, start: Flow, steps: int, config: Config) -> float:

@@ -143,7 +143,7 @@ def run(config: Config, folder: Path) -> Result:
 
         return jnp.mean(jax.vmap(one)(windows))
 
-    operator, _ = fit(
+    operator, history = fit(
         operator,
         loss,
         Windows(known, GIVEN + span - 1, config.batch),
@@ -167,7 +167,8 @@ def run(config: Config, folder: Path) -> Result:
     metrics["relative_l2"] = metrics["fno.relative_l2"]
     _picture(truth[0], {name: answer[0] for name, answer in answers.items()}, folder)
     source = "Li et al. 2021: 64 points a side, 1000 samples, 500 passes, on an accelerator"
-    return Result(metrics, {"relative_l2": Published(PUBLISHED[config.operator], source)})
+    published = {"relative_l2": Published(PUBLISHED[config.operator], source)}
+    return Result(metrics, published, {"fno": history.loss})
 
 
 def _operator(config: Config, key: PRNGKeyArray) -> tuple[NextFrame | AllFrames, int]:

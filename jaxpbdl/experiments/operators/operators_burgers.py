@@ -143,16 +143,20 @@ def run(config: Config, folder: Path) -> Result:
         "persistence": lambda state: jnp.broadcast_to(state, (times, points)),
         "solver": solver(points, times),
     }
+    losses = {}
     for name, network in networks.items():
         key = jax.random.key(config.seed + 1)
-        operators[name] = train(config, network, relative_l2_loss, batches, key, folder, name)
+        operators[name], history = train(
+            config, network, relative_l2_loss, batches, key, folder, name
+        )
+        losses[name] = history.loss
     given = {name: np.asarray(answers(each, asked[0])) for name, each in operators.items()}
     metrics = {
         f"{name}.relative_l2": float(np.mean(errors(answer, np.asarray(asked[1]))))
         for name, answer in given.items()
     }
     picture(given, np.asarray(asked[1]), folder)
-    return Result(metrics)
+    return Result(metrics, histories=losses)
 
 
 EXPERIMENT = Experiment(
@@ -160,4 +164,5 @@ EXPERIMENT = Experiment(
     summary="FNO, DeepONet and its POD form learn Burgers' equation, beside the solver",
     presets={"quick": Config(), "full": Config(width=64, rank=64, updates=15_000)},
     run=run,
+    files=lambda config: [find("burgers-small", given=config.data)],
 )

@@ -111,18 +111,21 @@ def run(config: Config, folder: Path) -> Result:
     }
     start, fitting = jax.random.split(jax.random.key(config.seed))
     network = ByFourier(FNO(1, 1, TIMES, modes=config.modes, width=config.width, key=start))
-    operators = {
+    fits = {
         name: train(config, network, loss, batches, fitting, folder, name)
         for name, loss in losses.items()
     }
-    given = {name: np.asarray(answers(each, asked)) for name, each in operators.items()}
+    given = {name: np.asarray(answers(each, asked)) for name, (each, _) in fits.items()}
     right = np.asarray(truth)
     metrics = {
         f"{name}.relative_l2": float(np.mean(errors(answer, right)))
         for name, answer in given.items()
     }
     picture(given, right, folder)
-    return Result({**metrics, "relative_l2": metrics["both.relative_l2"]})
+    return Result(
+        {**metrics, "relative_l2": metrics["both.relative_l2"]},
+        histories={name: history.loss for name, (_, history) in fits.items()},
+    )
 
 
 EXPERIMENT = Experiment(

@@ -89,7 +89,7 @@ def run(config: Config, folder: Path) -> Result:
         network_key, key = jax.random.split(jax.random.key(config.seed))
         start = Cavity(Dense((2, *[config.width] * config.depth, 2), key=network_key))
         posed = lambda field: (flow, field)  # noqa: E731
-        field, points = train(config, start, posed, DOMAIN, key, folder, _wall_misfit)
+        field, points, losses = train(config, start, posed, DOMAIN, key, folder, _wall_misfit)
         velocity = jax.jit(jax.vmap(velocity_of(field)))
         errors = {}
         for number, (name, (places, values)) in enumerate(table.items()):
@@ -101,7 +101,7 @@ def run(config: Config, folder: Path) -> Result:
     metrics["largest_error"] = max(metrics.values())
     metrics["mean_error"] = float(np.mean(np.concatenate(list(errors.values()))))
     bar = Published(0.01, "1 % of the lid's speed about the points of Ghia et al. 1982")
-    return Result(metrics, {"largest_error": bar})
+    return Result(metrics, {"largest_error": bar}, losses)
 
 
 def _wall_misfit(field: Cavity) -> Array:
@@ -118,7 +118,10 @@ def _wall_misfit(field: Cavity) -> Array:
 
 def _table(path: Path, reynolds: int) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Places and values of u on the vertical centre line and of v on the horizontal one."""
-    rows = np.loadtxt(path)
+    try:
+        rows = np.loadtxt(path)
+    except (ValueError, OSError) as error:
+        raise checks.DataError(f"{path}: damaged, or no table of numbers: {error}") from error
     if rows.ndim != 2 or rows.shape[1] != 12:
         raise checks.DataError(f"{path} must have 12 columns, it has the shape {rows.shape}")
     tables = {}
@@ -158,4 +161,5 @@ EXPERIMENT = Experiment(
         "re-1000": Config(reynolds=1000, width=32, points=8000, adam=2000, updates=8000),
     },
     run=run,
+    files=lambda config: [find("ghia-cavity", given=config.data)],
 )

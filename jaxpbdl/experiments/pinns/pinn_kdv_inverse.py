@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.equations import KortewegDeVries
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.pinns.training import Reference, Settings, reference, report, train
+from jaxpbdl.experiments.pinns.training import Reference, Settings, files, reference, report, train
 from jaxpbdl.fields import Box
 from jaxpbdl.grid import Grid
 from jaxpbdl.networks import Chain, Dense, Periodic
@@ -78,7 +78,7 @@ def run(config: Config, folder: Path) -> Result:
         sizes = (1 + 2 * WAVES, *[config.width] * config.depth, 1)
         field = Chain(Periodic(0, 2.0, WAVES), Dense(sizes, key=network_key))
         start = Model(KortewegDeVries(0.0, np.exp(-6.0)), field)
-        model, shown = train(config, start, posed, DOMAIN, key, folder, misfit)
+        model, shown, losses = train(config, start, posed, DOMAIN, key, folder, misfit)
         equation, found = posed(model)
         inner = (truth.t >= TIMES[0]) & (truth.t <= TIMES[1])
         between = truth._replace(t=truth.t[inner], values=truth.values[:, inner])
@@ -96,6 +96,7 @@ def run(config: Config, folder: Path) -> Result:
             "lambda1_error": Published(1e-3 if noisy else 5e-4, SOURCE),
             "lambda2_error": Published(1.6e-4 if noisy else 8e-5, SOURCE),
         },
+        losses,
     )
 
 
@@ -152,4 +153,5 @@ EXPERIMENT = Experiment(
     summary="coefficients of the Korteweg-de Vries equation from two snapshots",
     presets={"quick": Config(width=24, points=4000, adam=1000, updates=3000)},
     run=run,
+    files=lambda config: files("korteweg-de-vries", config.data),
 )

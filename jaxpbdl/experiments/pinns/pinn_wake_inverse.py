@@ -117,10 +117,11 @@ def run(config: Config, folder: Path) -> Result:
         wake = read_wake(find("cylinder-wake", given=config.data))
         rows, points, pressure = _table(wake)
         keys = jax.random.split(jax.random.key(config.seed), config.members)
-        models = [
-            _fit(config, rows, key, folder / "checkpoints" / str(number))
-            for number, key in enumerate(keys)
-        ]
+        models, histories = [], {}
+        for number, key in enumerate(keys):
+            model, losses = _fit(config, rows, key, folder / "checkpoints" / str(number))
+            models.append(model)
+            histories |= {f"member {number}, {name}": loss for name, loss in losses.items()}
         metrics = _coefficients(models)
         predicted = np.mean([_pressure(model.field, points) for model in models], axis=0)
         truth = pressure - pressure.mean()
@@ -135,6 +136,7 @@ def run(config: Config, folder: Path) -> Result:
             "lambda1_error": Published(0.002 if noisy else 0.001, SOURCE),
             "lambda2_error": Published(0.057 if noisy else 0.047, SOURCE),
         },
+        histories,
     )
 
 
@@ -150,7 +152,10 @@ def _table(wake: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return rows, points, wake.pressure[frame]
 
 
-def _fit(config: Config, rows: np.ndarray, key: PRNGKeyArray, folder: Path) -> Model:
+def _fit(
+    config: Config, rows: np.ndarray, key: PRNGKeyArray, folder: Path
+) -> tuple[Model, dict[str, np.ndarray]]:
+    """A member, and the losses of its two fits."""
     network_key, choice_key, noise_key, adam_key, finish_key = jax.random.split(key, 5)
     chosen = jax.random.choice(choice_key, len(rows), (config.points,), replace=False)
     lower, upper = (tuple(map(float, limit(rows[:, :3], axis=0))) for limit in (np.min, np.max))
@@ -167,7 +172,7 @@ def _fit(config: Config, rows: np.ndarray, key: PRNGKeyArray, folder: Path) -> M
         return mean_over(squared_misfit, model, jnp.concatenate(pairs, axis=1), devices=devices)
 
     rate = optax.cosine_decay_schedule(config.learning_rate, config.adam, alpha=0.05)
-    model, _ = fit(
+    model, first = fit(
         model,
         loss,
         Samples(places, velocities, min(config.batch, config.points)),
@@ -177,7 +182,7 @@ def _fit(config: Config, rows: np.ndarray, key: PRNGKeyArray, folder: Path) -> M
         folder=folder / "adam",
         name="Adam",
     )
-    model, _ = fit(
+    model, second = fit(
         model,
         loss,
         PerChunk(lambda key, model: (places, velocities)),
@@ -188,7 +193,7 @@ def _fit(config: Config, rows: np.ndarray, key: PRNGKeyArray, folder: Path) -> M
         folder=folder / "quasi-newton",
         name="quasi-Newton",
     )
-    return model
+    return model, {"Adam": first.loss, "quasi-Newton": second.loss}
 
 
 def _network(config: Config, duration: float, key: PRNGKeyArray) -> Callable[[Array], Array]:
@@ -236,4 +241,5 @@ EXPERIMENT = Experiment(
     summary="coefficients and pressure of a cylinder wake from scattered velocities",
     presets={"quick": Config(), "full": Config(members=5, updates=12_000)},
     run=run,
+    files=lambda config: [find("cylinder-wake", given=config.data)],
 )

@@ -77,10 +77,12 @@ def run(config: Config, folder: Path) -> Result:
     start = initial(grid.axes[0], config.front)
     # Linear, so that the solver is exact for any step.
     truth = np.asarray(rollout(spectral(equation, grid, 1 / TIMES), start, TIMES))
-    metrics, histories, ends = {}, {}, {"solution": truth[-1]}
+    metrics, histories, losses, ends = {}, {}, {}, {"solution": truth[-1]}
     for name, (field, loss, batches) in _methods(config, equation, grid, start).items():
         key = jax.random.key(config.seed)
-        looks, frames = _watched(config, field, loss, batches, key, grid, folder / name, name)
+        looks, frames, losses[name] = _watched(
+            config, field, loss, batches, key, grid, folder / name, name
+        )
         histories[name] = looks, np.stack([by_band(each - truth, truth) for each in frames])
         ends[name] = frames[-1][-1]
         error = np.linalg.norm(frames[-1] - truth) / np.linalg.norm(truth)
@@ -88,7 +90,7 @@ def run(config: Config, folder: Path) -> Result:
         for (low, high), share in zip(BANDS, histories[name][1][-1], strict=True):
             metrics[f"{name}.waves_{low}_{high}"] = float(share)
     _picture(histories, ends, np.asarray(grid.axes[0]), folder / "spectral_bias.png")
-    return Result(metrics, {})
+    return Result(metrics, histories=losses)
 
 
 def by_band(
@@ -155,20 +157,28 @@ def _watched(
     grid: Grid,
     folder: Path,
     name: str,
-) -> tuple[list[int], list[np.ndarray]]:
-    """Updates done, and the field on the grid at all times, at each look."""
+) -> tuple[list[int], list[np.ndarray], np.ndarray]:
+    """Updates done, and the field on the grid at all times, at each look; the loss of each
+    update."""
     t, x = np.meshgrid(np.linspace(0, 1, TIMES + 1), grid.axes[0], indexing="ij")
     everywhere = jnp.asarray(np.stack([x, t], axis=-1))
     evaluate = eqx.filter_jit(lambda field: jax.vmap(jax.vmap(field))(everywhere))
     optimiser = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.updates, 0.01))
-    looks = sorted({int(u) for u in np.geomspace(50, config.updates, config.looks)})
-    frames = []
+    looks = looks_at(config.updates, config.looks)
+    frames, losses = [], np.empty(0)
     for updates in looks:  # each goes on from the checkpoint of the one before
-        field, _ = fit(
+        field, history = fit(
             field, loss, batches, optimiser, updates, key=key, chunk=50, folder=folder, name=name
         )
         frames.append(np.asarray(evaluate(field)))
-    return looks, frames
+        losses = history.loss
+    return looks, frames, losses
+
+
+def looks_at(updates: int, count: int) -> list[int]:
+    """Up to `count` numbers of updates, evenly in their logarithm from 50 or fewer to `updates`."""
+    chosen = np.geomspace(min(50, updates), updates, count) if count > 1 else [updates]
+    return sorted({int(number + 1e-6) for number in chosen})  # the last may be 49.999...
 
 
 def _picture(

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxpbdl import checks, plotting
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import find
+from jaxpbdl.data.matlab import read_mat
 from jaxpbdl.fields import Box, refine, uniform
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.grid import Grid
@@ -61,6 +62,19 @@ class Reference(NamedTuple):
     origin: str
 
 
+def files(name: str, given: Path | None) -> list[Path]:
+    """The published solution `name` if there is one (found as `data.find` does), else nothing.
+
+    Raises DataError for a given file that is not there.
+    """
+    try:
+        return [find(name, given=given)]
+    except DataError:
+        if given is not None:
+            raise
+        return []
+
+
 def reference(
     name: str,
     given: Path | None,
@@ -74,13 +88,8 @@ def reference(
     solver's from t = 0 on a periodic box (default: 2048 points of -1 < x < 1). Of a complex
     solution, or one of two components, the size.
     """
-    from scipy.io import loadmat
-
-    try:
-        path = find(name, given=given)
-    except DataError:
-        if given is not None:
-            raise
+    found = files(name, given)
+    if not found:
         grid = Grid((2048,), lengths=2.0, origin=-1.0) if grid is None else grid
         step = spectral(equation, grid, duration / steps, keep=1.0)
         frames = rollout(step, initial(grid.axes[0]), steps, steps // 100, checkpoint=False)
@@ -88,7 +97,8 @@ def reference(
         x, thin = np.asarray(grid.axes[0]), max(1, grid.shape[0] // 256)
         times = np.linspace(0, duration, len(frames))
         return Reference(x[::thin], times, frames.T[::thin], "spectral solver")
-    content = loadmat(path)
+    path = found[0]
+    content = read_mat(path)
     t, values = content.get("t", content.get("tt")), content.get("usol", content.get("uu"))
     if t is None or values is None or "x" not in content:
         raise DataError(f"{path} must hold x, t or tt, and usol or uu; it holds {sorted(content)}")
@@ -109,9 +119,9 @@ def train(
     key: PRNGKeyArray,
     folder: Path,
     anchors: Callable[[Any], Array] | None = None,
-) -> tuple[Any, Points]:
+) -> tuple[Any, Points, dict[str, np.ndarray]]:
     """The model trained by Adam on random points, then by a quasi-Newton method on points that
-    follow the residual; and points chosen for it.
+    follow the residual; points chosen for it; the losses of both fits.
 
     `posed(model)` is an equation and a field; the loss is the mean square of the residual and, if
     given, `anchors(model)`: what data, initial or boundary values add.
@@ -126,6 +136,7 @@ def train(
     def adapted(key: PRNGKeyArray, model: Any) -> Points:
         return refined(key, *posed(model), domain, count)
 
+    losses = {}
     rate = optax.cosine_decay_schedule(settings.learning_rate, settings.adam, alpha=0.05)
     for name, optimiser, batches, updates, chunk, key in (
         ("Adam", optax.adam(rate), partial(uniform, box=domain, count=count), settings.adam, 50,
@@ -133,7 +144,7 @@ def train(
         ("quasi-Newton", quasi_newton(), PerChunk(adapted), settings.updates, settings.chunk,
          finish_key),
     ):  # fmt: skip
-        model, _ = fit(
+        model, history = fit(
             model,
             loss,
             batches,
@@ -144,7 +155,8 @@ def train(
             folder=folder / "checkpoints" / name,
             name=name,
         )
-    return model, adapted(points_key, model)
+        losses[name] = history.loss
+    return model, adapted(points_key, model), losses
 
 
 def refined(

@@ -182,13 +182,15 @@ def run(config: Config, folder: Path) -> Result:
     unet = Scaled(network, SCALE)
     by = losses(config.iterations)
     guesses: dict[str, Pressure] = {"zero": jnp.zeros_like}
+    histories: dict[str, np.ndarray] = {}
     for name, network, loss in [(n, cycle, loss) for n, loss in by.items()] + [
         ("unet_solver", unet, by["solver"])
     ]:
-        guesses[name] = train(
+        guesses[name], history = train(
             config, network, loss, batches, fitting, folder, name,
             rise=20, memory=0.95, average=None,
         )  # fmt: skip
+        histories[name] = history.loss
 
     metrics: dict[str, float] = {}
     left: dict[str, np.ndarray] = {}
@@ -207,7 +209,8 @@ def run(config: Config, folder: Path) -> Result:
         for name, row in PAPER.items()
         for tolerance, value in zip(TOLERANCES, row, strict=True)
     }
-    return Result(metrics, published | {"iterations_cut": Published(4.11, SOURCE)})
+    published["iterations_cut"] = Published(4.11, SOURCE)
+    return Result(metrics, published, histories)
 
 
 def _one(function: Pressure, source: Cells) -> float:

@@ -60,8 +60,11 @@ def test_a_tiny_run(tmp_path):
     config = replace(TINY, data=written(tmp_path / "data.npz"))
     contract.execute(EXPERIMENT, "quick", config, tmp_path / "run")
     report = json.loads((tmp_path / "run" / "result.json").read_text())
-    assert set(report["published"]) == {"relative_l2_16", "relative_l2_32"}
-    assert all(0 < report["metrics"][name] < 10 for name in report["published"])
+    # Trained by us, so not published.
+    assert set(report["trained_here"]) == {"relative_l2_16", "relative_l2_32"}
+    assert report["published"] == {}
+    assert not report["nonfinite"]  # what the errors of known operators are: test_operator_metrics
+    assert report["data"][0]["file"] == "data.npz"
     assert (tmp_path / "run" / "pressure.png").exists()
 
 
@@ -84,7 +87,7 @@ def test_neighbours_of_a_medium_are_as_alike_as_its_covariance_says():
 def test_own_data_are_made_once(tmp_path):
     config = replace(TINY, grid=17, training=5, asked=2)
     metrics = EXPERIMENT.run(config, tmp_path / "run").metrics
-    assert 0 < metrics["relative_l2_17"] < 10
+    assert np.isfinite(metrics["relative_l2_17"])
     path = tmp_path / "run" / "data.npz"
     (media, pressures), (asked, _) = darcy.read_or_draw(path, 17, 5, 2).values()
     assert set(np.unique(media)) == {darcy.LOW, darcy.HIGH}

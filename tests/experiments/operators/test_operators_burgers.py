@@ -43,10 +43,11 @@ def test_samples_are_shifted_together():
 def test_a_tiny_run(tmp_path):
     config = replace(TINY, data=written(tmp_path / "data.npz"))
     contract.execute(EXPERIMENT, "quick", config, tmp_path / "run")
-    metrics = json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]
+    report = json.loads((tmp_path / "run" / "result.json").read_text())
+    metrics = report["metrics"]
     names = {"persistence", "solver", "fno", "deeponet", "pod_deeponet"}
     assert set(metrics) == {f"{name}.relative_l2" for name in names}
-    assert all(0 < value < 10 for value in metrics.values())
+    assert not report["nonfinite"]  # what the errors of known operators are: test_operator_metrics
     assert (tmp_path / "run" / "states.png").exists()
 
 

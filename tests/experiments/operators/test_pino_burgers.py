@@ -35,10 +35,11 @@ def test_histories_keep_the_mean_and_lose_energy():
 
 def test_a_tiny_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
-    metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
+    report = json.loads((tmp_path / "result.json").read_text())
+    metrics = report["metrics"]
     names = {f"{method}.relative_l2" for method in ("data_only", "physics_only", "both")}
     assert set(metrics) == {*names, "relative_l2"}
-    assert len(set(metrics.values())) == 3 and all(0 < value < 10 for value in metrics.values())
+    assert len(set(metrics.values())) == 3 and not report["nonfinite"]
     assert (tmp_path / "states.png").exists()
 
 

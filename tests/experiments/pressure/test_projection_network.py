@@ -52,8 +52,11 @@ def test_a_batch_has_no_field_twice():
 def test_a_tiny_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
-    assert metrics["loss_reduction"] == metrics["linear.loss_reduction"] > 1.2
-    assert metrics["exact.loss_reduction"] > 1e6 and metrics["relu.loss_reduction"] > 1.0
+    # The book's network has activations: its figure stands beside ours that has them.
+    assert metrics["loss_reduction"] == metrics["relu.loss_reduction"] > 1.0
+    assert metrics["exact.loss_reduction"] > 1e6 and metrics["linear.loss_reduction"] > 1.2
+    table = (tmp_path / "table.md").read_text()
+    assert "no activations; the network of the book has them" in table
     assert (tmp_path / "divergence.png").exists()
 
 
