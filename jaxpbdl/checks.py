@@ -41,7 +41,15 @@ def is_concrete(value: Any) -> bool:
 
 
 def as_floats(value: Any) -> jax.Array:
-    """A parameter as an array of floats, so that gradients reach it; integers are converted."""
+    """A parameter as an array of floats, so that gradients reach it; integers are converted. What
+    is known stays known: inside jit, jnp would make a traced array of a constant."""
+    if is_concrete(value):
+        with jax.ensure_compile_time_eval():
+            return _as_floats(value)
+    return _as_floats(value)
+
+
+def _as_floats(value: Any) -> jax.Array:
     value = jnp.asarray(value)
     return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
 

@@ -247,7 +247,8 @@ def incompressible(
       one for both, or None for a periodic axis; walls by default.
     - `body`: a signed distance, negative inside; the fluid sticks to it. Gradients reach its
       parameters.
-    - `room`: where the shape is traced, how many faces it may cut (see `immersed`).
+    - `room`: where the shape is traced, how many faces it may cut (see `immersed`). A fixed shape
+      needs none, also inside jit.
     - `scheme`: `runge_kutta`, or `adams_bashforth` at a third of the cost a step.
     - `interpolation`: of the velocity that is carried: `central` (keeps energy) or `limited`
       (bounded at fronts).
@@ -260,7 +261,8 @@ def incompressible(
     checks.positive("dt", dt)
     boundary = Boundary(sides, grid)
     holds = [boundary.holds(axis) for axis in range(grid.ndim)]
-    fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
+    with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
+        fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
     bounded = interpolation is limited
     inside = None if body is None else immersed(body, grid, fast, room, bounded)
     forces = None if equation.forcing is None else grid.velocity(equation.forcing)
