@@ -16,6 +16,7 @@ from jaxpbdl.solvers import (
     inflow,
     limited,
     outflow,
+    pressure_on_body,
     slip,
     wall,
 )
@@ -268,6 +269,30 @@ def test_too_little_room_is_said(channel):
     make, at = channel
     with pytest.raises(RuntimeError, match="cuts more faces than `room` = 10"):
         jax.jit(lambda p: make(p, room=10).start((1.0, 0.0)))(arrays(at))
+
+
+@pytest.mark.x64
+@pytest.mark.parametrize("bend", [0.0, 1.0])
+def test_pressure_on_a_body_is_that_of_fluid_at_rest(bend):
+    """Which balances a force with a potential: exactly one that is linear, to second order one of
+    second degree, at points all around the disc, but for the level that a closed box leaves free.
+    """
+
+    def potential(point):
+        return 3 * point[0] - 2 * point[1] + bend * (point[0] ** 2 + point[0] * point[1])
+
+    ball = shapes.Ball(CENTRE, RADIUS)
+    angles = jnp.linspace(0, 2 * jnp.pi, 24, endpoint=False)
+    points = CENTRE + RADIUS * jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
+    exact, errors = jax.vmap(potential)(points), []
+    for n in (20, 40):
+        grid = jp.StaggeredGrid((n, n + 2), 2.0, -1.0)
+        step = incompressible(FLOW(0.1, forcing=jax.grad(potential)), grid, 0.01, body=ball)
+        found = pressure_on_body(step, step.start(), ball, points)
+        difference = found - exact
+        errors.append(float(jnp.max(jnp.abs(difference - jnp.mean(difference)))))
+    assert errors[1] < (0.02 if bend else 1e-10), errors
+    assert not bend or np.log2(errors[0] / errors[1]) > 1.5, errors
 
 
 def test_force_needs_a_body():

@@ -283,6 +283,40 @@ def test_refused(make, message):
         make(jp.StaggeredGrid((8, 8)))
 
 
+@pytest.mark.parametrize("pairs, balanced", [
+    (((1.0, 0.0), (1.0, 0.0)), True),  # in on the left, out on the right
+    (((1.0, 0.0), (-1.0, 0.0)), False),  # in on both
+    (((1.0, 0.0), (0.5, 0.0)), False),
+    (((1.0, 0.0), (0.0, 0.0)), False),
+])  # fmt: skip
+def test_inflow_through_two_sides_must_balance(pairs, balanced):
+    grid = jp.StaggeredGrid((8, 6))
+    sides = (tuple(inflow(velocity) for velocity in pairs), slip())
+    if not balanced:
+        with pytest.raises(ValueError, match="inflow must balance outflow"):
+            incompressible(FLOW(0.1), grid, 0.01, sides)
+    else:
+        step = incompressible(FLOW(0.1), grid, 0.01, sides)
+        state = step.start((1.0, 0.0))
+        assert jnp.max(jnp.abs(step.divergence(state.velocity))) < 1e-5
+
+
+@pytest.mark.x64
+def test_adams_bashforth_starts_with_the_rates_before_the_start():
+    """So that the first step is of third order already."""
+    grid = jp.StaggeredGrid((6, 6), 6.0, periodic=True)
+    errors = []
+    for dt in (0.1, 0.05):
+        step = incompressible(FLOW(0.0, drag=1.0), grid, dt, scheme=adams_bashforth)
+        start = step.start((1.0, 0.0))  # decays like exp(-t)
+        errors.append(abs(float(step(start).velocity[0][0, 0]) - np.exp(-dt)))
+    assert np.log2(errors[0] / errors[1]) > 3.8  # the error of one step is of order four
+    step = incompressible(FLOW(0.0, drag=1.0), grid, 0.1, scheme=adams_bashforth)
+    _, before, earlier = step.enter(step.start((1.0, 0.0)))
+    for rates, time in ((before, 0.1), (earlier, 0.2)):
+        assert float(rates.velocity[0][0, 0]) == pytest.approx(-np.exp(time), rel=5e-3)
+
+
 @pytest.mark.x64
 def test_the_residual_judges_an_exact_flow():
     """Taylor and Green's vortices with their pressure solve the equation."""
