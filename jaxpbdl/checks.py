@@ -41,7 +41,15 @@ def is_concrete(value: Any) -> bool:
 
 
 def as_floats(value: Any) -> jax.Array:
-    """A parameter as an array of floats, so that gradients reach it; integers are converted."""
+    """A parameter as an array of floats, so that gradients reach it; integers are converted. What
+    is known stays known: inside jit, jnp would make a traced array of a constant."""
+    if is_concrete(value):
+        with jax.ensure_compile_time_eval():
+            return _as_floats(value)
+    return _as_floats(value)
+
+
+def _as_floats(value: Any) -> jax.Array:
     value = jnp.asarray(value)
     return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
 
@@ -64,10 +72,12 @@ def non_negative(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be finite and >= 0, got {value}")
 
 
-def count(name: str, value: int, least: int = 1) -> None:
-    """Refuse what is not an integer of at least `least`."""
+def count(name: str, value: int, least: int = 1) -> int:
+    """Refuse what is not an integer of at least `least`. Returns it as Python's own: what is to be
+    static must not be a NumPy integer, which `filter_jit` traces."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+    return int(value)
 
 
 def counts(**values: int) -> None:

@@ -46,7 +46,7 @@ def rollout(
     **Raises:** ValueError for inadmissible arguments. BlowUp, naming the first bad frame, if the
     result is not finite and this is not itself being traced; `watched_rollout` finds the very step.
     """
-    inner = _prepare(step, state, steps, every)
+    inner, state, steps, every = _prepare(step, state, steps, every)
     trajectory = _rollout(inner, state, steps, every, observe, checkpoint, stop_gradient)
     if checks.is_concrete(trajectory):
         _raise_if_blown_up(trajectory, every, getattr(inner, "dt", None))
@@ -62,13 +62,13 @@ def watched_rollout(
     Works for each member under `vmap` and raises nothing; `raise_blow_up` turns the numbers into an
     error.
     """
-    inner = _prepare(step, state, steps, every)
+    inner, state, steps, every = _prepare(step, state, steps, every)
     return _watched_rollout(inner, state, steps, every, checkpoint)
 
 
 def repeat(step: AnyStep, steps: int, *, checkpoint: bool = True) -> AnyStep:
     """The step `steps` times as long: `steps` applications of `step` as one."""
-    checks.count("steps", steps)
+    steps = checks.count("steps", steps)
     inner = as_step(step)
 
     def advance(state: Any) -> Any:
@@ -119,14 +119,17 @@ def nested_scan(
     return lax.scan(body, working, None, length=rest)[0] if rest else working
 
 
-def _prepare(step: AnyStep, state: Any, steps: int, every: int) -> Any:
-    checks.count("steps", steps)
-    checks.count("every", every)
+def _prepare(step: AnyStep, state: Any, steps: int, every: int) -> tuple[Any, Any, int, int]:
+    """The arguments of a rollout, checked, with numbers as arrays."""
+    steps, every = checks.count("steps", steps), checks.count("every", every)
     if steps % every:
         raise ValueError(f"steps must be a multiple of every = {every}, got {steps}")
     inner = as_step(step)
+    state = jax.tree.map(jnp.asarray, state)
+    if not jax.tree.leaves(state):
+        raise ValueError(f"state must hold at least one array, got {state!r}")
     inner.check(state)
-    return inner
+    return inner, state, steps, every
 
 
 @eqx.filter_jit
@@ -178,23 +181,35 @@ def _with_first(first: Any, frames: Any) -> Any:
 
 def _is_finite(working: Any) -> Array:
     """Finite sums mean finite values, at a tenth of the price of looking at each; the reverse may
-    fail only where
-    values of alternating sign approach the largest float, that is in a blow-up already."""
-    leaves = [leaf for leaf in jax.tree.leaves(working) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
-    return jnp.all(jnp.stack([jnp.isfinite(jnp.sum(leaf)) for leaf in leaves]))
+    fail only where values of alternating sign approach the largest float, that is in a blow-up
+    already. Half precision, whose sums overflow long before, is summed in float32; integers are
+    always finite."""
+    finite = jnp.asarray(True)
+    for leaf in jax.tree.leaves(working):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            wide = jnp.promote_types(leaf.dtype, jnp.float32)
+            finite = finite & jnp.isfinite(jnp.sum(leaf, dtype=wide))
+    return finite
 
 
 def _raise_if_blown_up(trajectory: Any, every: int, dt: Any) -> None:
-    leaves = jax.tree.leaves(trajectory)
-    if all(bool(jnp.all(jnp.isfinite(leaf[-1]))) for leaf in leaves):
+    finite = np.asarray(_finite_frames(trajectory))
+    if finite.all():
         return
-    finite = np.all(
-        [np.isfinite(np.asarray(leaf)).reshape(len(leaf), -1).all(axis=1) for leaf in leaves],
-        axis=0,
-    )
     frame = int(np.argmin(finite))
     time = "" if dt is None else f" (time {frame * every * float(dt):g})"
     raise checks.BlowUp(
-        f"the rollout left the finite numbers between steps {(frame - 1) * every} and "
+        f"the rollout left the finite numbers between steps {max(frame - 1, 0) * every} and "
         f"{frame * every}{time}; a smaller dt is the first thing to try"
     )
+
+
+@jax.jit
+def _finite_frames(trajectory: Any) -> Array:
+    """Which frames are finite; each is looked at, as what is observed of a state (a ratio, a
+    logarithm) may be finite again in the last one."""
+    found = jnp.asarray([True])
+    for leaf in jax.tree.leaves(trajectory):
+        if jnp.issubdtype(leaf.dtype, jnp.inexact):
+            found = found & jnp.all(jnp.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))
+    return found

@@ -30,14 +30,18 @@ def spread(
     **Arguments:** `function`, of pytrees of arrays; `batched`, pytrees whose arrays share their
     first axis; `devices`, all by default.
 
-    **Raises:** ValueError if there is no member or first axes differ.
+    **Raises:** ValueError if there is no member, first axes differ, or a number is given for an
+    array (a list of numbers is a pytree of them, not an array).
     """
     devices = jax.devices() if devices is None else list(devices)
-    counts = {np.shape(leaf)[0] for leaf in jax.tree.leaves(eqx.filter(batched, eqx.is_array_like))}
-    if len(counts) != 1 or 0 in counts:
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batched) if eqx.is_array_like(leaf)]
+    if not shapes or any(shape[:1] in ((), (0,)) for shape in shapes):
         raise ValueError(
-            f"batched must share a first axis of at least 1, got sizes {sorted(counts)}"
+            f"batched must hold arrays with a first axis of at least 1, got shapes {shapes}"
         )
+    counts = {shape[0] for shape in shapes}
+    if len(counts) != 1:
+        raise ValueError(f"batched must share a first axis, got sizes {sorted(counts)}")
     (members,) = counts
     devices = devices[: min(len(devices), members)]
     missing = -members % len(

@@ -15,6 +15,9 @@ from pathlib import Path
 import jax
 import pytest
 
+# Two devices where there is one CPU: what is shared out over devices is tested with more than one.
+jax.config.update("jax_num_cpu_devices", 2)
+
 MAPPINGS = Path("/proc/self/maps")
 
 

@@ -1,5 +1,6 @@
 """Pictures are drawn, with the right orientation and scale, and without global state."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -62,5 +63,48 @@ def test_animation_fits_its_size(tmp_path):
         plotting.animate({"a": WAVES, "b": WAVES[:2]}, path)
 
 
+def test_animated_frames_have_x_to_the_right_and_y_up(tmp_path):
+    """A mark at the greatest x and least y, the lower right corner, in every frame."""
+    values = np.zeros((3, 8, 8))
+    values[:, 7, 0] = [1.0, 0.8, 0.6]
+    plotting.animate({"": values}, tmp_path / "a.gif", pixels=160)
+    picture = Image.open(tmp_path / "a.gif")
+    for number in range(picture.n_frames):
+        picture.seek(number)
+        pixels = np.asarray(picture.convert("RGB"), float)
+        empty = pixels[pixels.shape[0] // 2, pixels.shape[1] // 2]  # a zero of the field
+        marked = np.abs(pixels - empty).sum(-1) > 60
+        marked &= np.ptp(pixels, axis=-1) > 30  # neither white paper nor black text
+        rows, columns = np.nonzero(marked)
+        assert rows.min() > pixels.shape[0] / 2 and columns.min() > pixels.shape[1] / 2
+
+
+def test_the_mean_line_is_geometric_on_a_logarithmic_axis():
+    made, axes = plotting.figure(1, 2)
+    values = np.array([[1.0, 4.0], [100.0, 9.0]])
+    for ax, logarithmic, expected in (
+        (axes[0, 0], True, [10.0, 6.0]),
+        (axes[0, 1], False, [50.5, 6.5]),
+    ):
+        plotting.curves(ax, {"a": values}, logarithmic=logarithmic)
+        np.testing.assert_allclose(ax.lines[0].get_ydata(), expected)
+    plotting.spectrum(axes[0, 0], np.array([1.0, 2.0]), {"a": values})
+    np.testing.assert_allclose(axes[0, 0].lines[-1].get_ydata(), [10.0, 6.0])
+
+
+def test_spread_and_error_have_their_names():
+    ax = plotting.figure()[1][0, 0]
+    plotting.spread_against_error(ax, np.arange(3), np.ones(3), 2 * np.ones(3))
+    shown = {line.get_label(): line.get_ydata()[0] for line in ax.lines}
+    assert shown == {"spread": 1.0, "error of the mean": 2.0}
+    assert {text.get_text() for text in ax.get_legend().get_texts()} == set(shown)
+
+
 def test_no_global_state():
-    assert "matplotlib.pyplot" not in sys.modules
+    """In a process of its own: other tests may have imported pyplot before."""
+    code = (
+        "import sys, numpy as np; from jaxpbdl import plotting\n"
+        "plotting.compare({'a': np.ones((1, 3, 3))}, [0])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -155,6 +155,52 @@ def test_rollout_raises_blow_up_between_frames():
         jp.rollout(overflowing, jnp.asarray([10.0]), 8, every=2)
 
 
+@pytest.mark.parametrize("integer", [np.int64, np.int32, np.uint8])
+def test_numbers_of_steps_may_be_of_numpy(integer):
+    step, state = burgers(n=8)
+    expected = jp.rollout(step, state, 4, 2)
+    np.testing.assert_array_equal(jp.rollout(step, state, integer(4), integer(2)), expected)
+    frames, first_bad = jp.watched_rollout(step, state, integer(4), integer(2))
+    np.testing.assert_array_equal(frames, expected)
+    assert int(first_bad) == 5
+    np.testing.assert_allclose(jp.repeat(step, integer(4))(state), expected[-1], rtol=1e-6)
+
+
+def test_numbers_are_states():
+    np.testing.assert_array_equal(jp.rollout(lambda s: s / 2, 1.0, 3), [1, 0.5, 0.25, 0.125])
+    frames, first_bad = jp.watched_rollout(lambda s: s + 1, 0, 3)
+    assert frames.tolist() == [0, 1, 2, 3] and int(first_bad) == 4
+    key = jax.random.key(0)
+    frames, first_bad = jp.watched_rollout(lambda s: (jax.random.split(s[0])[0], s[1]), (key, 1), 2)
+    assert len(frames[0]) == 3 and int(first_bad) == 3
+    with pytest.raises(ValueError, match="state must hold at least one array, got None"):
+        jp.rollout(lambda s: s, None, 3)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_fault_15_a_large_half_precision_state_is_finite(dtype):
+    """Its sum is beyond the largest float16."""
+    state = jnp.full((64, 64), 20, dtype)
+    assert not jnp.isfinite(jnp.sum(state)) or dtype == jnp.bfloat16
+    frames, first_bad = jp.watched_rollout(lambda s: s, state, 3)
+    assert frames.dtype == dtype and int(first_bad) == 4
+    assert int(jp.watched_rollout(lambda s: s * 1000, state * 20, 3)[1]) == (
+        1 if dtype == jnp.float16 else 4
+    )
+
+
+def test_fault_09_a_frame_in_the_middle_is_looked_at():
+    """What is observed may be finite again later."""
+
+    def observe(state):
+        return 1 / (state - 2.0)
+
+    with pytest.raises(jp.checks.BlowUp, match="between steps 1 and 2"):
+        jp.rollout(lambda s: s + 1.0, jnp.asarray([0.0]), 4, observe=observe)
+    with pytest.raises(jp.checks.BlowUp, match="between steps 0 and 0"):
+        jp.rollout(lambda s: s + 1.0, jnp.asarray([2.0]), 4, observe=observe)
+
+
 @x64
 def test_watched_rollout_agrees_with_rollout():
     step, state = burgers()

@@ -25,8 +25,9 @@ def test_spread_is_vmap():
 def test_bad_input():
     with pytest.raises(ValueError, match="share a first axis"):
         spread(jnp.add, jnp.zeros(3), jnp.zeros(4))
-    with pytest.raises(ValueError, match="share a first axis"):
-        spread(jnp.sin, jnp.zeros((0, 2)))
+    for numbers in (jnp.zeros((0, 2)), 1.0, [1.0, 2.0], None):
+        with pytest.raises(ValueError, match="arrays with a first axis of at least 1, got shapes"):
+            spread(jnp.sin, numbers)
 
 
 def test_an_odd_number_of_members_on_two_devices():

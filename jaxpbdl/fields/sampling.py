@@ -137,29 +137,32 @@ def sobol(seed: int, box: Box, count: int) -> Points:
 
 
 def inside(
-    distance: Callable[[Float[Array, " dim"]], Array],
     key: PRNGKeyArray,
     box: Box,
     count: int,
-    attempts: int = 100,
+    distance: Callable[[Float[Array, " dim"]], Array],
+    attempts: int = 20,
 ) -> Points:
-    """Uniform points of a shape, given by a signed distance that is negative inside; outside jit.
+    """Independent points of a shape, equally likely everywhere in it; `distance` is a signed
+    distance, negative inside.
 
-    Raises ValueError if the shape is (next to) empty: `attempts` times `count` points of the box
-    held fewer than `count` of it.
+    They are the first `count` of `attempts * count` points of the box that lie in the shape, so the
+    shape should fill more than one part in `attempts` of the box. Works inside jit.
+
+    Raises ValueError if too few points lie in it (inside jit a RuntimeError when it runs).
     """
-    found: list[Any] = []
-    held = 0
-    for attempt in range(attempts):
-        points = uniform(jax.random.fold_in(key, attempt), box, count)
-        found.append(np.asarray(points)[np.asarray(jax.vmap(distance)(points)) < 0])
-        held += len(found[-1])
-        if held >= count:
-            return jnp.asarray(np.concatenate(found)[:count])
-    raise ValueError(
-        f"the shape is empty or too small: {held} of {attempts * count} points of the box lie in "
-        f"it, {count} were asked for; give a box that fits the shape closely"
+    checks.counts(count=count, attempts=attempts)
+    points = uniform(key, box, attempts * count)
+    held = jax.lax.map(distance, points, batch_size=count) < 0
+    few = jnp.sum(held) < count
+    message = (
+        f"the shape is empty or too small: fewer than {count} of {attempts * count} points of the "
+        "box lie in it; give a box that fits the shape closely, or more attempts"
     )
+    if checks.is_concrete(few) and bool(few):
+        raise ValueError(message)
+    first = jnp.argsort(~held, stable=True)[:count]
+    return eqx.error_if(points[first], few, message)
 
 
 def refine(

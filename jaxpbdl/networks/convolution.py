@@ -34,7 +34,12 @@ def per_axis(periodic: bool | Sequence[bool], ndim: int) -> tuple[bool, ...]:
 
 
 def check_field(name: str, field: Array, channels: int, ndim: int) -> None:
-    """Refuse a field that is not `(channels, *grid)` with `ndim` axes of grid."""
+    """Refuse a field that is not `(channels, *grid)` with `ndim` axes of grid, or is complex."""
+    if jnp.iscomplexobj(field):
+        raise ValueError(
+            f"{name} expects a real field, got dtype {field.dtype}; give real and imaginary part "
+            "as two channels"
+        )
     if field.ndim != ndim + 1 or field.shape[0] != channels:
         raise ValueError(
             f"{name} expects one field of shape ({channels} channels, *grid) with {ndim} grid "

@@ -45,14 +45,24 @@ def dynamic_modes(frames: Float[Array, "frames *state"], rank: int) -> LinearSte
     is a least-squares fit (Schmid, J. Fluid Mech. 656 (2010) 5). The offset is fitted along: the
     mean of a record that holds no whole number of periods is not where the flow rests.
 
-    **Raises:** ValueError if `rank` is below 1 or above the number of pairs of frames.
+    **Raises:** ValueError if `rank` is below 1, above the number of pairs of frames or above the
+    size of a state.
     """
-    checks.count("rank", rank)
+    rank = checks.count("rank", rank)
+    checks.real("frames", frames)
     checks.finite("frames", frames)
+    frames = jnp.asarray(frames)
+    if frames.ndim < 2:
+        raise ValueError(
+            f"frames must have an axis of frames and those of a state, got {frames.shape}"
+        )
     if rank > len(frames) - 1:
         raise ValueError(
             f"rank must be at most the number of pairs of frames, {len(frames) - 1}, got {rank}"
         )
+    size = frames[0].size
+    if rank > size:
+        raise ValueError(f"rank must be at most the size of a state, {size}, got {rank}")
     mean = jnp.mean(frames, axis=0)
     fluctuations = (frames - mean).reshape(len(frames), -1)
     _, _, modes = jnp.linalg.svd(fluctuations, full_matrices=False)

@@ -17,7 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray, UInt32
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.step import Step
@@ -32,12 +32,12 @@ Energy = Callable[[Positions], Float[Array, ""]]
 
 
 class Phase(NamedTuple):
-    """Positions in Angstrom and velocities in Angstrom/fs, and the words of the key from which a
-    bath of heat draws (see `thermal`)."""
+    """Positions in Angstrom and velocities in Angstrom/fs, and the key from which a bath of heat
+    draws (see `thermal`)."""
 
     positions: Positions
     velocities: Float[Array, "atoms 3"]
-    words: UInt32[Array, " words"] | None = None
+    key: PRNGKeyArray | None = None
 
 
 class Verlet(Step):
@@ -57,12 +57,13 @@ class Verlet(Step):
         return working[0]
 
     def advance(self, working: tuple[Phase, Array]) -> tuple[Phase, Array]:
-        (positions, velocities, words), accelerations = working
-        velocities = velocities + self.dt / 2 * accelerations
-        positions = positions + self.dt * velocities
+        (positions, velocities, key), accelerations = working
+        dt = self.dt.astype(positions.dtype)
+        velocities = velocities + dt / 2 * accelerations
+        positions = positions + dt * velocities
         accelerations = self._accelerations(positions)
-        velocities = velocities + self.dt / 2 * accelerations
-        return Phase(positions, velocities, words), accelerations
+        velocities = velocities + dt / 2 * accelerations
+        return Phase(positions, velocities, key), accelerations
 
     def check(self, state: Phase) -> None:
         """Refuse a state of another shape or that is not finite, and a dt at which the fastest
@@ -72,6 +73,11 @@ class Verlet(Step):
             checks.shape(name, value, (len(self.masses), 3))
             checks.real(name, value)
             checks.finite(name, value)
+        dtypes = jnp.result_type(state.positions), jnp.result_type(state.velocities)
+        if dtypes[0] != dtypes[1]:
+            raise ValueError(
+                f"velocities must have the dtype {dtypes[0]} of positions, got {dtypes[1]}"
+            )
         if not checks.is_concrete((self.dt, state)):
             return
         limit = stable_dt(self.energy, self.masses, state.positions)
@@ -94,23 +100,23 @@ class Langevin(Verlet):
     temperature: Float[Array, ""]
 
     def advance(self, working: tuple[Phase, Array]) -> tuple[Phase, Array]:
-        (positions, velocities, words), accelerations = working
-        assert words is not None  # see check
-        key, draw = jax.random.split(jax.random.wrap_key_data(words))
-        velocities = velocities + self.dt / 2 * accelerations
-        positions = positions + self.dt / 2 * velocities
-        kept = jnp.exp(-self.friction * self.dt)
-        heat = jnp.sqrt(-jnp.expm1(-2 * self.friction * self.dt))
-        noise = thermal_velocities(draw, self.masses, self.temperature).astype(velocities.dtype)
-        velocities = kept * velocities + heat * noise
-        positions = positions + self.dt / 2 * velocities
+        (positions, velocities, key), accelerations = working
+        assert key is not None  # see check
+        key, draw = jax.random.split(key)
+        numbers = (self.dt, self.friction, self.temperature, self.masses)
+        dt, friction, heat, masses = (value.astype(positions.dtype) for value in numbers)
+        velocities = velocities + dt / 2 * accelerations
+        positions = positions + dt / 2 * velocities
+        kept, share = jnp.exp(-friction * dt), jnp.sqrt(-jnp.expm1(-2 * friction * dt))
+        velocities = kept * velocities + share * thermal_velocities(draw, masses, heat)
+        positions = positions + dt / 2 * velocities
         accelerations = self._accelerations(positions)
-        velocities = velocities + self.dt / 2 * accelerations
-        return Phase(positions, velocities, jax.random.key_data(key)), accelerations
+        velocities = velocities + dt / 2 * accelerations
+        return Phase(positions, velocities, key), accelerations
 
     def check(self, state: Phase) -> None:
         """As above; and a state without a key."""
-        if state.words is None:
+        if state.key is None:
             raise ValueError("a bath of heat draws from the key of its state: make it by thermal()")
         super().check(state)
 
@@ -146,10 +152,11 @@ def langevin(energy: Energy, masses: Any, dt: Any, friction: Any, temperature: A
 def thermal(key: PRNGKeyArray, positions: Positions, masses: Any, temperature: Any) -> Phase:
     """A state with velocities of a temperature, the motion of the whole taken off."""
     drawing, later = jax.random.split(key)
-    masses = jnp.asarray(masses, jnp.result_type(positions))
+    positions = checks.as_floats(positions)
+    masses = jnp.asarray(masses, positions.dtype)
     velocities = thermal_velocities(drawing, masses, temperature)
     drift = jnp.sum(masses[:, None] * velocities, 0) / jnp.sum(masses)
-    return Phase(positions, velocities - drift, jax.random.key_data(later))
+    return Phase(positions, velocities - drift, later)
 
 
 def thermal_velocities(
@@ -177,7 +184,7 @@ def stable_dt(energy: Energy, masses: Any, positions: Positions) -> Float[Array,
     `omega^2` by a power iteration on the Hessian over the masses: never too large, so that a dt
     above the limit is too long for sure. Infinite where the energy is nowhere curved upwards.
     """
-    masses = jnp.asarray(masses)
+    masses = jnp.asarray(masses, positions.dtype)
     root = jnp.sqrt(masses)[:, None]
 
     def image(direction: Array) -> Array:
@@ -199,7 +206,8 @@ def stable_dt(energy: Energy, masses: Any, positions: Positions) -> Float[Array,
 
 
 def _accelerations(energy: Energy, masses: Array, positions: Positions) -> Array:
-    return -ACCELERATION * jax.grad(energy)(positions) / masses[:, None]
+    # In the precision of the positions, whatever that of the masses.
+    return -ACCELERATION * jax.grad(energy)(positions) / masses.astype(positions.dtype)[:, None]
 
 
 def _numbers(masses: Any, dt: Any) -> tuple[Array, Array]:

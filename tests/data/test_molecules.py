@@ -45,6 +45,19 @@ def test_units(tmp_path):
     np.testing.assert_allclose(atom.forces[0, 0], 25.71104, rtol=1e-5)
 
 
+def test_units_of_a_stress(tmp_path):
+    """Energy over volume: hartree/bohr^3 are 29421.02 GPa."""
+    path = tmp_path / "a.xyz"
+    path.write_text(
+        '1\nLattice="8 0 0 0 8 0 0 0 8" pbc="T T T" Properties=species:S:1:pos:R:3 energy=1.0 '
+        'stress="1 0 0 0 2 0 0 0 3"\nH 1 0 0\n'
+    )
+    (cell,) = read_xyz(path, energy_unit="hartree", length_unit="bohr")
+    gigapascal = 1 / 160.2176634  # in eV/Angstrom^3
+    np.testing.assert_allclose(np.diag(cell.stress) / gigapascal, 29421.02 * np.arange(1, 4), 1e-5)
+    np.testing.assert_allclose(cell.cell[0, 0], 8 * 0.529177, rtol=1e-6)
+
+
 def test_what_is_missing_is_named(tmp_path):
     path = tmp_path / "a.xyz"
     write_xyz(path, [water(energy=1.0, forces=np.ones((3, 3)), cell=CELL), water(energy=1.0)])

@@ -30,7 +30,7 @@ def test_every_matrix_of_a_stack_is_made_orthogonal_by_itself():
 def test_updates_are_as_large_as_those_of_adam():
     stack = jax.random.normal(jax.random.key(0), (2, 32, 32))
     size = jnp.sqrt(jnp.mean(first_update(stack) ** 2))
-    assert 0.1 < size < 0.4  # Adam's first is 1, later ones 0.2 to 0.4
+    assert 0.16 < size < 0.24  # 0.2 but for the quintic iteration; Adam's later ones 0.2 to 0.4
 
 
 def test_vectors_and_thin_matrices_are_left_to_adam():

@@ -204,7 +204,7 @@ def test_energies_alone_are_enough():
     _, shift = scale_and_shift(data, 3)
     model = potential(layers=1, shift=shift)
     fitted, history = fit(
-        model, PotentialLoss(1.0, 0.0), GraphSamples(data, 4), optax.adam(1e-2), 40,
+        model, PotentialLoss(1.0, 0.0), GraphSamples(data, 4), optax.adam(1e-2), 80,
         key=jax.random.key(0), progress=False,
     )  # fmt: skip
     assert np.mean(history.loss[-5:]) < 0.5 * np.mean(history.loss[:5])

@@ -206,9 +206,33 @@ def test_tensors_turn_with_the_molecule(symmetry, family, degree):
 
 
 @pytest.mark.x64
-def test_a_neighbour_enters_smoothly():
-    potential = Potential(3, CUTOFF, layers=1, degree=1, hidden="0e", make=contracted_layer(2),
-                          key=jax.random.key(0), **SMALL)  # fmt: skip
+@pytest.mark.parametrize(
+    ("family", "cutoff"),
+    [("contracted", CUTOFF), ("gated", CUTOFF), ("distances", CUTOFF), ("gated", 1.5)],
+)
+def test_a_lone_atom_has_its_shift(family, cutoff):
+    """As NequIP tests it; so dissociation ends at the energies of isolated atoms."""
+    shift = np.array([1.0, -2.0, 3.0])
+    potential = Potential(3, cutoff, scale=2.0, shift=shift, key=jax.random.key(0),
+                          **SMALL | FAMILIES[family])  # fmt: skip
+    whole = molecule()
+    table = np.searchsorted(TABLE, whole.numbers)
+    energy = eqx.filter_jit(potential)
+    edges = all_pairs(whole, TABLE)
+    assert abs(energy(edges)[0] - np.sum(shift[table])) > 0.1
+    apart = edges.at(edges.positions * 10)
+    np.testing.assert_allclose(energy(apart), np.sum(shift[table]), atol=1e-11)
+    for place, number in enumerate(TABLE):
+        alone = neighbour_graph(Structure(np.array([number]), np.zeros((1, 3))), cutoff, TABLE)
+        np.testing.assert_allclose(
+            energy(pad(alone, *edges.senders.shape)), shift[place], atol=1e-12
+        )
+
+
+@pytest.mark.x64
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_neighbour_enters_smoothly(family):
+    potential = Potential(3, CUTOFF, key=jax.random.key(0), **SMALL | FAMILIES[family])
     pair = Structure(np.array([6, 8]), np.array([[0.0, 0, 0], [1.0, 0, 0]]))
     edges = all_pairs(pair, TABLE)
 

@@ -76,6 +76,16 @@ def test_pod_deeponet_keeps_its_modes_and_learns_the_rest():
         np.testing.assert_array_equal(getattr(fitted, name).value, getattr(net, name).value)
 
 
+def test_pod_deeponet_adds_to_the_mean():
+    outputs = 5.0 + normal(1, (9, 4))
+    net = PODDeepONet(6, *principal_modes(outputs, 2), branch=(8,), key=KEY)
+    sensors = normal(2, (6,))
+    amounts = net.branch(sensors) * net.deviations()
+    expected = np.mean(outputs, 0) + amounts @ net.modes()
+    np.testing.assert_allclose(net(sensors), expected, rtol=1e-5)
+    assert np.min(np.mean(outputs, 0)) > 3
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match=r"one vector of shape \(7,\), got shape \(6,\)"):
         deeponet()(jnp.zeros(6))

@@ -185,6 +185,11 @@ def test_too_many_modes_name_the_most(kind):
         conv(jnp.zeros((1, 6, 9)))
 
 
+def test_a_complex_field_is_refused():
+    with pytest.raises(ValueError, match="FNO expects a real field, got dtype complex64"):
+        fno()(jnp.zeros((2, 9), complex))
+
+
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="modes must be one number or 2"):
         SpectralConvolution(2, 1, 1, (3,), key=KEY)

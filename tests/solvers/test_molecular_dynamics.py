@@ -154,6 +154,31 @@ def test_trajectories_side_by_side():
     assert not np.allclose(many.positions[0, -1], many.positions[1, -1])
 
 
+@pytest.mark.parametrize("make", ["threefry2x32", "rbg", "raw"])
+def test_any_key_drives_a_bath(make):
+    key = jax.random.PRNGKey(3) if make == "raw" else jax.random.key(3, impl=make)
+    state = thermal(key, triangle().positions, MASSES, 300.0)
+    step = langevin(bonds, MASSES, 0.5, friction=0.01, temperature=300.0)
+    frames = jp.rollout(step, state, 4, 2)
+    assert frames.key.dtype == key.dtype and len(frames.key) == 3
+    once = step(jax.tree.map(lambda leaf: leaf[0], frames))
+    assert not np.allclose(once.velocities, verlet(bonds, MASSES, 0.5)(state).velocities)
+
+
+@pytest.mark.parametrize("bath", [False, True])
+def test_fault_15_single_precision_stays_where_double_is_on(bath):
+    state = thermal(jax.random.key(1), np.float32(triangle().positions), MASSES, 300.0)
+    made = langevin(bonds, MASSES, 0.5, 0.1, 300.0) if bath else verlet(bonds, MASSES, 0.5)
+    frames = jp.rollout(made, state, 4)
+    assert frames.positions.dtype == frames.velocities.dtype == np.float32
+    if not bath:
+        double = jax.tree.map(lambda leaf: leaf.astype(float), state._replace(key=None))
+        expected = jp.rollout(made, double, 4).positions
+        np.testing.assert_allclose(frames.positions, expected, atol=1e-5)
+    with pytest.raises(ValueError, match="velocities must have the dtype float32 of positions"):
+        made(state._replace(velocities=state.velocities.astype(float)))
+
+
 def test_gradient_through_a_trajectory():
     """To a spring: against a difference."""
     state = Phase(jnp.array([[0.1, 0.0, 0.0]]), jnp.zeros((1, 3)))

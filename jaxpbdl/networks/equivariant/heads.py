@@ -21,12 +21,19 @@ from jaxpbdl.trainable import Constant
 class Potential(eqx.Module):
     """The energy of each component as a sum over its atoms, in eV,
 
-        E = sum_i shift[species_i] + scale (sum over layers of readout(scalars_i))
+        E = sum_i shift[species_i]
+                  + scale sum over layers of (readout(scalars_i) - readout(scalars of a lone atom))
 
     Turning, reflecting and moving a molecule or exchanging like atoms leaves it as it is. `scale`
     and `shift` are those of the training data (eV) and are not fitted. Energies are relative to
     `data.reference_energies`, which are too large for float32. Forces and stress are derivatives:
     see `learning.energy_and_forces`.
+
+    An atom without a neighbour within the cutoff has the energy `shift[species]`, whatever the
+    weights, so a molecule that falls apart ends at the sum of its references and shifts. With the
+    references of isolated atoms and `shift = 0` that is the energy of the isolated atoms; a `shift`
+    fitted to molecules (`learning.scale_and_shift`) starts the training closer to their energies
+    and moves that end by as much.
     """
 
     trunk: Trunk
@@ -62,13 +69,20 @@ class Potential(eqx.Module):
 
     def atomic(self, graph: Graph) -> Float[Array, " atoms"]:
         """The energy of each atom, eV; zero for padding."""
-        features = self.trunk(graph)
+        alone = self._readout(self.trunk.alone())
+        values = self._readout(self.trunk(graph)) - alone[graph.species]
+        values = self.scale.value * values + self.shift.value[graph.species]
+        return jnp.where(graph.atom_mask, values, 0.0)
+
+    def _readout(
+        self, features: list[Float[Array, "atoms components channels"]]
+    ) -> Float[Array, " atoms"]:
+        """Of the scalars after each layer."""
         values = jax.vmap(self.last)(features[-1][:, 0])[:, 0]
         for layer, found, weight in zip(self.trunk.layers, features, self.linear, strict=False):
             scalar = places(layer.after)[layer.after.index(SCALAR)].start
             values = values + found[:, scalar] @ weight
-        values = self.scale.value * values + self.shift.value[graph.species]
-        return jnp.where(graph.atom_mask, values, 0.0)
+        return values
 
     def __call__(self, graph: Graph) -> Float[Array, " components"]:
         """The energy of each component, eV."""

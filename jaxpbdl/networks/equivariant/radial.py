@@ -76,4 +76,4 @@ class Radial(eqx.Module):
         flat = distance.reshape(-1)
         values = jax.vmap(self.network)(self.basis(flat, self.size, self.cutoff))
         values = values * polynomial_cutoff(flat, self.cutoff)[:, None]
-        return values.reshape(*distance.shape, -1)
+        return values.reshape(*distance.shape, values.shape[-1])

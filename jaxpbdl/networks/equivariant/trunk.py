@@ -10,7 +10,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.atoms import Graph, displacements
-from jaxpbdl.networks.equivariant.algebra import SCALAR, AnyIrreps, Irrep, harmonics_of, kinds, show
+from jaxpbdl.networks.equivariant.algebra import (
+    SCALAR,
+    AnyIrreps,
+    Irrep,
+    dimension,
+    harmonics_of,
+    kinds,
+    show,
+)
 from jaxpbdl.networks.equivariant.layers import (
     Around,
     Layer,
@@ -107,11 +115,26 @@ class Trunk(eqx.Module):
             normalization="component",
         ).array
         one_hot = jax.nn.one_hot(graph.species, len(self.embedding), dtype=vectors.dtype)
+        around = [Around(graph.senders, harmonics, radial(distances)) for radial in self.radials]
+        return self._through(one_hot, around)
+
+    def alone(self) -> list[Float[Array, "species components channels"]]:
+        """The same of one atom of each species without any neighbour."""
+        species, dtype = len(self.embedding), self.embedding.dtype
+        # No slots at all: the sums over neighbours are empty, and compiled away.
+        senders = jnp.zeros((species, 0), int)
+        harmonics = jnp.zeros((species, 0, dimension(self.edges)), dtype)
+        distances = jnp.zeros((species, 0), dtype)
+        around = [Around(senders, harmonics, radial(distances)) for radial in self.radials]
+        return self._through(jnp.eye(species, dtype=dtype), around)
+
+    def _through(
+        self, one_hot: Float[Array, "atoms species"], around: Sequence[Around]
+    ) -> list[Float[Array, "atoms components channels"]]:
         features = (one_hot @ self.embedding)[:, None]
         found = []
-        for layer, radial in zip(self.layers, self.radials, strict=True):
-            around = Around(graph.senders, harmonics, radial(distances))
-            features = layer(features, one_hot, around)
+        for layer, neighbours in zip(self.layers, around, strict=True):
+            features = layer(features, one_hot, neighbours)
             found.append(features)
         return found
 

@@ -59,23 +59,43 @@ def immersed(
     reaches within three cells of a side, a union of shapes that overlap, or a traced shape without
     `room`.
     """
-    corners, survey = _survey(shape, grid)
-    if checks.is_concrete(corners):
-        refuse_unresolved(np.asarray(corners), grid)
-        if isinstance(shape, Union):
-            refuse_overlap(shape, grid)
-        if not bounded:
-            warn_where_thin(shape, grid, survey.near)
-        room = sum(int(jnp.sum(mark)) for mark in survey.cut)
-        rooms = tuple(int(jnp.sum(mark)) for mark in survey.near)
-    elif room is None:
+    if _is_fixed(shape, grid):
+        # Now, even while jit traces what is around: the number of faces has to be known.
+        with jax.ensure_compile_time_eval():
+            return _body(shape, grid, fast, None, bounded)
+    if room is None:
         raise ValueError(
             "the shape is traced: give `room`, the number of faces it may cut, such as "
             "1.25 times the `surface_faces` of a step about a similar shape"
         )
-    else:
-        rooms = (2 * room,) * grid.ndim
-    return _assembled(shape, survey, grid, fast, room, rooms)
+    return _body(shape, grid, fast, room, bounded)
+
+
+def _is_fixed(shape: Shape, grid: StaggeredGrid) -> bool:
+    """Whether the shape computes with nothing that JAX is tracing: neither its arrays nor what a
+    function closes over. (Arrays that jnp makes under jit are traced, also those of constants.)"""
+    point = jax.ShapeDtypeStruct((grid.ndim,), grid.dtype)
+    return checks.is_concrete(jax.make_jaxpr(shape)(point).consts)
+
+
+def _body(
+    shape: Shape, grid: StaggeredGrid, fast: FastSolver, room: int | None, bounded: bool
+) -> Body:
+    """With room for `room` faces; for as many as there are where the shape is fixed (None)."""
+    corners, survey = _survey(shape, grid)
+    if room is not None:
+        many = sum(jnp.sum(mark) for mark in survey.cut) > room
+        message = f"the shape cuts more faces than `room` = {room}"
+        survey = eqx.error_if(survey, many, message)
+        return _assembled(shape, survey, grid, fast, room, (2 * room,) * grid.ndim)
+    refuse_unresolved(np.asarray(corners), grid)
+    if isinstance(shape, Union):
+        refuse_overlap(shape, grid)
+    if not bounded:
+        warn_where_thin(shape, grid, survey.near)
+    cut = sum(int(jnp.sum(mark)) for mark in survey.cut)
+    near = tuple(int(jnp.sum(mark)) for mark in survey.near)
+    return _assembled(shape, survey, grid, fast, cut, near)
 
 
 class Survey(NamedTuple):
@@ -227,9 +247,6 @@ def _lacking(survey: Survey, grid: StaggeredGrid, room: int) -> tuple[Array, Arr
         marks.append(mark.reshape(-1))
     mark, lack = jnp.concatenate(marks), jnp.concatenate(lacking)
     chosen = jnp.nonzero(mark, size=room, fill_value=len(mark))[0]
-    chosen = eqx.error_if(
-        chosen, jnp.sum(mark) > room, f"the shape cuts more faces than `room` = {room}"
-    )
     safe = jnp.minimum(chosen, len(mark) - 1)
     used = chosen < len(mark)
     cells = jnp.stack([jnp.concatenate(here)[safe], jnp.concatenate(there)[safe]])

@@ -173,7 +173,8 @@ class IncompressibleStep(Step):
 
     @eqx.filter_jit
     def largest_dt(self, state: Flow) -> Array:
-        """The largest stable dt about a state, and about the velocities given on the sides."""
+        """The largest stable dt about a state, and about the velocities given on the sides. The
+        diffusivity counts where the state has a marker."""
         advective, smallest = jnp.zeros(()), [float(h.min()) for h in self.grid.widths]
         planes = self.boundary.at(state.time)
         cells = jnp.abs(self.grid.to_cells(state.velocity))
@@ -185,7 +186,12 @@ class IncompressibleStep(Step):
                     if given is not None:
                         rate = jnp.maximum(rate, jnp.max(jnp.abs(given)) / float(h.max()))
             advective = advective + rate
-        return _limit(advective, smallest, self.equation.viscosity, self.scheme)
+        decay = decay_rate(self.equation.viscosity, smallest)
+        if self.equation.drag is not None:
+            decay = decay + self.equation.drag
+        if state.marker is not None:
+            decay = jnp.maximum(decay, decay_rate(self.equation.diffusivity, smallest))
+        return _limit(advective, decay, self.scheme)
 
     @property
     def surface_faces(self) -> int:
@@ -198,17 +204,26 @@ def stable_dt(
     widths: Sequence[float],
     viscosity: Any,
     scheme: FlowScheme = runge_kutta,
+    *,
+    diffusivity: Any = None,
 ) -> Any:
     """The largest stable dt of `incompressible` at given speeds along the axes, on cells of given
-    widths: before there is a state to ask `largest_dt` about."""
+    widths, without drag: before there is a state to ask `largest_dt` about. `diffusivity` is that
+    of the marker, where there is one."""
     advective = sum(speed / h for speed, h in zip(speeds, widths, strict=True))
-    return _limit(advective, widths, viscosity, scheme)
+    coefficient = viscosity if diffusivity is None else jnp.maximum(viscosity, diffusivity)
+    return _limit(advective, decay_rate(coefficient, widths), scheme)
 
 
-def _limit(advective: Any, widths: Sequence[float], viscosity: Any, scheme: FlowScheme) -> Any:
-    """From the cells crossed a unit of time, summed over the axes, and the smallest cells."""
-    diffusive = sum(4 * viscosity / h**2 for h in widths)
-    return 1 / (advective / scheme.advective + diffusive / scheme.diffusive + 1e-30)
+def _limit(advective: Any, decay: Any, scheme: FlowScheme) -> Any:
+    """From the cells crossed a unit of time, summed over the axes, and the fastest decay. Velocity
+    and marker do not add up: each is carried at the same speed and decays on its own."""
+    return 1 / (advective / scheme.advective + decay / scheme.diffusive + 1e-30)
+
+
+def decay_rate(coefficient: Any, widths: Sequence[float]) -> Any:
+    """Of the shortest wave on cells of given widths, under diffusion by a coefficient."""
+    return sum(4 * coefficient / h**2 for h in widths)
 
 
 def incompressible(
@@ -234,7 +249,8 @@ def incompressible(
       one for both, or None for a periodic axis; walls by default.
     - `body`: a signed distance, negative inside; the fluid sticks to it. Gradients reach its
       parameters.
-    - `room`: where the shape is traced, how many faces it may cut (see `immersed`).
+    - `room`: where the shape is traced, how many faces it may cut (see `immersed`). A fixed shape
+      needs none, also inside jit.
     - `scheme`: `runge_kutta`, or `adams_bashforth` at a third of the cost a step.
     - `interpolation`: of the velocity that is carried: `central` (keeps energy) or `limited`
       (bounded at fronts).
@@ -247,7 +263,8 @@ def incompressible(
     checks.positive("dt", dt)
     boundary = Boundary(sides, grid)
     holds = [boundary.holds(axis) for axis in range(grid.ndim)]
-    fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
+    with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
+        fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
     bounded = interpolation is limited
     inside = None if body is None else immersed(body, grid, fast, room, bounded)
     forces = None if equation.forcing is None else grid.velocity(equation.forcing)

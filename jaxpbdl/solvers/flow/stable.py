@@ -17,7 +17,7 @@ from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
 from jaxpbdl.solvers.flow.diffusion import scalar_laplacian, velocity_laplacian
 from jaxpbdl.solvers.flow.operators import Ends, Velocity
-from jaxpbdl.solvers.flow.projection import IncompressibleStep, incompressible
+from jaxpbdl.solvers.flow.projection import IncompressibleStep, decay_rate, incompressible
 from jaxpbdl.solvers.flow.sides import Sides
 from jaxpbdl.solvers.flow.state import Flow, check_flow
 from jaxpbdl.staggered import StaggeredGrid, along
@@ -107,8 +107,17 @@ class StableStep(Step):
         return made
 
     def check(self, state: Flow) -> None:
-        """Refuse a state of other shapes, or with values that are not finite."""
+        """Refuse a state of other shapes, with values that are not finite, or with a marker that
+        diffuses too fast for dt."""
         check_flow(state, self.grid)
+        if state.marker is not None:
+            _refuse_above_limit(self.dt, self.flow.equation, "diffusivity", self.grid)
+
+    def largest_dt(self, state: Flow) -> Array:
+        """The largest stable dt: that of the explicit diffusion, at any velocity."""
+        names = ("viscosity",) if state.marker is None else ("viscosity", "diffusivity")
+        limits = [_diffusive_limit(getattr(self.flow.equation, n), self.grid) for n in names]
+        return jnp.min(jnp.stack(limits))
 
 
 def stable_fluids(
@@ -127,8 +136,8 @@ def stable_fluids(
 
     - `equation`: viscosity, force, buoyancy; its parameters are differentiable.
     - `grid`: staggered and equidistant.
-    - `dt`: > 0, at most `1 / (2 d sum_i 1 / dx_i^2)` for the larger d of viscosity and
-      diffusivity; of any size for advection.
+    - `dt`: > 0, at most `1 / (2 d sum_i 1 / dx_i^2)` for the larger d of viscosity and, where
+      there is a marker, diffusivity; of any size for advection.
     - `sides`: one entry per axis, as for `incompressible`; walls by default. What follows the flow
       back beyond a side gets the value on it.
     - `marker_transport`: `backtraced` (first order) or `maccormack` (second order, bounded).
@@ -146,16 +155,25 @@ def stable_fluids(
         )
     checks.non_negative("slip_length", slip_length)
     flow = incompressible(equation, grid, dt, sides, marker_source=marker_source)
-    for name in ("viscosity", "diffusivity"):
-        value = getattr(equation, name)
-        if checks.is_concrete((dt, value)):
-            rate = 2 * float(value) * sum(float(h[0]) ** -2 for h in grid.widths)
-            if float(dt) * rate > 1:
-                raise ValueError(
-                    f"dt = {float(dt):g} is above the limit of explicit diffusion by the {name}, "
-                    f"use dt <= {1 / rate:.3g}"
-                )
+    _refuse_above_limit(dt, equation, "viscosity", grid)
     return StableStep(flow, jnp.asarray(slip_length, grid.dtype), marker_transport)
+
+
+def _diffusive_limit(coefficient: Any, grid: StaggeredGrid) -> Array:
+    """Above which an explicit Euler step of diffusion makes the shortest wave grow."""
+    rate = decay_rate(jnp.asarray(coefficient), [float(h[0]) for h in grid.widths])
+    return 2 / jnp.maximum(rate, 1e-30)
+
+
+def _refuse_above_limit(
+    dt: Any, equation: IncompressibleFlow, name: str, grid: StaggeredGrid
+) -> None:
+    limit = _diffusive_limit(getattr(equation, name), grid)
+    if checks.is_concrete((dt, limit)) and float(dt) > float(limit):
+        raise ValueError(
+            f"dt = {float(dt):g} is above the limit of explicit diffusion by the {name}, "
+            f"use dt <= {float(limit):.3g}"
+        )
 
 
 def _plus(velocity: Velocity, dt: Array, rates: Velocity) -> Velocity:

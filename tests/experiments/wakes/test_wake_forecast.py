@@ -35,6 +35,10 @@ def test_the_linear_model_continues_a_linear_system():
 def test_bad_input():
     with pytest.raises(ValueError, match="rank must be at most the number of pairs of frames, 29"):
         dynamic_modes(linear_frames(), 30)
+    with pytest.raises(ValueError, match="rank must be at most the size of a state, 3, got 5"):
+        dynamic_modes(jnp.ones((50, 3)), 5)
+    with pytest.raises(ValueError, match=r"frames must have an axis of frames .*got \(50,\)"):
+        dynamic_modes(jnp.ones(50), 1)
     with pytest.raises(ValueError, match="frames must be finite"):
         dynamic_modes(linear_frames().at[3].set(jnp.nan), 3)
     with pytest.raises(ValueError, match="state must have shape"):

@@ -16,6 +16,7 @@ from jaxpbdl.solvers import (
     inflow,
     limited,
     outflow,
+    pressure_on_body,
     slip,
     wall,
 )
@@ -204,10 +205,94 @@ def test_a_thin_tail_is_warned_of_unless_the_stencils_are_bounded():
         incompressible(FLOW(0.1), grid, 0.01, body=shapes.Ball((2.0, 1.5), 0.5))
 
 
+@pytest.mark.x64
+@pytest.mark.parametrize("kind", ["made inside", "made outside", "function"])
+def test_a_fixed_body_inside_jit_needs_no_room(channel, kind):
+    """Gradients to viscosity and inflow; eagerly the body is the same."""
+    _, at = channel
+    at, grid = arrays(at), jp.StaggeredGrid((24, 16), (3.0, 2.0))
+    centre, radius = np.array([1.01, 1.04]), 0.42
+    outside = shapes.Ball(centre, radius)
+
+    def drag(p):
+        body = {
+            "made inside": lambda: shapes.Ball((1.01, 1.04), 0.42),
+            "made outside": lambda: outside,
+            "function": lambda: lambda point: jnp.linalg.norm(point - centre) - radius,
+        }[kind]()
+        entering = inflow(jnp.stack([p["speed"], jnp.zeros(())]))
+        sides = ((entering, outflow()), slip())
+        step = incompressible(FLOW(p["viscosity"]), grid, 0.03, sides=sides, body=body)
+        end = jp.repeat(step, 2)(step.start((1.0, 0.0)))
+        return force_on_body(step, end)[0]
+
+    fast, slopes = jax.jit(jax.value_and_grad(drag))(at)
+    assert float(fast) == pytest.approx(float(drag(at)), rel=1e-9)
+    for name in ("viscosity", "speed"):
+        up, down = (drag({**at, name: at[name] + sign * 1e-6}) for sign in (1, -1))
+        assert float(slopes[name]) == pytest.approx(float(up - down) / 2e-6, rel=1e-5), name
+
+
+def test_an_unresolved_body_is_refused_inside_jit_too():
+    grid = jp.StaggeredGrid((24, 16), (3.0, 2.0))
+
+    def speed(viscosity):
+        step = incompressible(FLOW(viscosity), grid, 0.01, body=shapes.Ball((0.3, 1.0), 0.25))
+        return jnp.sum(step.start().velocity[0])
+
+    with pytest.raises(ValueError, match="three cells away"):
+        jax.jit(speed)(0.1)
+
+
+def test_a_function_that_closes_over_traced_numbers_needs_room():
+    grid = jp.StaggeredGrid((24, 16), (3.0, 2.0))
+
+    def force(radius):
+        def disc(point):
+            return jnp.linalg.norm(point - 1.0) - radius
+
+        step = incompressible(FLOW(0.1), grid, 0.01, body=disc)
+        return jnp.sum(step.start().velocity[0])
+
+    for transformed in (jax.jit(force), jax.grad(force)):
+        with pytest.raises(ValueError, match="give `room`"):
+            transformed(0.4)
+
+
 def test_a_traced_shape_needs_room(channel):
     make, at = channel
     with pytest.raises(ValueError, match="give `room`"):
         jax.jit(lambda p: make(p).start((1.0, 0.0)))(arrays(at))
+
+
+def test_too_little_room_is_said(channel):
+    make, at = channel
+    with pytest.raises(RuntimeError, match="cuts more faces than `room` = 10"):
+        jax.jit(lambda p: make(p, room=10).start((1.0, 0.0)))(arrays(at))
+
+
+@pytest.mark.x64
+@pytest.mark.parametrize("bend", [0.0, 1.0])
+def test_pressure_on_a_body_is_that_of_fluid_at_rest(bend):
+    """Which balances a force with a potential: exactly one that is linear, to second order one of
+    second degree, at points all around the disc, but for the level that a closed box leaves free.
+    """
+
+    def potential(point):
+        return 3 * point[0] - 2 * point[1] + bend * (point[0] ** 2 + point[0] * point[1])
+
+    ball = shapes.Ball(CENTRE, RADIUS)
+    angles = jnp.linspace(0, 2 * jnp.pi, 24, endpoint=False)
+    points = CENTRE + RADIUS * jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
+    exact, errors = jax.vmap(potential)(points), []
+    for n in (20, 40):
+        grid = jp.StaggeredGrid((n, n + 2), 2.0, -1.0)
+        step = incompressible(FLOW(0.1, forcing=jax.grad(potential)), grid, 0.01, body=ball)
+        found = pressure_on_body(step, step.start(), ball, points)
+        difference = found - exact
+        errors.append(float(jnp.max(jnp.abs(difference - jnp.mean(difference)))))
+    assert errors[1] < (0.02 if bend else 1e-10), errors
+    assert not bend or np.log2(errors[0] / errors[1]) > 1.5, errors
 
 
 def test_force_needs_a_body():

@@ -16,6 +16,7 @@ from jaxpbdl.solvers import (
     outflow,
     runge_kutta,
     slip,
+    stable_dt,
     wall,
 )
 from tests.solvers.flow.cases import steady
@@ -208,21 +209,46 @@ def test_transformations(scheme):
     np.testing.assert_allclose(together, jnp.stack(apart), rtol=1e-12)
 
 
+LIMITS = {
+    "advection": (FLOW(0.02), False),
+    "viscosity": (FLOW(0.5), False),
+    "diffusivity": (FLOW(1e-3, diffusivity=1.0), True),
+    "drag": (FLOW(1e-3, drag=30.0), False),
+}
+
+
 @pytest.mark.parametrize("scheme", [runge_kutta, adams_bashforth])
-@pytest.mark.parametrize("viscosity", [0.02, 0.5])
-def test_stability_limit(scheme, viscosity):
+@pytest.mark.parametrize("name", LIMITS)
+def test_fault_11_a_dt_above_the_limit_is_refused(name, scheme):
+    equation, marked = LIMITS[name]
     grid = jp.StaggeredGrid((16, 16), 2 * jnp.pi, periodic=True)
 
     def step(dt):
-        return incompressible(FLOW(viscosity), grid, dt, scheme=scheme)
+        return incompressible(equation, grid, dt, scheme=scheme)
 
-    state = step(1.0).start(vortices)
+    checkers = jnp.indices(grid.shape).sum(0) % 2  # the wave that diffusion takes away first
+    state = step(1.0).start(vortices, marker=checkers if marked else None)
     limit = float(step(1.0).largest_dt(state))
-    end = jp.rollout(step(0.95 * limit), state, 200, 200)
-    assert all(jnp.max(jnp.abs(u)) < 1.5 for u in end.velocity)
+    end = jp.rollout(step(0.99 * limit), state, 200, 200)
+    assert all(jnp.max(jnp.abs(u)) < 1.5 for u in jax.tree.leaves((end.velocity, end.marker)))
     with pytest.raises(ValueError, match=r"above the stability limit, use dt <= ") as error:
         jp.rollout(step(1.5 * limit), state, 2)
     assert float(re.search(r"<= ([\d.e+-]+)", str(error.value)).group(1)) < 1.1 * limit
+
+
+def test_diffusivity_sets_no_limit_without_a_marker():
+    grid = jp.StaggeredGrid((16, 16), 2 * jnp.pi, periodic=True)
+    fast, still = FLOW(1e-3, diffusivity=1.0), FLOW(1e-3)
+    step = incompressible(fast, grid, 1.0)
+    alone, marked = step.start(vortices), step.start(vortices, marker=1.0)
+    without = incompressible(still, grid, 1.0).largest_dt(marked)
+    np.testing.assert_allclose(step.largest_dt(alone), without)
+    assert step.largest_dt(marked) < 0.2 * without
+    width = grid.widths[0][0]
+    np.testing.assert_allclose(
+        stable_dt((1.0, 1.0), (width, width), 1e-3, diffusivity=1.0),
+        stable_dt((1.0, 1.0), (width, width), 1.0),
+    )
 
 
 @pytest.mark.parametrize(
@@ -255,6 +281,40 @@ def test_stability_limit(scheme, viscosity):
 def test_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make(jp.StaggeredGrid((8, 8)))
+
+
+@pytest.mark.parametrize("pairs, balanced", [
+    (((1.0, 0.0), (1.0, 0.0)), True),  # in on the left, out on the right
+    (((1.0, 0.0), (-1.0, 0.0)), False),  # in on both
+    (((1.0, 0.0), (0.5, 0.0)), False),
+    (((1.0, 0.0), (0.0, 0.0)), False),
+])  # fmt: skip
+def test_inflow_through_two_sides_must_balance(pairs, balanced):
+    grid = jp.StaggeredGrid((8, 6))
+    sides = (tuple(inflow(velocity) for velocity in pairs), slip())
+    if not balanced:
+        with pytest.raises(ValueError, match="inflow must balance outflow"):
+            incompressible(FLOW(0.1), grid, 0.01, sides)
+    else:
+        step = incompressible(FLOW(0.1), grid, 0.01, sides)
+        state = step.start((1.0, 0.0))
+        assert jnp.max(jnp.abs(step.divergence(state.velocity))) < 1e-5
+
+
+@pytest.mark.x64
+def test_adams_bashforth_starts_with_the_rates_before_the_start():
+    """So that the first step is of third order already."""
+    grid = jp.StaggeredGrid((6, 6), 6.0, periodic=True)
+    errors = []
+    for dt in (0.1, 0.05):
+        step = incompressible(FLOW(0.0, drag=1.0), grid, dt, scheme=adams_bashforth)
+        start = step.start((1.0, 0.0))  # decays like exp(-t)
+        errors.append(abs(float(step(start).velocity[0][0, 0]) - np.exp(-dt)))
+    assert np.log2(errors[0] / errors[1]) > 3.8  # the error of one step is of order four
+    step = incompressible(FLOW(0.0, drag=1.0), grid, 0.1, scheme=adams_bashforth)
+    _, before, earlier = step.enter(step.start((1.0, 0.0)))
+    for rates, time in ((before, 0.1), (earlier, 0.2)):
+        assert float(rates.velocity[0][0, 0]) == pytest.approx(-np.exp(time), rel=5e-3)
 
 
 @pytest.mark.x64

@@ -7,7 +7,7 @@ import pytest
 
 import jaxpbdl as jp
 from jaxpbdl.solvers import LinearStencils, incompressible, spectral, vorticity_form
-from jaxpbdl.solvers.flow.operators import central, momentum_rate
+from jaxpbdl.solvers.flow.operators import Stencil, central, momentum_rate
 from jaxpbdl.solvers.flow.sides import Boundary
 
 FORCE = jp.equations.kolmogorov(2)
@@ -75,6 +75,19 @@ def test_linear_stencils(shape):
     )
     still = tuple(jnp.full(shape, value) for value in (1.0, -2.0, 0.5)[: len(shape)])
     assert all(float(jnp.max(jnp.abs(rate))) < 1e-12 for rate in rates(still, wild))
+
+
+def test_coefficients_are_in_the_documented_order():
+    """a, b, c for each component and, in turn, each axis that it is carried along."""
+    coefficients = jnp.arange(12.0)[:, None, None] + jnp.zeros((12, 4, 4))
+    rule, zero = LinearStencils(coefficients), jnp.zeros((4, 4))
+    for number, (component, axis) in enumerate([(0, 0), (0, 1), (1, 0), (1, 1)]):
+        for part, name in enumerate(("rise", "before", "after")):
+            steps = {"rise": zero, "before": zero, "after": zero} | {name: zero + 1}
+            stencil = Stencil(
+                mean=zero + 100, carrying=zero, component=component, axis=axis, **steps
+            )
+            np.testing.assert_allclose(rule(stencil), 100 + 3 * number + part)
 
 
 def test_refused():
