@@ -146,7 +146,7 @@ def test_the_validation_set_chooses(file, tmp_path, monkeypatch):
         off = 1.0 if best else 2.0
         # Sobolev training has the error of four times the cost.
         count = int(name.split("_")[1]) * (4 if name.startswith("sobolev") else 1)
-        drag = part.drag + off / count + np.array([[-0.1], [0.1]])
+        drag = part.drag + off / count + np.array([[-1e-3], [1e-3]])
         return drag, np.zeros((2, *part.x.shape))
 
     monkeypatch.setattr(airfoil_drag, "fit_ensemble", fit_ensemble)
