@@ -15,6 +15,8 @@ from jaxpbdl.data.archive import require_all_members
 
 CORNERS = 160
 """Of every outline."""
+STATIONS = np.linspace(0.01, 0.99, 99)
+"""Where along the chord two outlines are compared."""
 
 
 def read_airfoils(path: Path) -> dict[str, Float[np.ndarray, "corners 2"]]:
@@ -68,8 +70,35 @@ def _evenly(listed: np.ndarray) -> np.ndarray:
 
 def thickness(corners: Float[np.ndarray, "corners 2"]) -> float:
     """The largest between the upper and the lower side, across the chord."""
+    upper, lower = _sides(corners, np.linspace(0.05, 0.95, 50))
+    return float(np.max(np.abs(upper - lower)))
+
+
+def shape_of(corners: Float[np.ndarray, "corners 2"]) -> Float[np.ndarray, "2 stations"]:
+    """Heights of the upper and the lower side, in chords, at `STATIONS` along the chord, less the
+    straight line that fits the camber line best: what is left of an outline once its height and
+    its angle in the file, which a flow replaces by its own, are taken off."""
+    sides = _sides(corners, STATIONS)
+    return sides - np.polyval(np.polyfit(STATIONS, sides.mean(axis=0), 1), STATIONS)
+
+
+def distances(
+    shape: Float[np.ndarray, "2 stations"], shapes: Float[np.ndarray, "n 2 stations"]
+) -> Float[np.ndarray, " n"]:
+    """Of an outline to others, in chords: the largest difference in height of a side. An outline
+    upside down counts as the same, for its flow is the same upside down.
+
+    Arguments:
+        shape: one outline, as `shape_of` gives it.
+        shapes: the others.
+    """
+    flipped = -shapes[:, ::-1]
+    either = [np.abs(shape - other).max(axis=(1, 2)) for other in (shapes, flipped)]
+    return np.minimum(*either)
+
+
+def _sides(corners: np.ndarray, stations: np.ndarray) -> np.ndarray:
+    """Heights of the upper and the lower side at places along the chord."""
     nose = int(np.argmin(corners[:, 0]))
     upper, lower = corners[: nose + 1][::-1], corners[nose:]
-    stations = np.linspace(0.05, 0.95, 50)
-    sides = [np.interp(stations, side[:, 0], side[:, 1]) for side in (upper, lower)]
-    return float(np.max(np.abs(sides[0] - sides[1])))
+    return np.stack([np.interp(stations, side[:, 0], side[:, 1]) for side in (upper, lower)])

@@ -9,16 +9,20 @@ simulation. Sobolev training (Czarnecki et al., NeurIPS 2017) fits both:
     loss = rho(f(x) - y) + weight sum_i rho(df/dx_i - dy/dx_i),   rho(e) ~ e^2, ~ |e| for large e
 
 of y = log drag, inputs and y in units of their deviation; an error is thus a relative one. It is
-compared with the same network, updates and samples on values alone, for several numbers of samples.
+compared with the same network and updates on values alone, at equal cost: for each budget, in
+simulations, values alone are of as many, and values with gradients of half as many. Each method has
+the learning rate and the weight decay that are best on the validation set, chosen for each budget.
 
 The simulations come in 960 families that share Mach number and angle of attack (and, up to shifts,
-their draw of the shape), so whole families are held out: 96 to calibrate and choose settings on,
-192 for the test. Intervals are those of the ensemble, mean +- q (spread + its median), with the
-one `q` that covers 90 % of the calibration samples (split conformal; Papadopoulos et al. 2008).
+their draw of the shape), so whole families are held out: 96 to calibrate the intervals on, 96 to
+validate, 192 for the test. Intervals are those of the ensemble, mean +- q (spread + its median),
+with the one `q` that covers 90 % of the calibration samples (split conformal; Papadopoulos et al.
+2008).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import equinox as eqx
@@ -34,12 +38,14 @@ from jaxpbdl.data.archive import arrays
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.training import rise_and_fall
 from jaxpbdl.learning import fit_ensemble
+from jaxpbdl.learning.delta import data_factors
 from jaxpbdl.networks import Dense
 
 COUNT = 1e-4
 """One drag count."""
 INPUTS = 16
-CALIBRATING, TESTING = 96, 192
+CALIBRATION, TEST, VALIDATION = 96, 192, 96
+"""Families of each part; the rest are for training."""
 COVERAGE = 0.9
 BEND = 0.3
 """Where `rho` turns from a square to a line: a few simulations of separated flow have gradients
@@ -53,8 +59,9 @@ class Config:
     seed: int = 0
     data: Path | None = None
     """The simulations as npz; else looked for in the folder JAXPBDL_DATA."""
-    samples: tuple[int, ...] = (250, 1000, 4000, 16_000)
-    """Numbers to train on, drawn from the families that are not held out, anew for each seed."""
+    budgets: tuple[int, ...] = (250, 1000, 4000, 16_000)
+    """Costs of the training sets in simulations, a gradient counting as one more; samples are drawn
+    from the families that are not held out, anew for each seed."""
     members: int = 4
     width: int = 64
     depth: int = 3
@@ -62,20 +69,24 @@ class Config:
     """Of the gradients in the loss."""
     batch: int = 128
     updates: int = 3000
-    learning_rate: float = 1e-2
-    decay: float = 0.03
-    """Of the weights. Chosen for values alone, which profit from it; gradients hardly need any."""
+    learning_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
+    """Of which the best on the validation set is taken, with the best of `decays`."""
+    decays: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    """Of the weights."""
 
     def __post_init__(self):
         for name in ("width", "depth", "batch", "updates"):
             checks.count(name, getattr(self, name))
         checks.count("members", self.members, 2)
-        if not self.samples or list(self.samples) != sorted(set(self.samples)):
-            raise ValueError(f"samples must be numbers in rising order, got {self.samples}")
-        checks.count("samples", self.samples[0], 2)
+        if not self.budgets or list(self.budgets) != sorted(set(self.budgets)):
+            raise ValueError(f"budgets must be numbers in rising order, got {self.budgets}")
+        checks.count("budgets", self.budgets[0], 4)
         checks.positive("weight", self.weight)
-        checks.positive("learning_rate", self.learning_rate)
-        checks.non_negative("decay", self.decay)
+        for name in ("learning_rates", "decays"):
+            if not getattr(self, name):
+                raise ValueError(f"{name} must hold at least one value, got ()")
+        checks.positive("learning_rates", self.learning_rates)
+        checks.non_negative("decays", self.decays)
 
 
 class Drag(eqx.Module):
@@ -170,18 +181,25 @@ def read(path: Path) -> Data:
     return Data(x, drag / COUNT, slope / COUNT)
 
 
-def split(data: Data) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Indices to learn from, to calibrate on and to test on, whole families each."""
+def split(data: Data) -> dict[str, np.ndarray]:
+    """Indices of the training, validation, calibration and test samples, whole families each.
+
+    Raises `DataError` if there are too few families.
+    """
     flights, family = np.unique(data.x[:, -2:], axis=0, return_inverse=True)
-    if len(flights) <= CALIBRATING + TESTING:
+    held_out = CALIBRATION + TEST + VALIDATION
+    if len(flights) <= held_out:
         raise checks.DataError(
-            f"the data must have more than {CALIBRATING + TESTING} pairs of Mach number and angle "
-            f"of attack, found {len(flights)}"
+            f"the data must have more than {held_out} pairs of Mach number and angle of attack, "
+            f"found {len(flights)}"
         )
     order = np.random.default_rng(0).permutation(len(flights))
-    parts = np.split(order, [CALIBRATING, CALIBRATING + TESTING])
-    calibrating, testing, learning = (np.flatnonzero(np.isin(family.ravel(), p)) for p in parts)
-    return learning, calibrating, testing
+    ends = np.cumsum([CALIBRATION, TEST, VALIDATION])
+    names = ("calibration", "test", "validation", "train")
+    return {
+        name: np.flatnonzero(np.isin(family.ravel(), part))
+        for name, part in zip(names, np.split(order, ends), strict=True)
+    }
 
 
 def half_width(spread: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
@@ -196,67 +214,108 @@ def calibrated(error: Float[np.ndarray, " samples"], width: Float[np.ndarray, " 
 
 
 def run(config: Config, folder: Path) -> Result:
-    """Train for each number of samples with and without gradients; a picture goes to `folder`."""
+    """Train for each budget with and without gradients; a picture goes to `folder`."""
     data = read(find("airfoil-drag", given=config.data))
-    learning, calibrating, testing = split(data)
-    if config.samples[-1] > len(learning):
-        raise ValueError(f"samples must be at most {len(learning)}, got {config.samples[-1]}")
-    order = np.random.default_rng((1, config.seed)).permutation(learning)
+    parts = split(data)
+    if config.budgets[-1] > len(parts["train"]):
+        raise ValueError(f"budgets must be at most {len(parts['train'])}, got {config.budgets[-1]}")
+    order = np.random.default_rng((1, config.seed)).permutation(parts["train"])
+    held_out = {name: data.at(parts[name]) for name in ("validation", "calibration", "test")}
     metrics: dict[str, float] = {}
-    lines: dict[str, list[float]] = {"values": [], "sobolev": []}
-    for count in config.samples:
-        known = data.at(order[:count])
-        for method, weight in (("values", 0.0), ("sobolev", config.weight)):
-            name = f"{method}_{count}"
-            judged = ensemble(
-                config, known, weight, [data.at(calibrating), data.at(testing)], folder, name
-            )
-            metrics |= {f"{name}.{metric}": value for metric, value in judged.items()}
-            lines[method].append(judged["mae"])
-    for method in lines:
-        metrics[f"{method}.mae"] = lines[method][-1]
-    metrics["coverage_90"] = metrics[f"sobolev_{config.samples[-1]}.coverage_90"]
-    _picture(config.samples, lines, folder)
+    errors: dict[str, list[float]] = {"values": [], "sobolev": []}
+    for budget in config.budgets:
+        for method, weight, price in (("values", 0.0, 1), ("sobolev", config.weight, 2)):
+            known = data.at(order[: budget // price])
+            name = f"{method}_{budget}"
+            found = trained(config, known, weight, held_out["validation"], folder, name)
+            judged = metrics_of(found, Units.of(known), held_out)
+            metrics |= {f"{name}.simulations": len(known.drag), **{
+                f"{name}.{metric}": value for metric, value in judged.items()
+            }}  # fmt: skip
+            errors[method].append(judged["mae"])
+    factors = data_factors(config.budgets, *map(np.asarray, errors.values()))
+    for budget, factor in zip(config.budgets, factors, strict=True):
+        if np.isfinite(factor):
+            metrics[f"sobolev_{budget}.times_less_cost"] = float(factor)
+            metrics[f"sobolev_{budget}.times_fewer_simulations"] = float(2 * factor)
+    for method, each in errors.items():
+        metrics[f"{method}.mae"] = each[-1]
+    metrics["coverage_90"] = metrics[f"sobolev_{config.budgets[-1]}.coverage_90"]
+    _picture(config.budgets, errors, folder)
     return Result(metrics)
 
 
-def ensemble(
-    config: Config, known: Data, weight: float, held_out: Sequence[Data], folder: Path, name: str
-) -> dict[str, float]:
-    """Fit, calibrate the intervals on the first held-out part, judge the rest on the second."""
-    units = Units.of(known)
-    schedule = rise_and_fall(config.learning_rate, config.updates, rise=20)
-    sizes = (INPUTS, *[config.width] * config.depth, 1)
-    members, _ = fit_ensemble(
-        lambda key: Drag(Dense(sizes, key=key)),
-        Misfit(weight),
-        units.standardised(known, min(config.batch, len(known.drag))),
-        optax.chain(
-            optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=config.decay)
-        ),
-        config.updates,
-        keys=jax.random.split(jax.random.key(config.seed), config.members),
-        chunk=500,
-        folder=folder / "checkpoints" / name,
-        name=name,
+@dataclass(frozen=True)
+class Trained:
+    """The members, stacked, and the settings that were best for one network: its error on the
+    validation set in counts."""
+
+    members: Drag
+    learning_rate: float
+    decay: float
+    validation: float
+
+
+def trained(
+    config: Config, known: Data, weight: float, validation: Data, folder: Path, name: str
+) -> Trained:
+    """An ensemble, with the settings at which a single network does best on the validation set."""
+    units, keys = Units.of(known), jax.random.split(jax.random.key(config.seed), config.members)
+
+    def fitted(rate: float, decay: float, keys: PRNGKeyArray, name: str) -> Drag:
+        sizes = (INPUTS, *[config.width] * config.depth, 1)
+        schedule = rise_and_fall(rate, config.updates, rise=20)
+        members, _ = fit_ensemble(
+            lambda key: Drag(Dense(sizes, key=key)),
+            Misfit(weight),
+            units.standardised(known, min(config.batch, len(known.drag))),
+            optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay)),
+            config.updates,
+            keys=keys,
+            chunk=500,
+            folder=folder / "checkpoints" / name,
+            name=name,
+        )
+        return members
+
+    best, smallest = (config.learning_rates[0], config.decays[0]), np.inf
+    for rate, decay in product(config.learning_rates, config.decays):
+        one = fitted(rate, decay, keys[:1], f"{name}_rate_{rate:g}_decay_{decay:g}")
+        error = float(np.abs(predicted(one, units, validation)[0][0] - validation.drag).mean())
+        if error < smallest:
+            best, smallest = (rate, decay), error
+    return Trained(fitted(*best, keys, name), *best, smallest)
+
+
+def predicted(members: Drag, units: Units, part: Data) -> tuple[np.ndarray, np.ndarray]:
+    """Of each member: drag in counts, and its change with each input over one deviation."""
+    answers = _answers(members, units.standardised(part).x)
+    return units.drag(*(np.asarray(each, float) for each in answers))
+
+
+def metrics_of(found: Trained, units: Units, held_out: Mapping[str, Data]) -> dict[str, float]:
+    """Errors of the mean on the test set; intervals calibrated on the calibration set, judged on
+    the test set."""
+    drag, slope = predicted(found.members, units, held_out["test"])
+    test = held_out["test"]
+    error = np.abs(drag.mean(0) - test.drag)
+    true_slope = test.slope * units.x[1]
+    known, _ = predicted(found.members, units, held_out["calibration"])
+    factor = calibrated(
+        np.abs(known.mean(0) - held_out["calibration"].drag), half_width(known.std(0, ddof=1))
     )
-    errors, widths, judged = [], [], {}
-    for part in held_out:
-        answers = _answers(members, units.standardised(part).x)
-        drag, slope = units.drag(*(np.asarray(each, float) for each in answers))
-        error = np.abs(drag.mean(0) - part.drag)
-        errors.append(error)
-        widths.append(half_width(drag.std(0, ddof=1)))
-        true_slope = part.slope * units.x[1]
-        judged = {
-            "mae": error.mean(),
-            "mae_of_one": np.abs(drag - part.drag).mean(),
-            "relative": np.mean(error / part.drag),
-            "gradient": np.linalg.norm(slope.mean(0) - true_slope) / np.linalg.norm(true_slope),
-        }
-    factor = calibrated(errors[0], widths[0])
-    judged["coverage_90"] = np.mean(errors[1] <= factor * widths[1])
-    judged["interval"] = np.mean(factor * widths[1])
+    width = factor * half_width(drag.std(0, ddof=1))
+    judged = {
+        "mae": error.mean(),
+        "mae_of_one": np.abs(drag - test.drag).mean(),
+        "relative": np.mean(error / test.drag),
+        "gradient": np.linalg.norm(slope.mean(0) - true_slope) / np.linalg.norm(true_slope),
+        "coverage_90": np.mean(error <= width),
+        "interval": np.mean(width),
+        "validation": found.validation,
+        "learning_rate": found.learning_rate,
+        "decay": found.decay,
+    }
     return {metric: float(value) for metric, value in judged.items()}
 
 
@@ -266,11 +325,16 @@ def _answers(members: Drag, x: Array) -> tuple[Array, Array]:
     return eqx.filter_vmap(lambda one: jax.vmap(jax.value_and_grad(one))(x))(members)
 
 
-def _picture(samples: Sequence[int], lines: dict[str, list[float]], folder: Path) -> None:
-    """`error.png`: the mean error over the number of simulations."""
+def _picture(budgets: Sequence[int], lines: dict[str, list[float]], folder: Path) -> None:
+    """`error.png`: the mean error over the cost of the training set."""
     made, axes = plotting.figure(1, 1, size=(4.0, 3.0))
     plotting.curves(
-        axes[0, 0], lines, samples, xlabel="simulations", ylabel="drag counts", logarithmic=True
+        axes[0, 0],
+        lines,
+        budgets,
+        xlabel="cost in simulations",
+        ylabel="drag counts",
+        logarithmic=True,
     )
     axes[0, 0].set_xscale("log")
     axes[0, 0].set_title("mean absolute error on unseen families")
@@ -282,7 +346,7 @@ EXPERIMENT = Experiment(
     summary="the drag of an airfoil from simulations, with and without their gradients",
     presets={
         "quick": Config(),
-        "full": Config(samples=(250, 1000, 4000, 16_000, 29_000), width=128, updates=20_000),
+        "full": Config(budgets=(250, 1000, 4000, 16_000, 24_000), width=128, updates=20_000),
     },
     run=run,
 )

@@ -2,8 +2,13 @@
 
 A box of 4 by 2.5 chords, a uniform stream of speed one along x, slip along it. The airfoil is
 turned nose up by the angle of attack. A flow starts at once, settles for two thirds of the
-duration, and the rest is averaged. One file holds the flows to learn from, to validate on and to
-be asked; no airfoil is in two of them.
+duration, and the rest is averaged. One file holds the training, validation and test flows.
+
+Many airfoils of the collection are variants of one another, so that a split by name would test on
+outlines that training has all but seen. The parts are therefore split by outline: none lies within
+`separation` chords (`data.airfoils.distances`) of one in another part. Half the collection lies
+within 0.02 chords of any of its typical members, so the test and the validation part are drawn as
+groups of near outlines: single ones would leave too few for training.
 
 A trailing edge is thinner than any cell. About a cusp one the central scheme left the finite
 numbers at 24 cells a chord, so the momentum is carried by the limited one, and the body is the
@@ -26,7 +31,7 @@ from jaxtyping import Array, Float
 import jaxpbdl as jp
 from jaxpbdl import checks
 from jaxpbdl.data import find, hdf5
-from jaxpbdl.data.airfoils import read_airfoils, thickness
+from jaxpbdl.data.airfoils import distances, read_airfoils, shape_of, thickness
 from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.shapes import Outline, Shape, turned
 from jaxpbdl.solvers import (
@@ -49,6 +54,10 @@ THICKEST = 0.3
 FRAMES = 24
 """Looks at a flow at even times; the mean is over the last third."""
 PARTS = ("train", "validation", "test")
+GROUP = 4
+"""Near outlines that are drawn together for the validation and the test part."""
+DRAWS = 10
+"""Of the parts, before they are given up."""
 
 
 class Thickened(eqx.Module):
@@ -72,7 +81,9 @@ class Setting:
     """Range of the angle of attack, in degrees."""
     duration: float
     counts: tuple[int, int, int]
-    """Flows to learn from, to validate on, to be asked."""
+    """Training, validation and test flows."""
+    separation: float
+    """The least distance between outlines of different parts, in chords."""
 
     @cached_property
     def grid(self) -> StaggeredGrid:
@@ -122,13 +133,15 @@ class Setting:
 class Flows:
     """Of one part: mean pressure and velocity in the cells, zero within the body, and about what.
 
-    `distance` is the signed one of the cells' centres; `forces` are the mean drag and lift
+    `distance` is the signed one of the cells' centres; `shape` is the outline as `shape_of` gives
+    it, the same at all angles; `forces` are the mean drag and lift
     coefficients by `force_on_body`; `unsteadiness` is the deviation in time of the lift
     coefficient.
     """
 
     fields: Float[np.ndarray, "n 3 nx ny"]
     distance: Float[np.ndarray, "n nx ny"]
+    shape: Float[np.ndarray, "n 2 stations"]
     reynolds: Float[np.ndarray, " n"]
     angle: Float[np.ndarray, " n"]
     forces: Float[np.ndarray, "n 2"]
@@ -192,10 +205,65 @@ def _read(part: h5py.Group) -> Flows:
     return Flows(**named)
 
 
+def parted(shapes: Mapping[str, np.ndarray], setting: Setting) -> dict[str, list[str]]:
+    """Names of the airfoils of each part, none within `separation` of one in another part.
+
+    Groups of near outlines are drawn for the test part, then for the validation part, then single
+    ones from what is far enough from both for training. The draw is repeated until enough is left;
+    it knows nothing of the flows.
+
+    Raises `checks.DataError` where the collection does not hold enough.
+    """
+    names, values = list(shapes), np.stack(list(shapes.values()))
+    training, validation, test = setting.counts
+    largest = 0
+    for draw in range(DRAWS):
+        generator = np.random.default_rng(draw)
+        free = np.ones(len(names), bool)
+        held_out = {}
+        for part, count in (("test", test), ("validation", validation)):
+            chosen = _groups(values, free, count, setting.separation, generator)
+            for each in chosen:
+                free &= distances(values[each], values) > setting.separation
+            held_out[part] = chosen
+        left = generator.permutation(np.flatnonzero(free))
+        if len(held_out["test"]) == test and len(held_out["validation"]) == validation:
+            largest = max(largest, len(left))
+            if len(left) >= training:
+                chosen = {"train": left[:training].tolist(), **held_out}
+                return {part: [names[each] for each in chosen[part]] for part in PARTS}
+    raise checks.DataError(
+        f"of {len(names)} airfoils, at most {largest} lie more than separation = "
+        f"{setting.separation} chords from {test} test and {validation} validation ones in {DRAWS} "
+        f"draws, training needs {training}: ask for fewer flows or a smaller separation"
+    )
+
+
+def _groups(
+    values: np.ndarray,
+    free: np.ndarray,
+    count: int,
+    separation: float,
+    generator: np.random.Generator,
+) -> list[int]:
+    """Places of `count` outlines, or of all free ones if there are fewer."""
+    chosen: list[int] = []
+    for centre in generator.permutation(np.flatnonzero(free)).tolist():
+        if len(chosen) == count:
+            break
+        if centre not in chosen:
+            apart = np.where(free, distances(values[centre], values), np.inf)
+            apart[chosen] = np.inf
+            group = np.argsort(apart, kind="stable")[: min(GROUP, count - len(chosen))]
+            chosen += group[apart[group] <= separation].tolist()
+    return chosen
+
+
 def make(path: Path, airfoils: Mapping[str, np.ndarray], setting: Setting) -> None:
     """Draw airfoils, Reynolds numbers and angles, compute the flows, write the file.
 
-    Raises `checks.DataError` where too few airfoils are thick enough for the grid, and
+    Raises `checks.DataError` where too few airfoils are thick enough for the grid or far enough
+    from one another, and
     `checks.BlowUp` naming the flow that left the finite numbers.
     """
     thick = {name: thickness(corners) for name, corners in airfoils.items()}
@@ -207,8 +275,10 @@ def make(path: Path, airfoils: Mapping[str, np.ndarray], setting: Setting) -> No
             f"are between two cells ({setting.thinnest:.3g} chords) and {THICKEST} chords thick: "
             "ask for fewer flows or more cells"
         )
+    shapes = {name: shape_of(airfoils[name]) for name in usable}
+    parts = parted(shapes, setting)
+    names = [name for part in PARTS for name in parts[part]]
     generator = np.random.default_rng(0)
-    names = [usable[i] for i in generator.permutation(len(usable))[:needed]]
     reynolds = generator.uniform(*setting.reynolds, needed).astype(np.float32)
     angles = generator.uniform(*setting.angles, needed).astype(np.float32)
     print(f"computing {needed} flows about airfoils", flush=True)
@@ -223,9 +293,10 @@ def make(path: Path, airfoils: Mapping[str, np.ndarray], setting: Setting) -> No
             )
         made.append(flow)
     kinds = ("fields", "distance", "forces", "unsteadiness")
-    parts = zip(*made, strict=True)
-    values = {kind: np.stack(each) for kind, each in zip(kinds, parts, strict=True)}
-    values |= {"reynolds": reynolds, "angle": angles}
+    stacked = (np.stack(each) for each in zip(*made, strict=True))
+    values = dict(zip(kinds, stacked, strict=True))
+    outlines = np.stack([shapes[name] for name in names])
+    values |= {"shape": outlines, "reynolds": reynolds, "angle": angles}
     with hdf5.created(path) as file:
         file.attrs.update(_attributes(setting))
         ends = np.cumsum([0, *setting.counts])

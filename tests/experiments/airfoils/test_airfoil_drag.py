@@ -1,7 +1,10 @@
 """The drag of airfoils: the data, the held-out families, the loss, the intervals, a tiny run."""
 
 import json
+from dataclasses import replace
+from itertools import product
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 
 from jaxpbdl.checks import DataError
 from jaxpbdl.experiments import contract
+from jaxpbdl.experiments.airfoils import airfoil_drag
 from jaxpbdl.experiments.airfoils.airfoil_drag import (
     COUNT,
     EXPERIMENT,
@@ -16,19 +20,24 @@ from jaxpbdl.experiments.airfoils.airfoil_drag import (
     Data,
     Drag,
     Misfit,
+    Trained,
     Units,
     calibrated,
+    metrics_of,
     read,
     run,
     split,
 )
 from jaxpbdl.networks import Dense
 
-TINY = {"samples": (8, 24), "members": 2, "width": 8, "depth": 1, "batch": 8, "updates": 200}
+TINY = {
+    "budgets": (16, 40), "members": 2, "width": 8, "depth": 1, "batch": 8, "updates": 200,
+    "learning_rates": (1e-2,), "decays": (0.03,),
+}  # fmt: skip
 SENSITIVITY = np.linspace(-0.3, 0.5, 16)
 
 
-def made(families=300, each=2, seed=0):
+def made(families=408, each=2, seed=0):
     """Drag `100 exp(s . x)` counts, in families that share the last two inputs."""
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(families, each, 16))
@@ -49,11 +58,12 @@ def file(tmp_path):
 def test_no_family_is_in_two_parts():
     data = made(each=3)
     parts = split(data)
-    assert sorted(np.concatenate(parts)) == list(range(900))
-    flights = [set(map(tuple, data.x[part, -2:])) for part in parts]
-    assert [len(f) for f in flights] == [12, 96, 192]
-    assert not (flights[0] & flights[1] or flights[0] & flights[2] or flights[1] & flights[2])
-    with pytest.raises(DataError, match="more than 288 pairs of Mach number and angle"):
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(3 * 408))
+    flights = {name: set(map(tuple, data.x[part, -2:])) for name, part in parts.items()}
+    sizes = {"train": 24, "validation": 96, "calibration": 96, "test": 192}
+    assert {name: len(each) for name, each in flights.items()} == sizes
+    assert len(set().union(*flights.values())) == sum(sizes.values())
+    with pytest.raises(DataError, match="more than 384 pairs of Mach number and angle"):
         split(made(families=20))
 
 
@@ -81,21 +91,110 @@ def test_the_loss_vanishes_for_the_truth(weight):
     assert loss(Drag(network), batch) > 0.1
 
 
-def test_intervals_cover_what_they_say():
-    generator = np.random.default_rng(0)
-    width = generator.uniform(0.5, 2, 20_000)
-    error = np.abs(generator.standard_t(3, 20_000)) * width
-    factor = calibrated(error[:10_000], width[:10_000])
-    np.testing.assert_allclose(np.mean(error[10_000:] <= factor * width[10_000:]), 0.9, atol=0.01)
+@pytest.mark.parametrize("count, rank", [(9, 9), (10, 10), (19, 18), (20, 19), (99, 90), (109, 99)])
+def test_the_rank_of_the_calibration(count, rank):
+    """The smallest rank of the error that covers 90 % of `count + 1` equally likely places."""
+    ranks = np.random.default_rng(0).permutation(count) + 1.0
+    width = np.random.default_rng(1).uniform(0.5, 2, count)
+    assert calibrated(ranks * width, width) == pytest.approx(rank, rel=1e-14)
+    assert rank / (count + 1) >= 0.9 > (rank - 1) / (count + 1)
+
+
+def test_metrics_of_known_errors(monkeypatch):
+    """Two members 1 count below and above a mean that is off by known numbers, others in each part:
+    intervals are those of the calibration set."""
+    data = made(20, each=5)
+    units = Units.of(data)
+    held_out = {name: data.at(np.arange(99)) for name in ("validation", "calibration", "test")}
+    off = {"validation": 1000.0 + np.arange(99), "calibration": 1.0 + np.arange(99)}
+    off["test"] = 2 * off["calibration"] + 1
+
+    def predicted(members, units, part):
+        name = next(name for name, each in held_out.items() if each is part)
+        drag = part.drag + off[name] + np.array([[-1.0], [1.0]])
+        return drag, np.stack([0.5 * part.slope * units.x[1]] * 2)
+
+    monkeypatch.setattr(airfoil_drag, "predicted", predicted)
+    found = metrics_of(Trained(None, 0.1, 0.2, 7.0), units, held_out)
+    assert found["mae"] == pytest.approx(101, rel=1e-12)
+    assert found["mae_of_one"] == pytest.approx(101, rel=1e-12)
+    test = held_out["test"]
+    assert found["relative"] == pytest.approx(np.mean(off["test"] / test.drag), rel=1e-12)
+    assert found["gradient"] == pytest.approx(0.5, rel=1e-12)
+    # The 90th of the 99 calibration errors; 44 of the test errors are smaller.
+    assert found["interval"] == pytest.approx(90, rel=1e-12)
+    assert found["coverage_90"] == pytest.approx(44 / 99, rel=1e-12)
+    kept = {name: found[name] for name in ("validation", "learning_rate", "decay")}
+    assert kept == {"validation": 7.0, "learning_rate": 0.1, "decay": 0.2}
+
+
+def test_the_validation_set_chooses(file, tmp_path, monkeypatch):
+    """Of all settings the one with the smallest error there; training sees neither the calibration
+    nor the test set; methods stand beside each other at equal cost."""
+    data, config = read(file), Config(data=file, **{**TINY, "decays": (0.0, 0.5, 1.0)})
+    parts = {name: data.at(each) for name, each in split(data).items()}
+    asked = []
+
+    def fit_ensemble(make, loss, batches, *args, keys, name, **settings):
+        asked.append((name, np.asarray(batches.x), len(keys)))
+        return name, None
+
+    def predicted(name, units, part):
+        """One decay is best on the validation set, the others everywhere else."""
+        validated = np.array_equal(part.x, parts["validation"].x)
+        best = name.endswith("decay_0.5") == validated
+        off = 1.0 if best else 2.0
+        # Sobolev training has the error of four times the cost.
+        count = int(name.split("_")[1]) * (4 if name.startswith("sobolev") else 1)
+        drag = part.drag + off / count + np.array([[-1e-3], [1e-3]])
+        return drag, np.zeros((2, *part.x.shape))
+
+    monkeypatch.setattr(airfoil_drag, "fit_ensemble", fit_ensemble)
+    monkeypatch.setattr(airfoil_drag, "predicted", predicted)
+    config = replace(config, budgets=(4, 16))
+    found = run(config, tmp_path).metrics
+    for budget, (method, price) in product((4, 16), {"values": 1, "sobolev": 2}.items()):
+        assert found[f"{method}_{budget}.decay"] == 0.5
+        assert found[f"{method}_{budget}.simulations"] == budget // price
+        fits = [each for each in asked if each[0].startswith(f"{method}_{budget}")]
+        assert [(name[-3:], members) for name, _, members in fits[:-1]] == [
+            ("y_0", 1), ("0.5", 1), ("y_1", 1)
+        ]  # fmt: skip
+        assert fits[-1][0] == f"{method}_{budget}" and fits[-1][2] == 2
+        assert all(len(inputs) == budget // price for _, inputs, _ in fits)
+    assert found["sobolev_4.times_less_cost"] == pytest.approx(4)
+    assert found["sobolev_4.times_fewer_simulations"] == pytest.approx(8)
+    assert "sobolev_16.times_less_cost" not in found
+
+
+def test_the_test_set_chooses_nothing(file, tmp_path, monkeypatch):
+    """Whatever drags the calibration and the test set have, training and tuning see the same."""
+    data, seen = read(file), []
+    parts = split(data)
+
+    def trained(config, known, weight, validation, folder, name):
+        seen.append((vars(known), weight, vars(validation), name))
+
+    monkeypatch.setattr(airfoil_drag, "trained", trained)
+    monkeypatch.setattr(airfoil_drag, "metrics_of", lambda *_: {"mae": 1.0, "coverage_90": 0.9})
+    monkeypatch.setattr(airfoil_drag, "_picture", lambda *_: None)
+    for factor in (1.0, np.nan):
+        drag = data.drag.copy()
+        drag[np.concatenate([parts["calibration"], parts["test"]])] *= factor
+        changed = Data(data.x, drag, data.slope)
+        monkeypatch.setattr(airfoil_drag, "read", lambda _, changed=changed: changed)
+        run(Config(data=file, **TINY), tmp_path)
+    assert len(seen) == 8
+    assert eqx.tree_equal(seen[:4], seen[4:])
 
 
 def test_a_tiny_run(file, tmp_path):
     contract.execute(EXPERIMENT, "quick", Config(data=file, **TINY), tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
-    assert metrics["sobolev.mae"] == metrics["sobolev_24.mae"]
+    assert metrics["sobolev.mae"] == metrics["sobolev_40.mae"]
     # Each gradient says sixteen times what a value does.
-    assert metrics["sobolev_8.mae"] < metrics["values_8.mae"]
-    assert metrics["sobolev_8.gradient"] < metrics["values_8.gradient"]
+    assert metrics["sobolev_16.mae"] < metrics["values_16.mae"]
+    assert metrics["sobolev_16.gradient"] < metrics["values_16.gradient"]
     assert 0.75 < metrics["coverage_90"] <= 1
     assert (tmp_path / "error.png").exists()
 
@@ -115,12 +214,14 @@ def test_the_simulations(real_data):
 
 
 def test_bad_input(file, tmp_path):
-    with pytest.raises(ValueError, match=r"samples must be numbers in rising order, got \(8, 4\)"):
-        Config(samples=(8, 4))
+    with pytest.raises(ValueError, match=r"budgets must be numbers in rising order, got \(8, 4\)"):
+        Config(budgets=(8, 4))
     with pytest.raises(ValueError, match="members must be an integer >= 2, got 1"):
         Config(members=1)
-    with pytest.raises(ValueError, match="samples must be at most 24, got 25"):
-        run(Config(data=file, samples=(25,)), tmp_path)
+    with pytest.raises(ValueError, match="decays must hold at least one value"):
+        Config(decays=())
+    with pytest.raises(ValueError, match="budgets must be at most 48, got 49"):
+        run(Config(data=file, budgets=(49,)), tmp_path)
     np.savez(tmp_path / "flat.npz", x=np.ones((4, 3)), cd=np.ones(4), dcd_dx=np.ones((4, 3)))
     with pytest.raises(DataError, match=r"shape \(samples, 16\)"):
         read(tmp_path / "flat.npz")

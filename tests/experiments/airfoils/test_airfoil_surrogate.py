@@ -4,6 +4,7 @@ import json
 import zipfile
 from dataclasses import replace
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,16 +12,19 @@ import pytest
 
 import jaxpbdl as jp
 from jaxpbdl.checks import DataError
-from jaxpbdl.data.airfoils import CORNERS, read_airfoils, thickness
+from jaxpbdl.data.airfoils import CORNERS, STATIONS, distances, read_airfoils, shape_of, thickness
 from jaxpbdl.experiments import contract
-from jaxpbdl.experiments.airfoils.airfoil_surrogate import EXPERIMENT, Config, mirrored
-from jaxpbdl.experiments.airfoils.data import read_or_make, simulate
+from jaxpbdl.experiments.airfoils import airfoil_surrogate
+from jaxpbdl.experiments.airfoils.airfoil_surrogate import EXPERIMENT, Config, mirrored, run
+from jaxpbdl.experiments.airfoils.baselines import KernelRidge, Known, Neighbours, tuned
+from jaxpbdl.experiments.airfoils.data import Flows, parted, read_or_make, simulate
 from jaxpbdl.experiments.airfoils.report import STREAM, errors, momentum_balance
 
 DIGITS = ("0018", "2420", "0022", "4421", "0006")
 TINY = Config(
-    cells=(48, 32), reynolds=(100.0, 150.0), duration=2.0, training=2, validation=1, asked=1,
-    members=2, width=2, levels=2, modes=4, channels=4, depth=1, batch=2, updates=4,
+    cells=(48, 32), reynolds=(100.0, 150.0), duration=2.0, training=2, validation=1, test=1,
+    separation=0.005, members=2, width=2, levels=2, modes=4, channels=4, depth=1, batch=2,
+    updates=4,
 )  # fmt: skip
 
 
@@ -48,19 +52,170 @@ def test_outlines_are_scaled_and_resampled(airfoils):
             np.testing.assert_allclose(shape(jnp.array(point)), exact(jnp.array(point)), atol=4e-3)
 
 
+def drawn(digits, turned_by=0.0):
+    """A NACA airfoil with corners as `read_airfoils` gives them, turned in the file's frame."""
+    corners = np.asarray(jp.shapes.naca(digits))
+    return corners + np.stack([0 * corners[:, 0], np.tan(turned_by) * corners[:, 0] + 0.1], 1)
+
+
+def test_the_distance_of_outlines():
+    thin, thick, turned = (shape_of(drawn(*each)) for each in (("0012",), ("0018",), ("0012", 0.1)))
+    np.testing.assert_allclose(turned, thin, atol=2e-3)
+    # Half of the difference in thickness, on either side.
+    np.testing.assert_allclose(distances(thin, np.stack([thick, thin])), [0.03, 0], atol=1e-3)
+    cambered = shape_of(drawn("4412"))
+    np.testing.assert_allclose(distances(cambered, -cambered[None, ::-1]), 0, atol=1e-12)
+    assert distances(cambered, thin[None]) > 0.02
+
+
+def test_no_outline_is_near_one_of_another_part():
+    """Names differ, outlines hardly: 300 airfoils of two parameters."""
+    generator = np.random.default_rng(0)
+    half = 0.5 * np.sin(np.pi * STATIONS)
+    arch = np.sin(2 * np.pi * STATIONS)
+    shapes = {}
+    for number, (thick, bent) in enumerate(generator.uniform([0.1, 0], [0.3, 0.1], (300, 2))):
+        shapes[str(number)] = np.stack([thick * half + bent * arch, -thick * half + bent * arch])
+    setting = replace(TINY, training=40, validation=4, test=9, separation=0.02).setting
+    parts = parted(shapes, setting)
+    assert [len(parts[name]) for name in ("train", "validation", "test")] == [40, 4, 9]
+    values = {name: np.stack([shapes[one] for one in part]) for name, part in parts.items()}
+    for one, other in (("test", "train"), ("test", "validation"), ("validation", "train")):
+        nearest = min(distances(shape, values[other]).min() for shape in values[one])
+        assert 0.02 < nearest < 0.06
+    with pytest.raises(DataError, match="at most .* lie more than separation = 0.02 chords from 9"):
+        parted(shapes, replace(TINY, training=290, validation=4, test=9, separation=0.02).setting)
+
+
+CELLS = TINY.cells
+BODY = (slice(10, 16), slice(13, 19))
+DEPARTURE = np.asarray([0.1, -0.05, 0.02], np.float32)[:, None, None]
+
+
+def flows(count, departure, reynolds=(100.0,), angle=(5.0,)):
+    """Flows that depart everywhere by the same from the stream, about a square."""
+    distance = np.ones((count, *CELLS), np.float32)
+    distance[:, *BODY] = -1
+    fields = (STREAM + departure) * (distance[:, None] > 0)
+    rows = (count, 2, len(STATIONS))
+    shape = np.broadcast_to(np.reshape([0.1, -0.1], (1, 2, 1)), rows)
+    numbers = [np.resize(np.asarray(each, np.float32), count) for each in (reynolds, angle)]
+    return Flows(
+        fields.astype(np.float32), distance, shape, *numbers, np.ones((count, 2)), np.zeros(count)
+    )
+
+
+class Answer(eqx.Module):
+    """The same departure everywhere, in units of that of training."""
+
+    size: jax.Array
+
+    def __call__(self, known):
+        return jnp.broadcast_to(self.size * jnp.sign(DEPARTURE), known.shape)
+
+
+def test_metrics_of_known_answers(tmp_path, monkeypatch):
+    """Departures of training, validation and test are 1, 2 and 4 times the same; the members of the
+    ensemble answer 2 and 3 times it, the FNO 4 times, nearest neighbours once."""
+    parts = {
+        name: flows(3, factor * DEPARTURE)
+        for name, factor in (("train", 1), ("validation", 2), ("test", 4))
+    }
+    open_part = 1 - 36 / np.prod(CELLS)  # scales are means over all cells, the body's too
+    units = jnp.asarray([2.0, 3.0, 4.0]) / open_part
+    monkeypatch.setattr(airfoil_surrogate, "read_or_make", lambda *_: parts)
+    monkeypatch.setattr(
+        airfoil_surrogate, "trained", lambda *_: (Answer(units[:2]), Answer(units[2]))
+    )
+    found = run(TINY, tmp_path).metrics
+    total, own = np.abs(STREAM + 4 * DEPARTURE).sum(), np.abs(DEPARTURE).sum()
+    expected = {"unet": 1.5, "fno": 0.0, "neighbours": 3.0, "stream": 4.0}
+    for name, off in expected.items():
+        assert found[f"{name}.relative_l1"] == pytest.approx(off * own / total, abs=1e-6)
+        assert found[f"{name}.departure"] == pytest.approx(off / 4, abs=1e-6)
+        assert found[f"{name}.relative_l1_v"] == pytest.approx(off / 4, abs=1e-6)
+    assert found["unet.relative_l1_of_members"] == pytest.approx(1.5 * own / total, rel=1e-5)
+    assert found["unet.spread"] == pytest.approx(0.5**0.5 / open_part, rel=1e-5)
+    assert found["unet.error"] == pytest.approx(1.5 / open_part, rel=1e-5)
+    total = np.abs(STREAM + 2 * DEPARTURE).sum()
+    for name, off in {"unet": 0.5, "fno": 2.0, "neighbours": 1.0, "stream": 2.0}.items():
+        assert found[f"{name}.validation"] == pytest.approx(off * own / total, rel=1e-4)
+    assert found["nearest_outline_smallest"] == found["nearest_outline_median"] == 0
+
+
+def test_the_test_set_chooses_nothing(tmp_path, monkeypatch):
+    """Whatever the test flows are, training and tuning are given the same."""
+    train = flows(4, DEPARTURE, (90.0, 150.0), (2.0, 4.0, -3.0))
+    held_out = flows(3, 2 * DEPARTURE)
+    seen = []
+
+    def trained(config, train, held_out, scale, folder):
+        seen.append((vars(train), vars(held_out), scale))
+        return Answer(jnp.ones(2)), Answer(jnp.ones(()))
+
+    def watched(method, known, held_out, scale):
+        best = tuned(method, known, held_out, scale)
+        seen.append((vars(known), vars(held_out), scale, best))
+        return best
+
+    monkeypatch.setattr(airfoil_surrogate, "trained", trained)
+    monkeypatch.setattr(airfoil_surrogate, "tuned", watched)
+    monkeypatch.setattr(airfoil_surrogate, "picture", lambda *_: None)
+    for factor in (3.0, np.nan):
+        parts = {"train": train, "validation": held_out, "test": flows(2, factor * DEPARTURE)}
+        monkeypatch.setattr(airfoil_surrogate, "read_or_make", lambda *_, parts=parts: parts)
+        run(TINY, tmp_path)
+    assert len(seen) == 6
+    assert eqx.tree_equal(seen[:3], seen[3:])
+
+
+@pytest.mark.parametrize("method", [Neighbours(), KernelRidge(smooth=False, ridge=1e-9)])
+def test_plain_methods_know_their_training_flows(method):
+    """Upside down too, and what is tuned is no worse on the validation set."""
+    generator = np.random.default_rng(0)
+    train = flows(12, DEPARTURE, generator.uniform(100, 400, 12), generator.uniform(-9, 9, 12))
+    waves = 1 + train.angle / 10 + np.log(train.reynolds / 200)
+    train = replace(
+        train, fields=train.fields + train.fluid[:, None] * waves[:, None, None, None] * DEPARTURE
+    )
+    known = Known(train)
+    answer = known.answer(method, known.apart(train), train.fluid)
+    np.testing.assert_allclose(answer, train.fields, atol=2e-4)
+    flipped = replace(
+        train, fields=train.fields[..., ::-1] * np.reshape([1, 1, -1], (3, 1, 1)),
+        distance=train.distance[..., ::-1], shape=-train.shape[:, ::-1], angle=-train.angle,
+    )  # fmt: skip
+    answer = known.answer(method, known.apart(flipped), flipped.fluid)
+    np.testing.assert_allclose(answer, flipped.fields, atol=2e-4)
+
+    part, rest = (
+        Flows(**{k: v[rows] for k, v in vars(train).items()}) for rows in (slice(8), slice(8, 12))
+    )
+    known, scale = Known(part), np.abs(DEPARTURE)
+    best = tuned(method, known, rest, scale)
+    off = [
+        np.abs(known.answer(each, known.apart(rest), rest.fluid) - rest.fields).mean()
+        for each in (method, best)
+    ]
+    assert best != method and off[1] < 0.8 * off[0]
+
+
 def test_a_tiny_run(airfoils, tmp_path):
     config = replace(TINY, data=airfoils)
     contract.execute(EXPERIMENT, "quick", config, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     assert metrics["stream.departure"] == pytest.approx(1, abs=1e-5)
     assert 0 < metrics["relative_l1"] < 1 and 0 < metrics["fno.relative_l1"] < 1
-    assert -1 <= metrics["unet.correlation"] <= 1 and metrics["unet.spread"] > 0
+    assert metrics["unet.relative_l1"] < metrics["stream.relative_l1"]
+    assert metrics["nearest_outline_smallest"] > 0.005
     # Two independent ways to the forces of the same flow, on a grid of twelve cells a chord.
     assert metrics["solver.drag_error"] < 0.1
     assert (tmp_path / "airfoil.png").exists()
 
     parts = read_or_make(tmp_path / "flows.h5", airfoils, config.setting)
     assert [len(part) for part in parts.values()] == [2, 1, 1]
+    with pytest.raises(DataError, match=r"separation = \[0.005\], the settings ask for \[0.01\]"):
+        read_or_make(tmp_path / "flows.h5", airfoils, replace(config, separation=0.01).setting)
     with pytest.raises(DataError, match=r"duration = \[2.0\], the settings ask for \[3.0\]"):
         read_or_make(tmp_path / "flows.h5", airfoils, replace(config, duration=3.0).setting)
     truth = parts["test"]
