@@ -26,15 +26,19 @@ class Config:
     """Points per side of the simulations that training data are filtered from."""
     reference: int = 192
     """Points per side of the simulations that everything is tested against."""
-    marks: tuple[float, ...] = (1.5, 2.0, 4.0)
-    """Finer grids, in multiples of the coarse one, that serve as reference marks."""
+    marks: tuple[float, ...] = (1.25, 1.5, 2.0, 4.0)
+    """Finer grids, in multiples of the coarse one, whose plain solvers are the marks that a learned
+    solver is measured by: each with `keep` and `mark_steps`, its best setting."""
+    mark_steps: int = 3
+    """Steps of the plain coarse solver in a frame, the fewest that are stable and as accurate as
+    more; finer grids take proportionally more."""
     dt: float = 0.05
     """Step of the coarse solver; finer grids take proportionally smaller ones."""
     substeps: int = 4
     """Solver steps between corrections."""
     keep: float = 0.9
-    """Wavenumbers that the corrected solver keeps: beyond 2/3 it aliases, which the network can
-    learn to undo.
+    """Share of the wavenumbers that the corrected solver and the marks keep. Beyond 2/3 they alias,
+    but what they resolve more weighs more here: all of them follow the reference for longer.
     """
     warm_up: float = 20.0
     train_trajectories: int = 12
@@ -55,7 +59,9 @@ class Config:
     def __post_init__(self):
         for name in ("viscosity", "dt", "train_time", "test_time", "learning_rate"):
             checks.positive(name, getattr(self, name))
-        for name in ("members", "emulators", "unroll", "batch", "substeps", "updates"):
+        for name in (
+            "members", "emulators", "unroll", "batch", "substeps", "updates", "mark_steps",
+        ):  # fmt: skip
             checks.count(name, getattr(self, name))
         if self.reference < self.fine or self.fine <= self.coarse:
             raise ValueError(
@@ -72,7 +78,15 @@ class Config:
     def flow(self) -> NavierStokes2D:
         return NavierStokes2D(self.viscosity, self.drag, forcing=kolmogorov(self.wavenumber))
 
-    def solver(self, points: int, keep: float | None = None) -> tuple[SpectralStep, int]:
-        """A solver with `points` per side, and how many of its steps make a frame."""
-        steps = max(1, round(self.substeps * points / self.coarse))
+    def solver(
+        self, points: int, keep: float | None = None, coarse_steps: int | None = None
+    ) -> tuple[SpectralStep, int]:
+        """A solver with `points` per side, and how many of its steps make a frame: as many as
+        `coarse_steps` (`substeps` by default) of the coarse one."""
+        coarse_steps = self.substeps if coarse_steps is None else coarse_steps
+        steps = max(1, round(coarse_steps * points / self.coarse))
         return spectral(self.flow, Grid((points, points)), self.frame / steps, keep=keep), steps
+
+    def mark(self, points: int) -> tuple[SpectralStep, int]:
+        """The plain solver with `points` per side at its best setting."""
+        return self.solver(points, self.keep, self.mark_steps)

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -57,9 +58,9 @@ def train_ensemble(
     count: int,
     key: PRNGKeyArray,
     name: str,
-) -> list[Any]:
+) -> tuple[list[Any], dict[str, np.ndarray]]:
     """An ensemble from `make`, first on single steps, then unrolled; the learning rate decays in
-    each.
+    each. With the losses of each member, both stages one after the other.
     """
 
     def loss(model: Any, windows: Array) -> Array:
@@ -68,12 +69,13 @@ def train_ensemble(
     stages = [("single steps", 1, 2 * config.batch, config.pretraining)]
     stages += [("unrolled", config.unroll, config.batch, config.updates)]
     models: list[Any] = []
+    losses: dict[str, np.ndarray] = {f"{name}_{i}": np.empty(0) for i in range(count)}
     for stage, steps, batch, updates in stages:
         if not updates:
             continue
         schedule = optax.cosine_decay_schedule(config.learning_rate, updates, alpha=0.02)
         optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-        stacked, _ = fit_ensemble(
+        stacked, histories = fit_ensemble(
             models or make,
             loss,
             Windows(train, steps, batch),
@@ -84,4 +86,6 @@ def train_ensemble(
             name=f"{name}, {stage}",
         )
         models = members(stacked)
-    return models
+        pairs = zip(losses.items(), histories, strict=True)
+        losses = {member: np.append(loss, history.loss) for (member, loss), history in pairs}
+    return models, losses

@@ -1,7 +1,7 @@
 """The main experiment at a tiny size: simulated data, data by others, numbers and files."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +12,11 @@ import jaxpbdl as jp
 from jaxpbdl import data
 from jaxpbdl.checks import DataError
 from jaxpbdl.experiments import contract
-from jaxpbdl.experiments.turbulence import report
+from jaxpbdl.experiments.turbulence import learned_interpolation, report, turbulence_correction
 from jaxpbdl.experiments.turbulence.data import read_trajectories, simulate
 from jaxpbdl.experiments.turbulence.setting import Config
 from jaxpbdl.experiments.turbulence.turbulence_correction import EXPERIMENT
+from jaxpbdl.learning.evaluate import compare, evaluate
 
 TINY = Config(
     viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), warm_up=1.0,
@@ -27,9 +28,11 @@ TINY = Config(
 def test_the_whole_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
     result = json.loads((tmp_path / "result.json").read_text())
-    for name in ("coarse", "corrected", "emulator", "finer_1_5x", "corrected_mean"):
+    for name in ("coarse", "coarse_dealiased", "corrected", "emulator", "finer_1_5x"):
         assert 0 < result["metrics"][f"{name}.time_095"] <= 2.0
+        assert result["metrics"][f"{name}.ms_per_time"] > 0
     assert 1 <= result["metrics"]["effective_refinement"] <= 2
+    assert {len(loss["loss"]) for loss in result["histories"].values()} == {6}
     assert result["published"]["effective_refinement"]["value"] == 8
     for picture in ("vorticity.png", "vorticity.gif", "accuracy.png", "table.md"):
         assert (tmp_path / picture).stat().st_size > 100
@@ -91,3 +94,83 @@ def test_effective_refinement_interpolates_between_marks():
     assert report.effective_refinement(2.0, marks) == pytest.approx(2**0.5)
     assert report.effective_refinement(0.1, marks) == pytest.approx(1.0)
     assert report.effective_refinement(99.0, marks) == pytest.approx(4.0)
+
+
+class Perturbed(jp.Step):
+    """The truth with its vorticity scaled at every frame: an error that is known."""
+
+    factor: float
+
+    def advance(self, working):
+        return self.factor * working
+
+
+def test_the_metrics_of_known_predictions():
+    """Two members of an ensemble, marks and a coarse solver whose errors are known: a frame of
+    factor f has the relative error f^n - 1, the correlation 1, and the energy f^2n."""
+    grid, frame = jp.Grid((12, 12)), 0.2
+    start = jp.initial_states.random_vorticity(jax.random.key(0), grid)[None]
+    truth = jnp.repeat(start[:, None], 11, axis=1)
+    times = frame * np.arange(11)
+    factors = {"coarse": 0.8, "finer_2x": 0.99, "corrected_0": 0.9, "corrected_1": 0.98}
+    rows = [
+        report.Row(
+            name, evaluate(Perturbed(factor), truth, times), Perturbed(factor), start[0],
+            factor={"coarse": 1.0, "finer_2x": 2.0}.get(name),
+        )
+        for name, factor in factors.items()
+    ]  # fmt: skip
+    rows.append(report.Row("corrected_mean", rows[2].result))
+    metrics = report.measured(rows, ("corrected",), truth, grid, frame)
+    for name, factor in factors.items():
+        assert metrics[f"{name}.error_t1"] == pytest.approx(1 - factor**5, abs=1e-5)
+        decades = np.mean([abs(2 * n * np.log10(factor)) for n in range(5, 11)])
+        assert metrics[f"{name}.spectrum_error"] == pytest.approx(decades, rel=0.2)
+        assert metrics[f"{name}.time_095"] == 2.0
+    both = 1 - (0.9**5 + 0.98**5) / 2
+    assert metrics["corrected.error_t1"] == pytest.approx(both, abs=1e-5)
+    assert metrics["corrected.as_long_as_coarse"] == 1.0
+    paid = metrics["corrected.ms_per_time"]
+    marks = {1.0: metrics["coarse.ms_per_time"], 2.0: metrics["finer_2x.ms_per_time"]}
+    metrics["corrected.as_grid_finer"] = 2.0
+    assert report.speed_up(metrics, rows, "corrected") == pytest.approx(marks[2.0] / paid)
+
+
+def test_times_of_correlation_are_those_of_the_prediction():
+    """White noise that is mixed in more and more: the correlation is known at every frame."""
+    rng, frame = np.random.default_rng(0), 0.2
+    truth = jnp.asarray(rng.normal(size=(1, 6, 200, 200)))
+    noise = jnp.asarray(rng.normal(size=(1, 6, 200, 200)))
+    shares = jnp.array([0.0, 0.1, 0.2, 0.5, 1.0, 2.0])[None, :, None, None]
+    result = compare(truth + shares * noise, truth, frame * np.arange(6))
+    expected = 1 / np.sqrt(1 + np.array([0.0, 0.1, 0.2, 0.5, 1.0, 2.0]) ** 2)
+    np.testing.assert_allclose(result.correlation[0], expected, atol=0.01)
+    between = (expected[2] - 0.95) / (expected[2] - expected[3])
+    assert result.time_above(0.95) == pytest.approx(0.4 + 0.2 * between, abs=0.02)
+
+
+AFTER_TRAINING = {  # what of each experiment looks at the test trajectories
+    turbulence_correction: {"_compare": [], "summary": {}, "pictures": None},
+    learned_interpolation: {
+        "plain_rows": [], "plain_row": None, "member_rows": [], "_picture": None, "speed_up": 1.0,
+        "measured": {"interpolated.as_grid_finer": 1.0},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("module", AFTER_TRAINING, ids=lambda module: module.EXPERIMENT.name)
+def test_no_test_trajectory_is_seen_by_a_training(tmp_path, monkeypatch, module):
+    """Test trajectories that are not numbers leave all losses finite."""
+
+    def poisoned(*arguments):
+        train = jax.random.normal(jax.random.key(0), (2, 5, 12, 12))
+        return train, {name: jnp.full((1, 5, 24, 24), jnp.nan) for name in ("coarse", "initial")}
+
+    for name, answer in AFTER_TRAINING[module].items():
+        monkeypatch.setattr(module, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(module, "trajectories", poisoned)
+    settings = {item.name: getattr(TINY, item.name) for item in fields(TINY)}
+    settings |= {"members": 1, "emulators": 1, "depth": 2, "substeps": 1, "pretraining": 0}
+    kind = type(module.EXPERIMENT.presets["quick"])
+    histories = module.run(kind(**settings), tmp_path).histories
+    assert histories and all(np.all(np.isfinite(loss)) for loss in histories.values())
