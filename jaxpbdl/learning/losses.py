@@ -22,7 +22,8 @@ class Windows(eqx.Module):
     - `batch`: windows drawn at a time.
     - `stride`: frames per step of the model.
 
-    **Raises:** ValueError if a window is longer than a trajectory.
+    **Raises:** ValueError if a window is longer than a trajectory, or there is none; TypeError for
+    what is no array.
     """
 
     trajectories: Float[Array, "trajectories frames *state"]
@@ -32,8 +33,19 @@ class Windows(eqx.Module):
 
     def __init__(self, trajectories: Any, steps: int, batch: int, stride: int = 1):
         checks.counts(steps=steps, batch=batch, stride=stride)
+        if not hasattr(trajectories, "dtype") and not isinstance(trajectories, (list, tuple)):
+            hint = "; give its values[:]" if hasattr(trajectories, "values") else ""
+            raise TypeError(
+                "trajectories must be an array (trajectories, frames, *state), got "
+                f"{type(trajectories).__name__}{hint}"
+            )
         self.trajectories = jnp.asarray(trajectories)
         self.steps, self.batch, self.stride = steps, batch, stride
+        if self.trajectories.ndim < 3 or not len(self.trajectories):
+            raise ValueError(
+                "trajectories must have shape (trajectories, frames, *state) with at least one "
+                f"trajectory, got {self.trajectories.shape}"
+            )
         if self.trajectories.shape[1] < steps * stride + 1:
             raise ValueError(
                 f"a window of {steps} steps of {stride} frames needs {steps * stride + 1} frames, "

@@ -23,7 +23,7 @@ class Samples(eqx.Module):
     """Random pairs of a data set: `samples(key)` gives `batch` inputs and their outputs.
 
     Each is drawn independently of the others. Raises ValueError for unequal numbers of inputs and
-    outputs.
+    outputs, or none.
     """
 
     inputs: Float[Array, "samples *input"]
@@ -38,6 +38,8 @@ class Samples(eqx.Module):
             raise ValueError(
                 f"there must be one output an input, got {count} and {len(self.outputs)}"
             )
+        if not count:
+            raise ValueError("there must be at least one sample, got none")
         self.batch = batch
 
     def __call__(self, key: PRNGKeyArray) -> Pairs:

@@ -155,6 +155,28 @@ def test_gradients_to_the_physics_are_as_before():
     assert jnp.abs(jax.grad(energy)(jnp.asarray(0.05))) > 1.0
 
 
+WRONG_TRAJECTORIES = {
+    (5,): r"shape \(trajectories, frames, \*state\) .* got \(5,\)",
+    (4, 5): r"got \(4, 5\)",
+    (0, 5, 8): "with at least one trajectory",
+    (2, 5, 8): "a window of 5 steps of 1 frames needs 6 frames, the trajectories have 5",
+}
+
+
+@pytest.mark.parametrize("shape", WRONG_TRAJECTORIES, ids=str)
+def test_fault_16_trajectories_without_windows_are_refused(shape):
+    with pytest.raises(ValueError, match=WRONG_TRAJECTORIES[shape]):
+        Windows(np.ones(shape), 5, 2)
+
+
+def test_what_is_no_array_of_trajectories_is_named():
+    read = jp.data.Trajectories(np.ones((1, 4, 1, 8)), np.arange(4.0), (np.arange(8.0),), ("u",))
+    with pytest.raises(TypeError, match=r"got Trajectories; give its values\[:\]"):
+        Windows(read, 1, 2)
+    with pytest.raises(ValueError, match="at least one sample"):
+        jp.learning.Samples(np.ones((0, 2)), np.ones((0, 2)), 1)
+
+
 def test_windows_are_cuts_of_the_trajectories():
     trajectories = jnp.arange(2 * 20).reshape(2, 20, 1).astype(float)
     cuts = Windows(trajectories, steps=3, batch=50, stride=2)(jax.random.key(0))[..., 0]
