@@ -153,7 +153,7 @@ def test_blow_up_time_is_that_of_the_member():
         jp.raise_blow_up(np.array([9, 5]), 8, dt=np.array([0.1, 0.5]))
 
 
-def test_rollout_raises_blow_up_between_frames():
+def test_fault_09_rollout_raises_blow_up_between_frames():
     with pytest.raises(jp.checks.BlowUp, match="between steps 4 and 6"):
         jp.rollout(overflowing, jnp.asarray([10.0]), 8, every=2)
 

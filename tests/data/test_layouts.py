@@ -148,7 +148,7 @@ def test_truncated_file(tmp_path, name, part):
         read(path).values[:]
 
 
-def test_half_written_file_does_not_read_as_zeros(tmp_path):
+def test_fault_18_half_written_file_does_not_read_as_zeros(tmp_path):
     path = tmp_path / "a.hdf5"
     for chunks, rows in [((1, 4, 8), 2), (None, 0)]:
         with h5py.File(path, "w") as file:

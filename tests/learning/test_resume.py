@@ -49,7 +49,7 @@ def uninterrupted():
     return fitted()
 
 
-def test_half_and_half_is_the_whole(tmp_path, uninterrupted):
+def test_fault_02_half_and_half_is_the_whole(tmp_path, uninterrupted):
     half = fitted(tmp_path, 100)
     assert len(half[1].loss) == 100
     assert_same(fitted(tmp_path, 200), uninterrupted)
@@ -74,7 +74,9 @@ fitted(sys.argv[2])
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_chunk_and_a_new_process_goes_on(tmp_path, uninterrupted, number):
+def test_fault_20_a_signal_ends_the_chunk_and_a_new_process_goes_on(
+    tmp_path, uninterrupted, number
+):
     here = str(Path(__file__).parent)
     process = subprocess.Popen(
         [sys.executable, "-c", STOPPED, here, str(tmp_path)], stderr=subprocess.PIPE
@@ -100,7 +102,7 @@ def test_a_damaged_newest_checkpoint_costs_a_warning_and_some_steps(tmp_path, un
         assert_same(fitted(tmp_path, 200), uninterrupted)
 
 
-def test_another_fit_is_refused(tmp_path):
+def test_fault_04_another_fit_is_refused(tmp_path):
     fitted(tmp_path, 20)
     with pytest.raises(CheckpointError, match="holds a fit with the key .*0, 3.* not .*0, 4"):
         fitted(tmp_path, 40, key=jax.random.key(4))
