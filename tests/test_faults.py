@@ -7,7 +7,7 @@ TESTS = Path(__file__).parent
 PAGE = TESTS.parent / "docs" / "faults.md"
 
 
-def tests_of_faults():
+def faults_with_tests():
     """Names of the tests `test_fault_NN_...`, by file."""
     found = set()
     for file in TESTS.rglob("test_*.py"):
@@ -17,14 +17,14 @@ def tests_of_faults():
 
 
 def test_every_fault_has_a_test():
-    covered = {int(re.search(r"test_fault_(\d\d)_", name).group(1)) for name in tests_of_faults()}
+    covered = {int(re.search(r"test_fault_(\d\d)_", name).group(1)) for name in faults_with_tests()}
     assert covered == set(range(1, 28))
 
 
 def test_the_page_names_every_row_and_only_tests_that_exist():
     rows = re.findall(r"^\| (\d+) \|.*\| (.*) \|$", PAGE.read_text(), re.MULTILINE)
     assert [int(number) for number, _ in rows] == list(range(1, 28))
-    known = tests_of_faults()
+    known = faults_with_tests()
     for number, tests in rows:
         named = re.findall(r"`([\w/.]+) (\w+)`", tests)
         assert named, f"row {number} names no test"
