@@ -2,7 +2,8 @@
 starts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from math import isqrt
 from typing import Any
 
@@ -43,13 +44,16 @@ def rollout(
 
     **Returns:** frames stacked on a new first axis of length `steps // every + 1`.
 
-    **Raises:** ValueError for inadmissible arguments. BlowUp, naming the first bad frame, if the
+    **Raises:** ValueError for inadmissible arguments. MemoryError, with the bytes that the frames
+    take, if the device has no room for what it computes. BlowUp, naming the first bad frame, if the
     result is not finite and this is not itself being traced; `watched_rollout` finds the very step.
     """
     inner, state, steps, every = _prepare(step, state, steps, every)
-    trajectory = _rollout(inner, state, steps, every, observe, checkpoint, stop_gradient)
-    if checks.is_concrete(trajectory):
-        _raise_if_blown_up(trajectory, every, getattr(inner, "dt", None))
+    arguments = (inner, state, steps, every, observe, checkpoint, stop_gradient)
+    with _memory_explained(_rollout, arguments):
+        trajectory = _rollout(*arguments)
+        if checks.is_concrete(trajectory):
+            _raise_if_blown_up(trajectory, every, getattr(inner, "dt", None))
     return trajectory
 
 
@@ -63,7 +67,9 @@ def watched_rollout(
     error.
     """
     inner, state, steps, every = _prepare(step, state, steps, every)
-    return _watched_rollout(inner, state, steps, every, checkpoint)
+    arguments = (inner, state, steps, every, checkpoint)
+    with _memory_explained(_watched_rollout, arguments):
+        return _watched_rollout(*arguments)
 
 
 def repeat(step: AnyStep, steps: int, *, checkpoint: bool = True) -> AnyStep:
@@ -117,6 +123,22 @@ def nested_scan(
     )[0]
     rest = steps % inner
     return lax.scan(body, working, None, length=rest)[0] if rest else working
+
+
+@contextmanager
+def _memory_explained(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[None]:
+    """Say what was too large, and what to do about it."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        frames = jax.tree.leaves(eqx.filter_eval_shape(function, *arguments))
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in frames)
+        raise MemoryError(
+            f"the rollout does not fit in memory: its frames alone take {size} bytes; keep fewer "
+            "of them (`every`) or less of each (`observe`)"
+        ) from error
 
 
 def _prepare(step: AnyStep, state: Any, steps: int, every: int) -> tuple[Any, Any, int, int]:

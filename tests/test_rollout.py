@@ -1,7 +1,10 @@
 """Rollout: equal to a loop, cheap to differentiate, and clear about what goes wrong."""
 
 import re
+import subprocess
+import sys
 
+import chex
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -128,7 +131,7 @@ def overflowing(state):
     return state**2
 
 
-def test_watched_rollout_names_the_step_of_every_member():
+def test_fault_09_watched_rollout_names_the_step_of_every_member():
     starts = jnp.asarray([10.0, 1.0, 1e5, 1e20, 0.0])[:, None]
     frames, first_bad = jax.vmap(lambda s: jp.watched_rollout(overflowing, s, 8, every=2))(starts)
     exact = []
@@ -150,7 +153,7 @@ def test_blow_up_time_is_that_of_the_member():
         jp.raise_blow_up(np.array([9, 5]), 8, dt=np.array([0.1, 0.5]))
 
 
-def test_rollout_raises_blow_up_between_frames():
+def test_fault_09_rollout_raises_blow_up_between_frames():
     with pytest.raises(jp.checks.BlowUp, match="between steps 4 and 6"):
         jp.rollout(overflowing, jnp.asarray([10.0]), 8, every=2)
 
@@ -199,6 +202,39 @@ def test_fault_09_a_frame_in_the_middle_is_looked_at():
         jp.rollout(lambda s: s + 1.0, jnp.asarray([0.0]), 4, observe=observe)
     with pytest.raises(jp.checks.BlowUp, match="between steps 0 and 0"):
         jp.rollout(lambda s: s + 1.0, jnp.asarray([2.0]), 4, observe=observe)
+
+
+LARGE = """
+import resource, jax, jax.numpy as jnp, jaxpbdl as jp
+jnp.ones(3).block_until_ready()
+resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))
+try:
+    jp.rollout(lambda s: s / 2, jnp.ones(2**20), 20_000, 2)
+except MemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the size of a process is limited on Linux")
+def test_fault_19_out_of_memory_names_the_bytes():
+    done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True)
+    size = 4 * 2**20 * 10_001
+    assert f"its frames alone take {size} bytes; keep fewer" in done.stdout, done.stderr
+
+
+def test_fault_23_one_trace_a_shape():
+    """Whatever the numbers in state and step; one more for another shape."""
+    chex.clear_trace_counter()
+
+    class Decay(jp.Step):
+        rate: jax.Array
+
+        @chex.assert_max_traces(n=2)
+        def advance(self, working):
+            return self.rate * working
+
+    for rate, shape in ((0.5, 3), (0.25, 3), (0.125, 3), (0.5, 5), (0.1, 5)):
+        jp.rollout(Decay(jnp.asarray(rate)), rate * jnp.ones(shape), 4, checkpoint=False)
 
 
 @x64
@@ -252,7 +288,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_input_is_explained(name):
+def test_fault_12_refused_input_is_explained(name):
     build, message = REFUSED[name]
     with pytest.raises(ValueError, match=message):
         build()
@@ -263,7 +299,7 @@ TRANSPORTED = ["burgers", "kdv", "ks", "navier-stokes-2d", "navier-stokes-3d"]
 
 @every_scheme
 @pytest.mark.parametrize("name", TRANSPORTED)
-def test_stability_limit(name, scheme, order):
+def test_fault_11_a_dt_above_the_limit_is_refused(name, scheme, order):
     """0.99 of the largest dt runs and stays finite; 1.5 of it is refused, naming the limit."""
     if name == "kdv" and scheme in (solvers.etdrk1, solvers.etdrk2, solvers.etd_multistep):
         pytest.skip("nothing damps this equation and the scheme amplifies every oscillation")

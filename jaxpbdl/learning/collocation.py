@@ -124,7 +124,8 @@ def _mean(model: Any, function: Callable, data: Any, chunk: int, devices: Any) -
 @_mean.def_fwd
 def _mean_forward(perturbed, model, function, data, chunk, devices):
     """The value together with its gradient, so that no chunk is visited twice."""
-    del perturbed
+    # A number that is differentiated arrives as such, and is no array that a gradient would reach.
+    model = jax.tree.map(lambda leaf, moves: jnp.asarray(leaf) if moves else leaf, model, perturbed)
     return _total(_gradient, model, function, data, chunk, devices)
 
 

@@ -182,7 +182,7 @@ def test_truncated_file(tmp_path, name, part):
         read(path).values[:]
 
 
-def test_half_written_file_does_not_read_as_zeros(tmp_path):
+def test_fault_18_half_written_file_does_not_read_as_zeros(tmp_path):
     path = tmp_path / "a.hdf5"
     for chunks, rows in [((1, 4, 8), 2), (None, 0)]:
         with h5py.File(path, "w") as file:
@@ -214,7 +214,7 @@ def unfinished(path, written, names=("tensor",), **options):
     ([np.s_[0, 0], np.s_[0, 2:], np.s_[1:]], {}, "trajectory 0, time 1, channels 0"),
     ([np.s_[0, :0]], {"chunks": (3, 4, 8)}, "all times, channels 0, where the file may hold"),
 ])  # fmt: skip
-def test_zeros_that_nobody_wrote_are_refused(tmp_path, written, options, message):
+def test_fault_18_zeros_that_nobody_wrote_are_refused(tmp_path, written, options, message):
     path = tmp_path / "a.hdf5"
     unfinished(path, written, **options)
     if written == [np.s_[0, :0]]:
@@ -229,7 +229,7 @@ def test_zeros_that_nobody_wrote_are_refused(tmp_path, written, options, message
     assert not np.all(read(path, zeros=True).values[:])
 
 
-def test_zeros_are_found_when_they_are_read(tmp_path):
+def test_fault_18_zeros_are_found_when_they_are_read(tmp_path):
     path = tmp_path / "a.hdf5"
     unfinished(path, [np.s_[0], np.s_[1, :2]])
     found = read(path)
@@ -246,7 +246,7 @@ def test_one_of_two_variables_was_not_written(tmp_path):
         verify(path)
 
 
-def test_zeros_of_the_physics_pass(tmp_path):
+def test_fault_18_zeros_of_the_physics_pass(tmp_path):
     """A flow that starts at rest, and a component that no trajectory has."""
     path, data = tmp_path / "a.hdf5", make((8,), ("u", "v"))
     values = data.values.copy()
@@ -259,7 +259,7 @@ def test_zeros_of_the_physics_pass(tmp_path):
         np.testing.assert_array_equal(read(path).values[1, 0], 0)
 
 
-def test_external_values_cut_short(tmp_path):
+def test_fault_18_external_values_cut_short(tmp_path):
     """Values in a file of their own read as zeros beyond its end."""
     path, raw = tmp_path / "a.hdf5", tmp_path / "raw"
     unfinished(path, [np.s_[:]], external=[(str(raw), 0, h5py.h5f.UNLIMITED)])
@@ -279,7 +279,7 @@ HEAP = {
 
 
 @pytest.mark.parametrize("name", HEAP)
-def test_a_damaged_heap_of_texts_does_not_hang(tmp_path, monkeypatch, name):
+def test_fault_18_a_damaged_heap_of_texts_does_not_hang(tmp_path, monkeypatch, name):
     """Files of others hold texts of variable length; behind the name the heap is overwritten."""
     path, (where, attribute, text) = tmp_path / "a.hdf5", HEAP[name]
     WRITERS[name](path, make((8,), ("vorticity",)))

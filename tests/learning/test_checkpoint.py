@@ -53,7 +53,7 @@ def test_what_was_saved_comes_back(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_relative_folder(tmp_path, monkeypatch):
+def test_fault_08_relative_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     step = learning.save("run", tree(), {"step": 1})
     assert learning.load("run", tree())[1] == learning.load(step, tree())[1] == {"step": 1}
@@ -71,7 +71,7 @@ def test_the_newest_two_are_kept_and_leftovers_swept(tmp_path):
     assert learning.latest(tmp_path) == tmp_path / "step-00000010"
 
 
-def test_every_flipped_byte_is_noticed(saved):
+def test_fault_03_every_flipped_byte_is_noticed(saved):
     rng = random.Random(0)
     files = sorted(saved.iterdir())
     positions = [(f, i) for f in files for i in range(f.stat().st_size)]
@@ -115,7 +115,7 @@ def delete(step, file):
 
 
 @pytest.mark.parametrize("damage", [truncate, empty, lengthen, swap, delete])
-def test_damage_names_file_and_leaf(saved, damage):
+def test_fault_03_damage_names_file_and_leaf(saved, damage):
     file = leaf_file(saved, "weights[1]")
     damage(saved, file)
     with pytest.raises(
@@ -124,7 +124,7 @@ def test_damage_names_file_and_leaf(saved, damage):
         learning.load(saved, tree())
 
 
-def test_a_pickle_in_a_leaf_is_never_run(saved, tmp_path):
+def test_fault_05_a_pickle_in_a_leaf_is_never_run(saved, tmp_path):
     """Even one whose checksum was made to fit."""
     marker = tmp_path / "marker"
 
@@ -158,7 +158,7 @@ def test_a_pickle_in_a_leaf_is_never_run(saved, tmp_path):
         ({"note": "other"}, "(?s)kept.*other"),
     ],
 )
-def test_another_tree_is_refused_with_the_difference(saved, change, message):
+def test_fault_04_another_tree_is_refused_with_the_difference(saved, change, message):
     with pytest.raises(CheckpointError, match=message):
         learning.load(saved, tree() | change)
 
@@ -177,7 +177,7 @@ def test_no_checkpoint_is_an_error(tmp_path):
     assert learning.latest(tmp_path) is None
 
 
-def test_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
+def test_fault_06_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
     learning.save(tmp_path, tree(), {"step": 1})
     calls = []
 
@@ -227,7 +227,7 @@ print(json.dumps([seen, [name for name in os.listdir(folder) if name != "run.loc
 """
 
 
-def test_kill_at_any_moment_leaves_a_good_checkpoint(tmp_path):
+def test_fault_01_kill_at_any_moment_leaves_a_good_checkpoint(tmp_path):
     command = [sys.executable, "-c", KILLED_WRITER, str(tmp_path), "30"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -244,7 +244,7 @@ def test_a_held_folder_is_refused(tmp_path):
         pass
 
 
-def test_the_lock_of_a_dead_process_is_taken_over_that_of_another_host_is_not(tmp_path):
+def test_fault_07_the_lock_of_a_dead_process_is_taken_over_that_of_another_host_is_not(tmp_path):
     lock = tmp_path / "run.lock"
     for text in (json.dumps({"pid": 2**22, "host": socket.gethostname()}), '{"pid": 1', ""):
         lock.write_text(text)
@@ -255,7 +255,7 @@ def test_the_lock_of_a_dead_process_is_taken_over_that_of_another_host_is_not(tm
         learning.RunLock(tmp_path).__enter__()
 
 
-def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+def test_fault_08_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(RunFolderError, match="cannot be written"):
         learning.RunLock(tmp_path / "file" / "run").__enter__()

@@ -128,7 +128,7 @@ def test_large_data_are_arguments_and_every_chunk_runs_the_same_code(batches):
 
 
 @pytest.mark.parametrize("step", [0, 9, 10, 23])
-def test_a_step_that_is_not_finite_is_named_and_not_applied(step):
+def test_fault_10_a_step_that_is_not_finite_is_named_and_not_applied(step):
     batches = lambda key: key  # noqa: E731
     with pytest.raises(BlowUp, match=f"not finite at update {step},.*learning rate") as caught:
         learning.fit(Linear(KEY), poisoned(step), batches, ADAM, 40, key=KEY, chunk=10, **QUIET)
@@ -219,7 +219,7 @@ def test_a_member_is_the_same_fit_alone(batches):
     assert same(learning.stack(learning.members(stacked)), stacked)
 
 
-def test_a_member_that_diverges_leaves_the_others_alone():
+def test_fault_22_a_member_that_diverges_leaves_the_others_alone():
     keys = jnp.stack([KEY, jax.random.key(4), jax.random.key(5)])
     batches = lambda key: key  # noqa: E731
     with pytest.warns(UserWarning, match="member 0: .*not finite at update 6,"):
@@ -244,14 +244,14 @@ def test_all_members_diverged_is_an_error(batches):
     assert caught.value.model.weight.shape == (2, 3)
 
 
-def test_duplicate_keys_are_refused(batches):
+def test_fault_26_duplicate_keys_are_refused(batches):
     with pytest.raises(ValueError, match="keys 0 and 2 are both"):
         keys = [KEY, jax.random.key(4), KEY]
         learning.fit_ensemble(Linear, mean_square, batches, ADAM, 2, keys=keys, **QUIET)
 
 
 @pytest.mark.parametrize("value", [jnp.nan, jnp.inf, -jnp.inf])
-def test_fault_09_a_validation_that_is_never_finite_costs_no_training(whole, value):
+def test_fault_10_a_validation_that_is_never_finite_costs_no_training(whole, value):
     """A validation rollout that blows up: the last parameters come back, with a warning."""
     plain, _ = learning.fit(Linear(KEY), mean_square, whole, ADAM, 60, key=KEY, chunk=20, **QUIET)
     with pytest.warns(UserWarning, match="fit: validate was never finite, so no best model"):
@@ -262,7 +262,7 @@ def test_fault_09_a_validation_that_is_never_finite_costs_no_training(whole, val
     assert same(model, plain) and len(history.validation) == 3
 
 
-def test_fault_09_one_finite_validation_is_the_best(whole):
+def test_fault_10_one_finite_validation_is_the_best(whole):
     """The others are not finite: the model of that moment comes back, without a warning."""
     after = {}
 

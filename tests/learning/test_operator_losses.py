@@ -51,7 +51,7 @@ def test_values_by_hand():
 
 
 @pytest.mark.parametrize("loss", [relative_l2_loss, relative_h1_loss])
-def test_a_perfect_prediction_has_a_finite_gradient(loss):
+def test_fault_25_a_perfect_prediction_has_a_finite_gradient(loss):
     truth = normal(1, (2, 1, 5))
     slope = jax.grad(lambda s: loss(lambda field: s * field, (truth, truth)))(1.0)
     assert jnp.isfinite(slope)

@@ -142,7 +142,7 @@ def test_zero_last_starts_at_zero(make):
 
 
 @pytest.mark.parametrize("make", FAMILY)
-def test_wrong_fields_are_refused_by_name(make):
+def test_fault_17_wrong_fields_are_refused_by_name(make):
     net = drawn(make, 2, 2, 1, width=4)
     for shape in [(3, 8, 8), (8, 8), (4, 2, 8, 8), (8, 8, 2)]:
         with pytest.raises(ValueError, match=r"2 channels.*2 grid axes.*got shape"):

@@ -105,7 +105,7 @@ def test_padding_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", [*POOLED, *TAGGING])
-def test_an_empty_set_is_finite(name):
+def test_fault_16_an_empty_set_is_finite(name):
     network, nothing = (POOLED | TAGGING)[name](), jnp.zeros(3, bool)
     loss = lambda network, p: jnp.sum(network(p, nothing) ** 2)  # noqa: E731
     value, gradient = eqx.filter_jit(eqx.filter_value_and_grad(loss))(network, drawn(3))

@@ -184,7 +184,7 @@ def ids(solution):
 
 @pytest.mark.parametrize("n", [31, 32, 33, 97])
 @pytest.mark.parametrize("solution", SOLUTIONS, ids=ids)
-def test_every_number_of_points(solution, n):
+def test_fault_13_every_number_of_points(solution, n):
     points = (n, 27)[: len(solution.lengths)]
     assert error(solution, points) < solution.tolerance
 
@@ -205,7 +205,7 @@ def test_error_falls_exponentially(name, n):
     assert 1e-14 < fine < 30 * coarse**1.8 and coarse < 0.2
 
 
-def test_one_cell_along_an_axis():
+def test_fault_13_one_cell_along_an_axis():
     """A flow that does not vary along an axis needs one point there."""
     grid = jp.Grid((16, 1), (2 * pi, 1.0))
     x, _ = grid.coordinates

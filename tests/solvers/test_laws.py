@@ -45,7 +45,7 @@ def later(case, dt, steps, scheme=solvers.etdrk4):
 
 @x64
 @every_scheme_and_equation
-def test_jit_and_vmap_change_nothing(case, scheme):
+def test_fault_24_jit_and_vmap_change_nothing(case, scheme):
     step, state = case.step(0.01, scheme), case.state(case.grid())
     states = jnp.stack([state, 0.5 * state, jnp.roll(state, 1, axis=-1)])
     once = jax.jit(step)
@@ -117,7 +117,7 @@ def test_gradients_of_state_dt_and_every_parameter(case):
 
 @x64
 @every_scheme
-def test_gradients_of_every_scheme(scheme, order):
+def test_fault_24_gradients_of_every_scheme(scheme, order):
     """Here forward mode too."""
     reverse, value = check_gradients(next(case for case in CASES if case.name == "burgers"), scheme)
     forward = jax.jit(jax.jacfwd(value))(jnp.zeros_like(reverse))
@@ -158,7 +158,7 @@ def test_float32_is_preserved(case):
 @x64
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @every_equation
-def test_dtype_of_the_grid_is_preserved(case, dtype):
+def test_fault_15_dtype_of_the_grid_is_preserved(case, dtype):
     """Also with parameters of another precision."""
     grid = case.grid(dtype)
     parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), case.make())

@@ -191,12 +191,19 @@ def test_gradient_through_a_trajectory():
     assert float(slope) == pytest.approx(float(where(30.01) - where(29.99)) / 0.02, rel=1e-5)
 
 
-def test_bad_input():
+def test_fault_11_a_dt_above_the_limit_is_refused():
     state = triangle()
     limit = float(stable_dt(wells, MASSES, state.positions))
     assert limit == pytest.approx(2 / np.sqrt(SPRING * ACCELERATION / 1.008), rel=1e-3)
-    with pytest.raises(ValueError, match="dt = 5 fs is above the stability limit .* dt <= 3.73 fs"):
-        jp.rollout(verlet(wells, MASSES, 5.0), state, 10)
+    still = state._replace(velocities=0 * state.velocities)
+    later = jp.rollout(verlet(wells, MASSES, 0.99 * limit), still, 300, 300)
+    assert float(jnp.max(jnp.abs(later.positions))) < 20 * float(jnp.max(jnp.abs(state.positions)))
+    with pytest.raises(ValueError, match="dt = 5.6 fs is above the stability .* dt <= 3.73 fs"):
+        jp.rollout(verlet(wells, MASSES, 5.6), state, 10)
+
+
+def test_bad_input():
+    state = triangle()
     with pytest.raises(ValueError, match="dt must be finite and > 0, got -1"):
         verlet(bonds, MASSES, -1.0)
     with pytest.raises(ValueError, match="masses must be finite and > 0"):

@@ -47,7 +47,7 @@ def vortices(point, time=0.0, viscosity=0.05):
 
 
 @pytest.mark.x64
-def test_second_order_in_space_on_taylor_green():
+def test_fault_14_second_order_in_space_on_taylor_green():
     errors = []
     for n in (12, 24):
         grid = jp.StaggeredGrid((n, n + n // 4), 2 * jnp.pi, periodic=True)
@@ -178,7 +178,7 @@ def test_three_dimensions_contain_two():
 
 @pytest.mark.x64
 @pytest.mark.parametrize("scheme", [runge_kutta, adams_bashforth])
-def test_transformations(scheme):
+def test_fault_24_transformations(scheme):
     """jit == eager, vmap == loop, and the gradient of a rollout against finite differences with
     respect to state, viscosity, inflow, force and dt."""
     grid = jp.StaggeredGrid((7, 5), (1.4, 1.0))
