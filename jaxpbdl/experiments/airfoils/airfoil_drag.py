@@ -284,6 +284,9 @@ def trained(
         error = float(np.abs(predicted(one, units, validation)[0][0] - validation.drag).mean())
         if error < smallest:
             best, smallest = (rate, decay), error
+        # Each optimiser is a program of its own. Over a hundred of them take more memory mappings
+        # than Linux grants a process, and the compiler crashes.
+        jax.clear_caches()
     return Trained(fitted(*best, keys, name), *best, smallest)
 
 

@@ -307,8 +307,8 @@ def _fields(model: Network, inputs: Array, scale: np.ndarray) -> Float[np.ndarra
 
 QUICK = Config()
 FULL = Config(
-    cells=(192, 128), training=1000, validation=100, test=100, members=5, width=32, levels=4,
-    modes=24, channels=32, batch=16, updates=20_000, learning_rate=1e-3,
+    cells=(192, 128), training=600, validation=50, test=50, separation=0.01, members=5, width=32,
+    levels=4, modes=24, channels=32, batch=16, updates=20_000, learning_rate=1e-3,
 )  # fmt: skip
 """Hours of flows on a core and a training for an accelerator; it has not been run."""
 

@@ -118,8 +118,8 @@ def test_metrics_of_known_answers(tmp_path, monkeypatch):
     """Departures of training, validation and test are 1, 2 and 4 times the same; the members of the
     ensemble answer 2 and 3 times it, the FNO 4 times, nearest neighbours once."""
     parts = {
-        name: flows(3, factor * DEPARTURE)
-        for name, factor in (("train", 1), ("validation", 2), ("test", 4))
+        name: flows(count, factor * DEPARTURE)
+        for name, count, factor in (("train", 4, 1), ("validation", 3, 2), ("test", 2, 4))
     }
     open_part = 1 - 36 / np.prod(CELLS)  # scales are means over all cells, the body's too
     units = jnp.asarray([2.0, 3.0, 4.0]) / open_part

@@ -1,6 +1,7 @@
 """Quark against gluon jets: batches, figures of merit, a tiny run on the shower."""
 
 import json
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -11,8 +12,18 @@ import pytest
 from jaxpbdl.data import shower
 from jaxpbdl.data.jets import Constituents, pad
 from jaxpbdl.experiments import contract
-from jaxpbdl.experiments.jets.quark_gluon import EXPERIMENT, METHODS, Config, network
+from jaxpbdl.experiments.jets import quark_gluon
+from jaxpbdl.experiments.jets.quark_gluon import (
+    EXPERIMENT,
+    METHODS,
+    Config,
+    jets_of,
+    metrics_of,
+    network,
+    run,
+)
 from jaxpbdl.experiments.jets.tagging import Held, JetBatches, area, cross_entropy, rejection
+from jaxpbdl.learning import stack
 
 TINY = Config(
     parametrised=True, training=400, validation=100, tested=300, inner=(16, 16), outer=(8,),
@@ -77,6 +88,54 @@ def test_held_jets_come_in_order(jets):
         cross_entropy(tagger, JetBatches(jets, 40).take(jnp.arange(40))),
         rtol=1e-5,
     )
+
+
+def test_metrics_of_known_odds():
+    """Of two members one sorts all jets of the test set rightly and one all but one pair; of the
+    validation set the first sorts all wrongly."""
+    quark = {"test": np.arange(10) < 5, "validation": np.arange(8) < 4}
+    right = np.where(quark["test"], 1.0, -1.0) + np.linspace(0.1, -0.1, 10)
+    swapped = right.copy()
+    swapped[[4, 5]] = right[[5, 4]]
+    odds = {
+        "test": np.stack([right, 0.5 * swapped]),
+        "validation": np.stack([np.where(quark["validation"], -1.0, 1.0), np.zeros(8)]),
+    }
+    found = metrics_of("pfn", odds, quark)
+    assert found["pfn.auc"] == pytest.approx((1 + 24 / 25) / 2)
+    assert found["pfn.auc_spread"] == pytest.approx((1 - 24 / 25) / 2)
+    assert found["pfn.committee_auc"] == 1
+    assert found["pfn.accuracy"] == pytest.approx((1 + 0.8) / 2)
+    assert found["pfn.validation_auc"] == pytest.approx((0 + 0.5) / 2)
+    assert found["pfn.committee_validation_auc"] == 0
+
+
+def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
+    """Training is given the training and the validation set, and each area is of its own set."""
+    seen = []
+
+    def train(config, method, jets, folder):
+        seen.append(jets)
+        return stack([network(config, method)(jax.random.key(0))] * 2)
+
+    monkeypatch.setattr(quark_gluon, "train", train)
+    monkeypatch.setattr(quark_gluon, "_picture", lambda *_: None)
+    monkeypatch.setattr(
+        quark_gluon, "_odds", lambda _, held: -jnp.diff(held.batches.ends, prepend=0)
+    )
+    config = replace(TINY, training=30, validation=20, tested=25, methods=("efn",))
+    monkeypatch.setattr(quark_gluon, "unsafe", lambda *_: (np.ones(6), np.ones(6)))
+    found = run(config, tmp_path).metrics
+    assert [set(each) for each in seen] == [{"training", "validation"}]
+    parts = jets_of(config, tmp_path)
+    for part in ("training", "validation"):
+        np.testing.assert_array_equal(seen[0][part].counts, parts[part].counts)
+    # The fake odds are minus the number of particles, whose area is known of each set.
+    assert found["efn.auc"] == found["multiplicity.auc"]
+    assert found["efn.validation_auc"] == found["multiplicity.validation_auc"]
+    assert found["efn.auc"] != found["efn.validation_auc"]
+    counts = np.asarray(parts["test"].counts, float)
+    assert found["multiplicity.auc"] == area(-counts, np.asarray(parts["test"].quark))
 
 
 def test_a_tiny_run(tmp_path):
