@@ -35,10 +35,22 @@ def jax_cfd_navier_stokes_2d(points: int, dt: float, w0: Any, *, viscosity: floa
     return advance, jnp.fft.rfftn(-w0)
 
 
-def jax_cfd_finite_volume(points: int, dt: float, w0: Any, *, viscosity: float, drag: float):
+def jax_cfd_base():
+    """The finite volumes of jax-cfd; the alias `jax.tree_map`, which JAX has dropped, is put back
+    for them."""
     import jax
+
+    if not hasattr(jax, "tree_map"):
+        jax.tree_map = jax.tree.map
     import jax_cfd.base as cfd
 
+    return cfd
+
+
+def jax_cfd_finite_volume(points: int, dt: float, w0: Any, *, viscosity: float, drag: float):
+    import jax
+
+    cfd = jax_cfd_base()
     grid = cfd.grids.Grid((points, points), domain=((0, 2 * np.pi), (0, 2 * np.pi)))
     advance = cfd.equations.semi_implicit_navier_stokes(
         density=1.0,

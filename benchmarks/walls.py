@@ -13,6 +13,7 @@ import sys
 import flows
 import jax
 import jax.numpy as jnp
+from peers import jax_cfd_base
 from timing import Line, in_own_process, side_by_side
 
 import jaxpbdl as jp
@@ -34,11 +35,8 @@ def ours(points: int, scheme=runge_kutta, *, periodic: bool = True, ndim: int = 
 
 
 def jax_cfd(points: int, *, stages: bool):
-    """Its step and state; the alias `jax.tree_map`, which JAX has dropped, is put back for it."""
-    if not hasattr(jax, "tree_map"):
-        jax.tree_map = jax.tree.map
-    import jax_cfd.base as cfd
-
+    """Its step and state."""
+    cfd = jax_cfd_base()
     box = ((0, 2 * jnp.pi),) * 2
     grid = cfd.grids.Grid((points, points), domain=box)
     start = cfd.initial_conditions.filtered_velocity_field(jax.random.key(0), grid, 1.0, 2)

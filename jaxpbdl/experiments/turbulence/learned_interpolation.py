@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
 from jaxpbdl.equations import IncompressibleFlow, kolmogorov
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.turbulence import setting
@@ -54,18 +54,14 @@ class Config(setting.Config):
     """Settings; those of `turbulence-correction` but for:"""
 
     marks: tuple[float, ...] = (1.5, 2.0, 3.0, 4.0)
-    volume_steps: int = 5
-    """Of the coarse finite-volume solver in a frame; finer grids take proportionally more."""
+    mark_steps: tuple[int, ...] = (5, 8, 10, 15, 20)
+    """Of the finite-volume solver."""
     members: int = 2
 
-    def __post_init__(self):
-        super().__post_init__()
-        checks.count("volume_steps", self.volume_steps)
-
     def volumes(self, points: int) -> tuple[VorticityForm, int]:
-        """The finite-volume solver with `points` per side, and how many of its steps make a
-        frame."""
-        steps = max(1, round(self.volume_steps * points / self.coarse))
+        """The finite-volume solver with `points` per side, those of the coarse grid or of a mark,
+        and how many of its steps make a frame."""
+        steps = self.steps_of(points)
         equation = IncompressibleFlow(self.viscosity, kolmogorov(self.wavenumber), drag=self.drag)
         grid = StaggeredGrid((points,) * 2, 2 * np.pi, periodic=True)
         return vorticity_form(incompressible(equation, grid, self.frame / steps)), steps
@@ -119,7 +115,7 @@ def run(config: Config, folder: Path) -> Result:
     rows = plain_rows(config.volumes, config, test, times, coarse)
     # What a user would rather take than finite volumes in a periodic box.
     for name, factor in (("coarse_spectral", 1.0), ("finer_spectral_1_25x", 1.25)):
-        solver = config.mark(round(factor * config.coarse))
+        solver = config.solver(round(factor * config.coarse), config.keep)
         rows.append(plain_row(name, *solver, test, times, coarse))
     histories: dict[str, np.ndarray] = {}
     for name in ENSEMBLES:
@@ -183,9 +179,9 @@ EXPERIMENT = Experiment(
         # The published benchmark, for an accelerator.
         "full": Config(
             viscosity=1e-3, coarse=64, fine=1024, reference=2048, marks=(2.0, 4.0, 8.0, 16.0),
-            dt=0.02, volume_steps=6, warm_up=40.0, train_trajectories=32, train_time=30.0,
-            test_trajectories=16, test_time=15.0, members=4, width=64, depth=7, batch=16, unroll=8,
-            pretraining=1000, updates=20_000, learning_rate=1e-3,
+            mark_steps=(6, 12, 24, 48, 96), dt=0.02, warm_up=40.0, train_trajectories=32,
+            train_time=30.0, test_trajectories=16, test_time=15.0, members=4, width=64, depth=7,
+            batch=16, unroll=8, pretraining=1000, updates=20_000, learning_rate=1e-3,
         ),
     },
     run=run,

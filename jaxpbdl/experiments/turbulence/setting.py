@@ -29,9 +29,9 @@ class Config:
     marks: tuple[float, ...] = (1.25, 1.5, 2.0, 4.0)
     """Finer grids, in multiples of the coarse one, whose plain solvers are the marks that a learned
     solver is measured by: each with `keep` and `mark_steps`, its best setting."""
-    mark_steps: int = 3
-    """Steps of the plain coarse solver in a frame, the fewest that are stable and as accurate as
-    more; finer grids take proportionally more."""
+    mark_steps: tuple[int, ...] = (3, 4, 5, 8, 20)
+    """Steps in a frame of the plain solver on the coarse grid and on each mark: the fewest that
+    stay finite and are as accurate as more."""
     dt: float = 0.05
     """Step of the coarse solver; finer grids take proportionally smaller ones."""
     substeps: int = 4
@@ -59,10 +59,13 @@ class Config:
     def __post_init__(self):
         for name in ("viscosity", "dt", "train_time", "test_time", "learning_rate"):
             checks.positive(name, getattr(self, name))
-        for name in (
-            "members", "emulators", "unroll", "batch", "substeps", "updates", "mark_steps",
-        ):  # fmt: skip
+        for name in ("members", "emulators", "unroll", "batch", "substeps", "updates"):
             checks.count(name, getattr(self, name))
+        if len(self.mark_steps) != len(self.marks) + 1:
+            raise ValueError(
+                f"mark_steps must be {len(self.marks) + 1} numbers, of the coarse grid and of each "
+                f"of the marks {self.marks}, got {self.mark_steps}"
+            )
         if self.reference < self.fine or self.fine <= self.coarse:
             raise ValueError(
                 "grids must satisfy coarse < fine <= reference, "
@@ -79,14 +82,20 @@ class Config:
         return NavierStokes2D(self.viscosity, self.drag, forcing=kolmogorov(self.wavenumber))
 
     def solver(
-        self, points: int, keep: float | None = None, coarse_steps: int | None = None
+        self, points: int, keep: float | None = None, steps: int | None = None
     ) -> tuple[SpectralStep, int]:
-        """A solver with `points` per side, and how many of its steps make a frame: as many as
-        `coarse_steps` (`substeps` by default) of the coarse one."""
-        coarse_steps = self.substeps if coarse_steps is None else coarse_steps
-        steps = max(1, round(coarse_steps * points / self.coarse))
+        """A solver with `points` per side, and how many of its steps make a frame, by default
+        proportionally to `substeps` of the coarse one."""
+        if steps is None:
+            steps = max(1, round(self.substeps * points / self.coarse))
         return spectral(self.flow, Grid((points, points)), self.frame / steps, keep=keep), steps
 
     def mark(self, points: int) -> tuple[SpectralStep, int]:
-        """The plain solver with `points` per side at its best setting."""
-        return self.solver(points, self.keep, self.mark_steps)
+        """The plain solver with `points` per side, those of the coarse grid or of a mark, at its
+        best setting."""
+        return self.solver(points, self.keep, self.steps_of(points))
+
+    def steps_of(self, points: int) -> int:
+        """The entry of `mark_steps` for a grid of `points` per side."""
+        sizes = [round(self.coarse * factor) for factor in (1.0, *self.marks)]
+        return self.mark_steps[sizes.index(points)]

@@ -19,9 +19,9 @@ from jaxpbdl.experiments.turbulence.turbulence_correction import EXPERIMENT
 from jaxpbdl.learning.evaluate import compare, evaluate
 
 TINY = Config(
-    viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), warm_up=1.0,
-    train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0, members=2,
-    emulators=2, width=4, depth=3, batch=2, unroll=2, pretraining=2, updates=4,
+    viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), mark_steps=(4, 6, 8),
+    warm_up=1.0, train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0,
+    members=2, emulators=2, width=4, depth=3, batch=2, unroll=2, pretraining=2, updates=4,
 )  # fmt: skip
 
 
@@ -87,6 +87,8 @@ def test_bad_input(tmp_path):
         replace(TINY, fine=10)
     with pytest.raises(ValueError, match="viscosity must be finite and > 0, got -1"):
         replace(TINY, viscosity=-1.0)
+    with pytest.raises(ValueError, match="mark_steps must be 3 numbers"):
+        replace(TINY, mark_steps=(3, 4))
 
 
 def test_effective_refinement_interpolates_between_marks():
