@@ -220,7 +220,7 @@ def pictures(rows: list[Row], truth: Array, grid: Grid, folder: Path) -> None:
 
     figure, axes = plotting.figure(1, 3, size=(4.6, 3.6))
     marks = [row for row in rows if row.factor]
-    lines = {f"solver, {row.factor:g} x finer": row.result for row in marks[1:-1]}
+    lines = {f"solver, {row.factor:g} x finer": row.result for row in marks[1:3]}
     lines = {"coarse solver": by_name["coarse"], **lines, "network alone": by_name["emulator_0"]}
     lines |= {"corrected": by_name["corrected_0"], "mean of members": by_name["corrected_mean"]}
     correlations = {name: result.correlation.mean(axis=0) for name, result in lines.items()}
