@@ -19,7 +19,9 @@ from jaxpbdl.experiments.molecules.potential_committee import (
     run,
     samples,
 )
+from jaxpbdl.learning import History
 from jaxpbdl.learning.potentials import energy_and_forces, take
+from tests.experiments.fakes import LOSSES
 
 
 class Springs(eqx.Module):
@@ -90,11 +92,14 @@ def test_the_whole_run_with_springs(tmp_path, monkeypatch):
     def springs(config, known, key, folder, name):
         asked_for.append((name, len(known.energies)))
         scatter = 0.02 * (8 / len(known.energies)) ** 0.5 * jnp.array([-1.0, 0.0, 2.0])
-        return [Springs(1 + part, mean) for part in scatter]
+        history = History(LOSSES, np.empty(0), np.empty(0), None, 0.0)
+        return [Springs(1 + part, mean) for part in scatter], [history] * 3
 
     monkeypatch.setattr(potential_committee, "committee", springs)
     config = Config(sizes=(8, 16), asked=30, chosen=2, members=3, batch=1)
-    found = run(config, tmp_path, data).metrics
+    result = run(config, tmp_path, data)
+    found = result.metrics
+    assert set(result.histories) == {f"{name}_{i}" for name, _ in asked_for for i in range(3)}
     assert asked_for == [
         ("random_8", 8), ("random_16", 16), ("random_1", 1), ("chosen_2", 2), ("random_2", 2)
     ]  # fmt: skip
@@ -113,8 +118,9 @@ def test_a_committee_is_trained_once(tmp_path):
         updates=3,
     )  # fmt: skip
     known = pick(samples(geometries(8, forces=False)), np.arange(8))
-    group = committee(config, known, jax.random.key(0), tmp_path, "tiny")
-    again = committee(config, known, jax.random.key(0), tmp_path, "tiny")
+    group, histories = committee(config, known, jax.random.key(0), tmp_path, "tiny")
+    again, _ = committee(config, known, jax.random.key(0), tmp_path, "tiny")
+    assert [len(history.loss) for history in histories] == [3, 3]
     first, second = (ask(some, known, False)["energies"] for some in (group, again))
     np.testing.assert_array_equal(first, second)
     assert first[0].std() > 0 and not np.allclose(first[0], first[1], rtol=1e-2)
