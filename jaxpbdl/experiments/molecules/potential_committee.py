@@ -81,7 +81,6 @@ class Config:
 
 def run(config: Config, folder: Path, geometries: Geometries) -> Result:
     """Train, ask, choose, draw."""
-    everything = samples(geometries)
     count, pool = len(geometries.energies), (CHOICE + 1) * (config.chosen // 2)
     spare, needed = count - config.asked, max(config.sizes[-1], config.chosen, pool)
     if needed > spare:
@@ -92,6 +91,8 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
     shuffled = np.asarray(jax.random.permutation(jax.random.key(0), count))
     order, fitting = jax.random.split(jax.random.key(config.seed))
     known = np.asarray(jax.random.permutation(order, shuffled[config.asked :]))
+    # Nothing that training sees depends on the geometries of the test set.
+    everything = samples(geometries, float(geometries.energies[known].mean()))
     asked = pick(everything, shuffled[: config.asked])
 
     losses: dict[str, np.ndarray] = {}
@@ -120,15 +121,15 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
     return Result(found, histories=losses)
 
 
-def samples(geometries: Geometries) -> Labelled:
-    """All geometries as graphs of all pairs; energies in eV from their mean."""
+def samples(geometries: Geometries, zero: float = 0.0) -> Labelled:
+    """All geometries as graphs of all pairs; energies in eV above `zero`."""
     first = all_pairs(
         Structure(geometries.numbers, geometries.positions[0]), table_of(geometries.numbers)
     )
     count = len(geometries.energies)
     graphs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), first)
     graphs = replace(graphs, positions=jnp.asarray(geometries.positions, float))
-    energies = geometries.energies - geometries.energies.mean()
+    energies = geometries.energies - zero
     forces = geometries.positions * 0 if geometries.forces is None else geometries.forces
     return Labelled(graphs, jnp.asarray(energies, float)[:, None], jnp.asarray(forces, float))
 
