@@ -145,6 +145,19 @@ def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
     assert found["multiplicity.auc"] == area(-counts, np.asarray(parts["test"].quark))
 
 
+def test_taggers_are_validated_on_the_validation_set(jets, tmp_path, monkeypatch):
+    parts = {"training": jets[:30], "validation": jets[30:]}
+
+    def fit_ensemble(make, loss, batches, *arguments, validate, **settings):
+        for given, name in ((batches, "training"), (validate.__self__.batches, "validation")):
+            np.testing.assert_array_equal(given.ends, np.cumsum(parts[name].counts))
+            np.testing.assert_array_equal(given.quark, parts[name].quark)
+        return "stacked", []
+
+    monkeypatch.setattr(quark_gluon, "fit_ensemble", fit_ensemble)
+    assert quark_gluon.train(TINY, "efn", parts, tmp_path) == ("stacked", [])
+
+
 def test_a_tiny_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]

@@ -113,6 +113,19 @@ def test_all_methods_are_validated_on_the_end_of_training(tmp_path, monkeypatch)
     assert eqx.tree_equal(linear, dynamic_modes(frames, rank))
 
 
+def test_networks_are_fitted_early_and_validated_late(tmp_path, monkeypatch):
+    early, late = linear_frames(30)[:26], linear_frames(30)[25:]
+
+    def fit_ensemble(make, loss, batches, *arguments, keys, validate, **settings):
+        np.testing.assert_array_equal(batches.trajectories, early[None])
+        np.testing.assert_array_equal(validate.frames, late)
+        return jnp.arange(2.0), [len(keys)] * 2
+
+    monkeypatch.setattr(wake_forecast, "fit_ensemble", fit_ensemble)
+    found = wake_forecast._train(TINY, tmp_path, early, late, jnp.ones(()), lambda key: key, "a")
+    assert found == ([0, 1], [2, 2])
+
+
 def test_the_test_set_chooses_nothing(tmp_path, monkeypatch):
     """Nor does the first frame: whatever both are, the same frames decide."""
     written(tmp_path / "wake.npz")
