@@ -37,7 +37,7 @@ from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.training import rise_and_fall
-from jaxpbdl.learning import fit_ensemble
+from jaxpbdl.learning import History, fit_ensemble
 from jaxpbdl.learning.delta import data_factors
 from jaxpbdl.networks import Dense
 
@@ -223,6 +223,7 @@ def run(config: Config, folder: Path) -> Result:
     held_out = {name: data.at(parts[name]) for name in ("validation", "calibration", "test")}
     metrics: dict[str, float] = {}
     errors: dict[str, list[float]] = {"values": [], "sobolev": []}
+    losses: dict[str, np.ndarray] = {}
     for budget in config.budgets:
         for method, weight, price in (("values", 0.0, 1), ("sobolev", config.weight, 2)):
             known = data.at(order[: budget // price])
@@ -233,6 +234,7 @@ def run(config: Config, folder: Path) -> Result:
                 f"{name}.{metric}": value for metric, value in judged.items()
             }}  # fmt: skip
             errors[method].append(judged["mae"])
+            losses |= {f"{name}_{i}": each.loss for i, each in enumerate(found.histories)}
     factors = data_factors(config.budgets, *map(np.asarray, errors.values()))
     for budget, factor in zip(config.budgets, factors, strict=True):
         if np.isfinite(factor):
@@ -242,15 +244,16 @@ def run(config: Config, folder: Path) -> Result:
         metrics[f"{method}.mae"] = each[-1]
     metrics["coverage_90"] = metrics[f"sobolev_{config.budgets[-1]}.coverage_90"]
     _picture(config.budgets, errors, folder)
-    return Result(metrics)
+    return Result(metrics, histories=losses)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The members, stacked, and the settings that were best for one network: its error on the
-    validation set in counts."""
+    """The members, stacked, what happened in the fit of each, and the settings that were best for
+    one network: its error on the validation set in counts."""
 
     members: Drag
+    histories: list[History]
     learning_rate: float
     decay: float
     validation: float
@@ -262,10 +265,12 @@ def trained(
     """An ensemble, with the settings at which a single network does best on the validation set."""
     units, keys = Units.of(known), jax.random.split(jax.random.key(config.seed), config.members)
 
-    def fitted(rate: float, decay: float, keys: PRNGKeyArray, name: str) -> Drag:
+    def fitted(
+        rate: float, decay: float, keys: PRNGKeyArray, name: str
+    ) -> tuple[Drag, list[History]]:
         sizes = (INPUTS, *[config.width] * config.depth, 1)
         schedule = rise_and_fall(rate, config.updates, rise=20)
-        members, _ = fit_ensemble(
+        return fit_ensemble(
             lambda key: Drag(Dense(sizes, key=key)),
             Misfit(weight),
             units.standardised(known, min(config.batch, len(known.drag))),
@@ -276,18 +281,17 @@ def trained(
             folder=folder / "checkpoints" / name,
             name=name,
         )
-        return members
 
     best, smallest = (config.learning_rates[0], config.decays[0]), np.inf
     for rate, decay in product(config.learning_rates, config.decays):
-        one = fitted(rate, decay, keys[:1], f"{name}_rate_{rate:g}_decay_{decay:g}")
+        one, _ = fitted(rate, decay, keys[:1], f"{name}_rate_{rate:g}_decay_{decay:g}")
         error = float(np.abs(predicted(one, units, validation)[0][0] - validation.drag).mean())
         if error < smallest:
             best, smallest = (rate, decay), error
         # Each optimiser is a program of its own. Over a hundred of them take more memory mappings
         # than Linux grants a process, and the compiler crashes.
         jax.clear_caches()
-    return Trained(fitted(*best, keys, name), *best, smallest)
+    return Trained(*fitted(*best, keys, name), *best, smallest)
 
 
 def predicted(members: Drag, units: Units, part: Data) -> tuple[np.ndarray, np.ndarray]:
@@ -352,4 +356,5 @@ EXPERIMENT = Experiment(
         "full": Config(budgets=(250, 1000, 4000, 16_000, 24_000), width=128, updates=20_000),
     },
     run=run,
+    files=lambda config: [find("airfoil-drag", given=config.data)],
 )

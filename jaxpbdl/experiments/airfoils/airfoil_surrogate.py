@@ -24,6 +24,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
+from jaxpbdl.data import find
 from jaxpbdl.data.airfoils import distances
 from jaxpbdl.experiments.airfoils.baselines import (
     KernelRidge,
@@ -171,13 +172,20 @@ def mirrored(fields: np.ndarray, signs: tuple[int, int, int]) -> np.ndarray:
     return np.concatenate([fields, fields[..., ::-1] * np.reshape(signs, (3, 1, 1))])
 
 
+def files(config: Config) -> list[Path]:
+    """What is read: the file of flows if it is there, else the coordinates to compute them from."""
+    if config.flows is not None and config.flows.exists():
+        return [config.flows]
+    return [find("airfoils", given=config.data)]
+
+
 def run(config: Config, folder: Path) -> Result:
     """Compute or read the flows, train, test; a picture goes to `folder`."""
     parts = read_or_make(config.flows or folder / "flows.h5", config.data, config.setting)
     train, held_out, test = (parts[name] for name in PARTS)
     departures = np.abs(outputs_of(train, np.ones((3, 1, 1), np.float32)))
     scale = departures.mean(axis=(0, 2, 3), keepdims=True)[0]
-    unet, fno = trained(config, train, held_out, scale, folder)
+    unet, fno, losses = trained(config, train, held_out, scale, folder)
     known = Known(train)
     plain = {
         name: tuned(start, known, held_out, scale)
@@ -204,7 +212,7 @@ def run(config: Config, folder: Path) -> Result:
         f"smallest, {np.median(nearest):.4f} in the median"
     )
     picture(answers["unet"], test, folder)
-    return Result(metrics, {"relative_l1": Published(0.026288, BOOK)})
+    return Result(metrics, {"relative_l1": Published(0.026288, BOOK)}, losses)
 
 
 def _predictions(
@@ -261,8 +269,9 @@ def metrics_of(
 
 def trained(
     config: Config, train: Flows, held_out: Flows, scale: np.ndarray, folder: Path
-) -> tuple[Any, Network]:
-    """The U-Nets, stacked, and the FNO, each as it was best on the validation set."""
+) -> tuple[Any, Network, dict[str, np.ndarray]]:
+    """The U-Nets, stacked, and the FNO, each as it was best on the validation set, and the losses
+    of each fit."""
     batches = Samples(
         mirrored(inputs_of(train), (1, 1, 1)),
         mirrored(outputs_of(train, scale), (1, 1, -1)),
@@ -284,15 +293,16 @@ def trained(
         coordinates=True, key=keys[-1],
     )  # fmt: skip
     settings: dict[str, Any] = {"chunk": 50, "validate": validate}
-    unets, _ = fit_ensemble(
+    unets, histories = fit_ensemble(
         unet, l1_loss, batches, optimiser, config.updates, keys=keys[:-2],
         folder=folder / "checkpoints" / "unet", name="unet", **settings,
     )  # fmt: skip
-    operator, _ = fit(
+    operator, history = fit(
         Masked(fno), l1_loss, batches, optimiser, config.updates, key=keys[-2],
         folder=folder / "checkpoints" / "fno", name="fno", **settings,
     )  # fmt: skip
-    return unets, operator
+    losses = {f"unet_{number}": each.loss for number, each in enumerate(histories)}
+    return unets, operator, losses | {"fno": history.loss}
 
 
 @eqx.filter_jit
@@ -317,4 +327,5 @@ EXPERIMENT = Experiment(
     summary="networks give the flow about airfoils they have not seen, and how sure they are",
     presets={"quick": QUICK, "full": FULL},
     run=run,
+    files=files,
 )

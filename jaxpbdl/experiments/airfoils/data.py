@@ -188,7 +188,7 @@ def read_or_make(path: Path, airfoils: Path | None, setting: Setting) -> dict[st
         make(path, read_airfoils(find("airfoils", given=airfoils)), setting)
     with hdf5.opened(path) as file:
         for name, value in _attributes(setting).items():
-            found = np.asarray(file.attrs.get(name, ()))
+            found = np.asarray(hdf5.attribute(file, name, ()))
             if not np.array_equal(found, value):
                 raise ValueError(
                     f"its flows have {name} = {found.tolist()}, the settings ask for {value}; "
@@ -302,7 +302,7 @@ def make(path: Path, airfoils: Mapping[str, np.ndarray], setting: Setting) -> No
         ends = np.cumsum([0, *setting.counts])
         for part, start, stop in zip(PARTS, ends, ends[1:], strict=False):
             group = file.create_group(part)
-            group.attrs["airfoils"] = names[start:stop]
+            group.attrs["airfoils"] = hdf5.fixed(names[start:stop])
             for kind, each in values.items():
                 _write(group, kind, each[start:stop].astype(np.float32))
 

@@ -37,7 +37,7 @@ from jaxpbdl.experiments.jets.tagging import (
     with_identities,
 )
 from jaxpbdl.experiments.training import rise_and_fall
-from jaxpbdl.learning import fit_ensemble, members, muon
+from jaxpbdl.learning import History, fit_ensemble, members, muon
 from jaxpbdl.networks import AttentionFlow, EnergyFlow, ParticleFlow
 
 SOURCE = "Komiske, Metodiev, Thaler 2019, trained on 1.6 million jets of Pythia 8.226"
@@ -95,6 +95,23 @@ FULL = Config(
 )  # fmt: skip
 
 
+def files(config: Config) -> list[Path]:
+    """The file of jets, or all of a folder of them; none where they are generated.
+
+    Raises `checks.DataError` for what is not there.
+    """
+    if config.data is None:
+        return []
+    if config.data.is_dir():
+        found = sorted(config.data.glob("*.npz"))
+        if not found:
+            raise checks.DataError(f"{config.data}: no file *.npz in this folder")
+        return found
+    if not config.data.is_file():
+        raise checks.DataError(f"{config.data}: no such file or folder of jets")
+    return [config.data]
+
+
 def jets_of(config: Config, folder: Path) -> dict[str, Jets]:
     """Jets to test, to validate and to train on.
 
@@ -142,10 +159,12 @@ def network(config: Config, method: str) -> Callable[[PRNGKeyArray], Tagger]:
     return makers[method]
 
 
-def train(config: Config, method: str, jets: dict[str, Jets], folder: Path) -> Tagger:
+def train(
+    config: Config, method: str, jets: dict[str, Jets], folder: Path
+) -> tuple[Tagger, list[History]]:
     """A committee of taggers; of each member the parameters that did best on the validation."""
     schedule = rise_and_fall(config.learning_rate, config.updates, rise=10)
-    trained, _ = fit_ensemble(
+    return fit_ensemble(
         network(config, method),
         cross_entropy,
         JetBatches(jets["training"], config.batch),
@@ -161,7 +180,6 @@ def train(config: Config, method: str, jets: dict[str, Jets], folder: Path) -> T
         folder=folder / "checkpoints" / method,
         name=method,
     )
-    return trained
 
 
 @eqx.filter_jit
@@ -174,10 +192,12 @@ def run(config: Config, folder: Path) -> Result:
     jets = jets_of(config, folder)
     held_out = {name: (Held(jets[name]), jets[name].quark) for name in ("validation", "test")}
     quark = np.asarray(jets["test"].quark)
-    metrics, curves, taggers = {}, {}, {}
+    metrics, curves, taggers, losses = {}, {}, {}, {}
     known = {name: jets[name] for name in ("training", "validation")}
     for method in config.methods:
-        committee = members(train(config, method, known, folder))
+        stacked, histories = train(config, method, known, folder)
+        committee = members(stacked)
+        losses |= {f"{method}_{i}": history.loss for i, history in enumerate(histories)}
         odds = {
             name: np.stack([np.asarray(_odds(tagger, held)) for tagger in committee])
             for name, (held, _) in held_out.items()
@@ -198,7 +218,7 @@ def run(config: Config, folder: Path) -> Result:
     published = (
         {} if config.parametrised else {n: Published(v, SOURCE) for n, v in PUBLISHED.items()}
     )
-    return Result(metrics, published)
+    return Result(metrics, published, losses)
 
 
 def metrics_of(
@@ -303,4 +323,5 @@ EXPERIMENT = Experiment(
     summary="networks on sets of particles tell jets of quarks from jets of gluons",
     presets={"quick": QUICK, "shower": SHOWER, "long": LONG, "full": FULL},
     run=run,
+    files=files,
 )

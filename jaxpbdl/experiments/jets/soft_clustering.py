@@ -48,6 +48,18 @@ QUICK = Config()
 FULL = Config(most=200)
 
 
+def files(config: Config) -> list[Path]:
+    """The events and FastJet's answers beside them.
+
+    Raises `checks.DataError` for what is not there.
+    """
+    path = find("jet-events", given=config.data)
+    answers = path.with_name(ANSWERS)
+    if not answers.is_file():
+        raise checks.DataError(f"{answers}: no such file; FastJet's answers lie beside the events")
+    return [path, answers]
+
+
 def events(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Momenta `(events, most, 4)` in GeV, and the mask of particles."""
     found = arrays(path, KEYS)
@@ -67,13 +79,13 @@ def nearest(jets: np.ndarray, exact: np.ndarray) -> np.ndarray:
 
 def run(config: Config, folder: Path) -> Result:
     """Cluster, compare with FastJet, and lower the temperature; a picture goes to `folder`."""
-    path = find("jet-events", given=config.data)
+    path, answers = files(config)
     with jax.enable_x64(True):
         momenta, mask = events(path)
         cluster = jax.jit(jax.vmap(lambda p, m: exclusive(p, JETS, mask=m).momenta))
         exact = np.asarray(cluster(momenta, mask))
-        answers = json.loads((path.parent / ANSWERS).read_text(encoding="utf-8"))
-        truth = np.asarray([[jet["pt"] for jet in event["jets"]] for event in answers])
+        known = json.loads(answers.read_text(encoding="utf-8"))
+        truth = np.asarray([[jet["pt"] for jet in event["jets"]] for event in known])
         worst = float(np.max(np.abs(np.asarray(transverse(jnp.asarray(exact))) / truth - 1)))
 
         chosen = mask.sum(axis=1) <= config.most
@@ -124,4 +136,5 @@ EXPERIMENT = Experiment(
     summary="jets by FastJet's algorithm, and softly: differentiable, with the exact ones as limit",
     presets={"quick": QUICK, "full": FULL},
     run=run,
+    files=files,
 )

@@ -29,12 +29,16 @@ from jaxpbdl.data.archive import arrays, write_arrays
 from jaxpbdl.data.two_levels import TwoLevels, read_ccsd_mp2, read_qm7, without
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.molecules import delta_report, water
-from jaxpbdl.learning import fit
+from jaxpbdl.learning import History, fit
 from jaxpbdl.learning.gaussian_process import GaussianProcess, condition, negative_log_likelihood
 from jaxpbdl.learning.kernels import AtomPairs, Molecules
 from jaxpbdl.networks.environments import Environments, features_of
 
 METHODS = ("direct", "delta")
+CURVES = (*METHODS, "direct_cover", "delta_cover", "baseline", "baseline_constant")
+"""Errors of a repeat, and the share of test molecules within the intervals."""
+LOSS = "loss_"
+"""Before the name of the fit of a kernel, `<model>_<size>`, in the file of a repeat."""
 COVER = 1.6449
 """Standard deviations either side that hold 90 % of a normal distribution."""
 
@@ -71,14 +75,26 @@ class Config:
             raise ValueError(f"sizes must be different and rise, got {self.sizes}")
 
 
+DATA_SETS = {"qm7": "qm7-dftb3", "ccsd": "ccsd-mp2"}
 SYSTEMS: dict[str, Callable[[Config, Path], TwoLevels]] = {
-    "qm7": lambda config, _: read_qm7(find("qm7-dftb3", given=config.data)),
+    "qm7": lambda config, _: read_qm7(*files(config)),
     # Two of 52 have sulphur: too few to learn an element from.
-    "ccsd": lambda config, _: without(16, read_ccsd_mp2(find("ccsd-mp2", given=config.data))),
+    "ccsd": lambda config, _: without(16, read_ccsd_mp2(*files(config))),
     "water": lambda config, folder: water.read_or_compute(
         config.data or folder, config.sizes[-1] + config.asked
     ),
 }
+
+
+def files(config: Config) -> list[Path]:
+    """What is read; labels computed on the spot count from the second run on.
+
+    Raises `checks.DataError` for what is not there.
+    """
+    if config.system == "water":
+        kept = water.files(config.data) if config.data is not None else []
+        return [path for path in kept if path.exists()]
+    return [find(DATA_SETS[config.system], given=config.data)]
 
 
 class Whole(eqx.Module):
@@ -101,16 +117,22 @@ def run(config: Config, folder: Path) -> Result:
                 f"{config.asked}, got {config.sizes[-1]}"
             )
         found = [_remembered(config, data, folder, repeat) for repeat in range(config.repeats)]
-    curves = {name: np.stack([one[name] for one in found]) for name in found[0]}
+    curves = {name: np.stack([one[name] for one in found]) for name in CURVES}
     delta_report.picture(config.sizes, curves, data, folder)
-    return Result(delta_report.metrics(config.sizes, curves))
+    losses = {
+        f"{name.removeprefix(LOSS)}_{repeat}": one[name]
+        for repeat, one in enumerate(found)
+        for name in one
+        if name.startswith(LOSS)
+    }
+    return Result(delta_report.metrics(config.sizes, curves), histories=losses)
 
 
 def _remembered(config: Config, data: TwoLevels, folder: Path, repeat: int) -> dict[str, Any]:
     """The errors of one repeat; kept in a file, so that a run that was stopped goes on."""
     path = folder / f"repeat_{repeat}.npz"
     if path.exists():
-        return arrays(path, METHODS)
+        return arrays(path, CURVES)
     found = errors(config, data, repeat)
     write_arrays(path, found)
     return found
@@ -128,7 +150,7 @@ def split(config: Config, count: int, repeat: int) -> tuple[np.ndarray, np.ndarr
 def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray]:
     """Mean absolute errors over the asked molecules, kcal/mol, one a size for each model, and those
     of the baseline after a shift; `<model>_cover`: how many of the asked lie in the 90 % intervals
-    of the largest size."""
+    of the largest size; `loss_<model>_<size>`: the losses of each choice of a kernel."""
     known, asked = split(config, len(data.numbers), repeat)
     environments = Environments(data.elements, config.cutoff)
     numbers, positions = data.numbers, data.positions
@@ -162,7 +184,8 @@ def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray
             left = energies - counts @ shift
             if process is None or size <= config.chosen_on:
                 chosen = use[: config.chosen_on]
-                process = chosen_by_likelihood(config, molecules(chosen), left[chosen])
+                process, history = chosen_by_likelihood(config, molecules(chosen), left[chosen])
+                found[f"{LOSS}{name}_{size}"] = history.loss
             answers, deviations = answered(
                 process, molecules(use), jnp.asarray(left[use]), questions
             )
@@ -184,11 +207,13 @@ def optimiser(updates: int) -> optax.GradientTransformation:
     return optax.adam(optax.cosine_decay_schedule(0.15, updates))
 
 
-def chosen_by_likelihood(config: Config, inputs: Molecules, targets: np.ndarray) -> GaussianProcess:
+def chosen_by_likelihood(
+    config: Config, inputs: Molecules, targets: np.ndarray
+) -> tuple[GaussianProcess, History]:
     """Length, amplitude and noise by the gradient of the targets' own probability."""
     size = max(float(np.std(targets)), 1e-6)
     start = GaussianProcess(AtomPairs(2.5 * size, 3.0), 0.03 * size)
-    process, _ = fit(
+    return fit(
         start,
         negative_log_likelihood,
         Whole((inputs, jnp.asarray(targets))),
@@ -198,7 +223,6 @@ def chosen_by_likelihood(config: Config, inputs: Molecules, targets: np.ndarray)
         key=jax.random.key(0),
         progress=False,
     )
-    return process
 
 
 @eqx.filter_jit
@@ -223,4 +247,5 @@ EXPERIMENT = Experiment(
     summary="energies of molecules beyond a cheap method: the data that the baseline saves",
     presets={"quick": QUICK, "full": FULL, "ccsd": CCSD, "water": WATER},
     run=run,
+    files=files,
 )

@@ -47,6 +47,7 @@ DYNAMICS = {"300K": "test_MD_300K", "600K": "test_MD_600K"}
 PATHS = {"dihedral": "test_dihedral", "H_transfer": "test_H_transfer"}
 """Of these energies are known and no forces."""
 TESTS = DYNAMICS | PATHS
+ISOLATED = "isolated_atoms"
 MACE, NEQUIP = (0.9, 5.1, 4.6, 22.4), (0.81, 5.90, 6.04, 27.8)
 SOURCE = "{} trained at 300 K, as the tables are quoted elsewhere: not read in the paper itself"
 
@@ -107,9 +108,22 @@ class ForceError(eqx.Module):
         return 1e3 * jnp.sqrt(jnp.mean((forces - batch.forces) ** 2))
 
 
+def files(config: Config) -> list[Path]:
+    """The training file and, beside it, the isolated atoms and the test sets.
+
+    Raises `checks.DataError` for what is not there.
+    """
+    path = find("acac", given=config.data)
+    found = [path, *(path.with_name(f"{name}.xyz") for name in (ISOLATED, *TESTS.values()))]
+    for each in found:
+        if not each.is_file():
+            raise checks.DataError(f"{each}: no such file; it must lie beside {path.name}")
+    return found
+
+
 def read(config: Config) -> tuple[dict[str, Labelled], float]:
     """The samples of training, validation and tests, and the mean number of neighbours."""
-    path = find("acac", given=config.data)
+    path, isolated_atoms, *tests = files(config)
     known = _structures(path, ("energy", "forces"))
     if config.training + config.held_out > len(known):
         raise ValueError(
@@ -118,15 +132,15 @@ def read(config: Config) -> tuple[dict[str, Labelled], float]:
         )
     # Configurations are in the order of a trajectory: held out are some of all of it.
     order = np.random.default_rng(0).permutation(len(known))
-    isolated = _structures(path.with_name("isolated_atoms.xyz"), ("energy",))
+    isolated = _structures(isolated_atoms, ("energy",))
     references = reference_energies([], TABLE, isolated=isolated)
     parts = {
         "train": [known[i] for i in order[: config.training]],
         "held_out": [known[i] for i in order[-config.held_out :]],
     }
-    for name, file in TESTS.items():
+    for name, file in zip(TESTS, tests, strict=True):
         needed = ("energy",) if name in PATHS else ("energy", "forces")
-        found = _structures(path.with_name(f"{file}.xyz"), needed)
+        found = _structures(file, needed)
         parts[name] = found if name in PATHS else found[: config.asked]
     build = partial(neighbour_graph, cutoff=config.cutoff, table=TABLE)
     sizes = {"atoms": 15, "slots": 14}  # all molecules are the same
@@ -223,7 +237,8 @@ def run(config: Config, folder: Path) -> Result:
         names = [f"{kind}_rmse_{test}" for test in DYNAMICS for kind in ("energy", "force")]
         for metric, value in zip(names, numbers, strict=True):
             published[f"{method}.{metric}"] = Published(value, SOURCE.format(paper))
-    return Result(metrics, published)
+    losses = {name: history.loss for name, history in histories.items()}
+    return Result(metrics, published, losses)
 
 
 def _picture(
@@ -255,4 +270,5 @@ EXPERIMENT = Experiment(
     summary="energies and forces of a molecule, learned at 300 K and asked at 600 K and beyond",
     presets={"quick": QUICK, "long": LONG, "full": FULL},
     run=run,
+    files=files,
 )

@@ -25,7 +25,7 @@ from jaxpbdl.data.qm22 import Geometries
 from jaxpbdl.experiments.contract import Result
 from jaxpbdl.experiments.molecules import committee_report
 from jaxpbdl.experiments.training import rise_and_fall
-from jaxpbdl.learning import fit_ensemble, members, muon
+from jaxpbdl.learning import History, fit_ensemble, members, muon
 from jaxpbdl.learning.potentials import (
     GraphSamples,
     Labelled,
@@ -81,7 +81,6 @@ class Config:
 
 def run(config: Config, folder: Path, geometries: Geometries) -> Result:
     """Train, ask, choose, draw."""
-    everything = samples(geometries)
     count, pool = len(geometries.energies), (CHOICE + 1) * (config.chosen // 2)
     spare, needed = count - config.asked, max(config.sizes[-1], config.chosen, pool)
     if needed > spare:
@@ -92,10 +91,16 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
     shuffled = np.asarray(jax.random.permutation(jax.random.key(0), count))
     order, fitting = jax.random.split(jax.random.key(config.seed))
     known = np.asarray(jax.random.permutation(order, shuffled[config.asked :]))
+    # Nothing that training sees depends on the geometries of the test set.
+    everything = samples(geometries, float(geometries.energies[known].mean()))
     asked = pick(everything, shuffled[: config.asked])
 
+    losses: dict[str, np.ndarray] = {}
+
     def trained(which: np.ndarray, name: str) -> list[Potential]:
-        return committee(config, pick(everything, which), fitting, folder, name)
+        group, histories = committee(config, pick(everything, which), fitting, folder, name)
+        losses.update({f"{name}_{i}": history.loss for i, history in enumerate(histories)})
+        return group
 
     answers = {
         size: ask(trained(known[:size], f"random_{size}"), asked, geometries.forces is not None)
@@ -113,18 +118,18 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
             answer = ask(group, asked, geometries.forces is not None)
             found |= committee_report.errors(name, answer, asked)
     committee_report.picture(answers, asked, folder)
-    return Result(found)
+    return Result(found, histories=losses)
 
 
-def samples(geometries: Geometries) -> Labelled:
-    """All geometries as graphs of all pairs; energies in eV from their mean."""
+def samples(geometries: Geometries, zero: float = 0.0) -> Labelled:
+    """All geometries as graphs of all pairs; energies in eV above `zero`."""
     first = all_pairs(
         Structure(geometries.numbers, geometries.positions[0]), table_of(geometries.numbers)
     )
     count = len(geometries.energies)
     graphs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), first)
     graphs = replace(graphs, positions=jnp.asarray(geometries.positions, float))
-    energies = geometries.energies - geometries.energies.mean()
+    energies = geometries.energies - zero
     forces = geometries.positions * 0 if geometries.forces is None else geometries.forces
     return Labelled(graphs, jnp.asarray(energies, float)[:, None], jnp.asarray(forces, float))
 
@@ -140,13 +145,13 @@ def pick(samples: Labelled, which: np.ndarray) -> Labelled:
 
 def committee(
     config: Config, known: Labelled, key: PRNGKeyArray, folder: Path, name: str
-) -> list[Potential]:
+) -> tuple[list[Potential], list[History]]:
     """Trained side by side; kept in `folder`, so that what was trained is not trained again."""
     table = int(jnp.max(known.graph.species)) + 1
     scale, shift = scale_and_shift(known, table)
     forces = bool(jnp.any(known.forces))
     schedule = rise_and_fall(config.learning_rate, config.updates, rise=20)
-    stacked, _ = fit_ensemble(
+    stacked, histories = fit_ensemble(
         lambda key: Potential(
             table, config.cutoff, scale=scale, shift=shift, channels=config.channels,
             hidden=config.hidden, layers=config.layers, key=key,
@@ -162,7 +167,7 @@ def committee(
         folder=folder / "checkpoints" / name,
         name=name,
     )  # fmt: skip
-    return members(stacked)
+    return members(stacked), histories
 
 
 def ask(committee: list[Potential], asked: Labelled, forces: bool) -> dict[str, Any]:

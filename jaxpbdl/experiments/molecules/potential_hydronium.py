@@ -17,4 +17,5 @@ EXPERIMENT = Experiment(
     summary="a committee of equivariant potentials learns hydronium from energies alone",
     presets={"quick": QUICK, "full": FULL},
     run=experiment_of(lambda config: read_qm22(find("hydronium", given=config.data))),
+    files=lambda config: [find("hydronium", given=config.data)],
 )

@@ -17,4 +17,5 @@ EXPERIMENT = Experiment(
     summary="a committee of equivariant potentials learns methane and picks its geometries",
     presets={"quick": QUICK, "full": FULL},
     run=experiment_of(lambda config: read_qm22(find("methane", given=config.data))),
+    files=lambda config: [find("methane", given=config.data)],
 )

@@ -23,6 +23,11 @@ def geometries(count: int) -> np.ndarray:
     return np.round(AT_REST + DEVIATION * np.asarray(noise, np.float64), 5)
 
 
+def files(folder: Path) -> list[Path]:
+    """Where `read_or_compute` keeps its energies: the coupled-cluster and the functional's."""
+    return [folder / f"{name}.npz" for name in ("ccsdt", "pbe")]
+
+
 def read_or_compute(folder: Path, count: int, basis: str = "cc-pvdz") -> TwoLevels:
     """Energies kept in `folder`, computed where they are not there: about a second a geometry.
 
@@ -30,7 +35,7 @@ def read_or_compute(folder: Path, count: int, basis: str = "cc-pvdz") -> TwoLeve
     """
     positions = geometries(count)
     dear, cheap = (
-        HARTREE_IN_KCAL * energies(NUMBERS, positions, method, basis, path=folder / f"{name}.npz")
-        for name, method in (("ccsdt", DEAR), ("pbe", CHEAP))
+        HARTREE_IN_KCAL * energies(NUMBERS, positions, method, basis, path=path)
+        for path, method in zip(files(folder), (DEAR, CHEAP), strict=True)
     )
     return TwoLevels(np.tile(NUMBERS, (count, 1)), positions, dear, cheap, ("CCSD(T)", "PBE"))

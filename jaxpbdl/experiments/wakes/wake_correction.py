@@ -29,7 +29,7 @@ from jaxpbdl.experiments.wakes.flow import (
     solenoidal,
     vorticity,
 )
-from jaxpbdl.learning import Corrected, Windows, checkpoint, evaluate, fit, unrolled
+from jaxpbdl.learning import Corrected, History, Windows, checkpoint, evaluate, fit, unrolled
 from jaxpbdl.networks import Constant, ConvNet
 from jaxpbdl.solvers import limited
 from jaxpbdl.step import AnyStep
@@ -105,8 +105,10 @@ def run(config: Config, folder: Path) -> Result:
         "corrected": (config.unroll, False),
     }
     models: dict[str, AnyStep] = {"coarse_central": setting.solver(), "coarse": solver}
+    histories: dict[str, np.ndarray] = {}
     for name, (steps, cut) in ways.items():
-        models[name] = _train(config, start, train, steps, cut, key, folder, name)
+        fitted, history = _train(config, start, train, steps, cut, key, folder, name)
+        models[name], histories[name] = fitted, history.loss
     times = setting.dt * np.arange(test.shape[1])
     found = {name: evaluate(model, test, times) for name, model in models.items()}
     metrics: dict[str, float] = {}
@@ -127,7 +129,7 @@ def run(config: Config, folder: Path) -> Result:
         "corrected.relative_l1": Published(0.031211, BOOK),
         "gain": Published(3.48, BOOK),
     }
-    return Result(metrics, published)
+    return Result(metrics, published, histories)
 
 
 def _hybrid(config: Config, setting: Setting, solver: WakeSolver, key: PRNGKeyArray) -> Corrected:
@@ -152,7 +154,7 @@ def _train(
     key: PRNGKeyArray,
     folder: Path,
     name: str,
-) -> Corrected:
+) -> tuple[Corrected, History]:
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.updates, alpha=0.02)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
     change = jnp.mean((states[:, 1:] - states[:, :-1]) ** 2)
@@ -162,7 +164,7 @@ def _train(
 
     # As many turns of the solver for each: shorter windows come in larger batches.
     batch = config.batch * config.unroll // steps
-    fitted, _ = fit(
+    return fit(
         model,
         loss,
         Windows(states, steps, batch),
@@ -172,7 +174,6 @@ def _train(
         folder=folder / "checkpoints" / name,
         name=name,
     )
-    return fitted
 
 
 def _data(

@@ -30,6 +30,7 @@ from jaxpbdl.learning import (
     Corrected,
     Emulator,
     Evaluation,
+    History,
     Windows,
     compare,
     evaluate,
@@ -102,7 +103,7 @@ def run(config: Config, folder: Path) -> Result:
     times = np.asarray(wake.times[FIRST:], float)
     count = round(len(frames) / 4)
     train, truth = frames[:-count], frames[-count - 1 :]  # the first frame is known
-    rank, linear, fitted, validation = prepared(config, train, folder)
+    rank, linear, fitted, validation, losses = prepared(config, train, folder)
 
     rows: dict[str, list[AnyStep]] = {
         "persistence": [lambda state: state], "dmd": [linear], **fitted,
@@ -117,12 +118,12 @@ def run(config: Config, folder: Path) -> Result:
     print(f"chosen on the validation set: {chosen}; rank of the linear model: {rank}")
     for name, value in validation.items():
         print(f"{name}: validation {value:.3g}, test {metrics[f'{name}.relative_l2']:.3g}")
-    return Result(metrics)
+    return Result(metrics, histories=losses)
 
 
 def prepared(
     config: Config, train: Array, folder: Path
-) -> tuple[int, AnyStep, dict[str, list[AnyStep]], dict[str, float]]:
+) -> tuple[int, AnyStep, dict[str, list[AnyStep]], dict[str, float], dict[str, np.ndarray]]:
     """All that the training frames decide.
 
     Arguments:
@@ -131,8 +132,8 @@ def prepared(
         folder: for checkpoints.
 
     Returns the rank of the linear model, that model fitted to all of `train`, the members of each
-    network, and the validation error of each method: fitted without the validation set, and of an
-    ensemble the mean over its members.
+    network, the validation error of each method: fitted without the validation set, and of an
+    ensemble the mean over its members, and the losses of each member.
     """
     begin = len(train) - max(2, len(train) // 7)
     early, late = train[:begin], train[begin - 1 :]
@@ -157,9 +158,12 @@ def prepared(
         "dmd": float(validate(linear_early)),
     }
     fitted: dict[str, list[AnyStep]] = {}
+    losses: dict[str, np.ndarray] = {}
     for name, make in (("emulator", emulator), ("corrected", corrected)):
-        fitted[name], validation[name] = _train(config, folder, early, late, scale, make, name)
-    return rank, dynamic_modes(train, rank), fitted, validation
+        fitted[name], found = _train(config, folder, early, late, scale, make, name)
+        validation[name] = float(np.mean([np.nanmin(each.validation) for each in found]))
+        losses |= {f"{name}_{number}": each.loss for number, each in enumerate(found)}
+    return rank, dynamic_modes(train, rank), fitted, validation, losses
 
 
 def best_rank(early: Array, late: Array) -> int:
@@ -181,10 +185,8 @@ def _train(
     scale: Array,
     make: Callable[[PRNGKeyArray], Any],
     name: str,
-) -> tuple[list[Any], float]:
-    """An ensemble of which each member is the best of its fit on the validation part, and their
-    mean error there.
-    """
+) -> tuple[list[Any], list[History]]:
+    """An ensemble of which each member is the best of its fit on the validation part."""
 
     def loss(model: AnyStep, windows: Array, key: PRNGKeyArray) -> Array:
         noise = config.noise * scale * jax.random.normal(key, windows[:, 0].shape)
@@ -202,7 +204,7 @@ def _train(
         folder=folder / "checkpoints" / name,
         name=name,
     )
-    return members(stacked), float(np.mean([np.nanmin(h.validation) for h in histories]))
+    return members(stacked), histories
 
 
 def metrics_of(
@@ -279,4 +281,5 @@ EXPERIMENT = Experiment(
     summary="forecast of a cylinder wake by networks, a linear model, and both together",
     presets={"quick": QUICK, "full": FULL},
     run=run,
+    files=lambda config: [find("cylinder-wake", given=config.data)],
 )

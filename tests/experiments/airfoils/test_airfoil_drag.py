@@ -28,7 +28,9 @@ from jaxpbdl.experiments.airfoils.airfoil_drag import (
     run,
     split,
 )
+from jaxpbdl.learning import History
 from jaxpbdl.networks import Dense
+from tests.experiments.fakes import LOSSES
 
 TINY = {
     "budgets": (16, 40), "members": 2, "width": 8, "depth": 1, "batch": 8, "updates": 200,
@@ -115,7 +117,7 @@ def test_metrics_of_known_errors(monkeypatch):
         return drag, np.stack([0.5 * part.slope * units.x[1]] * 2)
 
     monkeypatch.setattr(airfoil_drag, "predicted", predicted)
-    found = metrics_of(Trained(None, 0.1, 0.2, 7.0), units, held_out)
+    found = metrics_of(Trained(None, [], 0.1, 0.2, 7.0), units, held_out)
     assert found["mae"] == pytest.approx(101, rel=1e-12)
     assert found["mae_of_one"] == pytest.approx(101, rel=1e-12)
     test = held_out["test"]
@@ -137,7 +139,7 @@ def test_the_validation_set_chooses(file, tmp_path, monkeypatch):
 
     def fit_ensemble(make, loss, batches, *args, keys, name, **settings):
         asked.append((name, np.asarray(batches.x), len(keys)))
-        return name, None
+        return name, [History(LOSSES, np.empty(0), np.empty(0), None, 0.0)] * len(keys)
 
     def predicted(name, units, part):
         """One decay is best on the validation set, the others everywhere else."""
@@ -152,7 +154,11 @@ def test_the_validation_set_chooses(file, tmp_path, monkeypatch):
     monkeypatch.setattr(airfoil_drag, "fit_ensemble", fit_ensemble)
     monkeypatch.setattr(airfoil_drag, "predicted", predicted)
     config = replace(config, budgets=(4, 16))
-    found = run(config, tmp_path).metrics
+    result = run(config, tmp_path)
+    found = result.metrics
+    names = product(("values", "sobolev"), (4, 16), range(2))
+    assert set(result.histories) == {f"{name}_{budget}_{i}" for name, budget, i in names}
+    assert list(result.histories["sobolev_16_1"]) == list(LOSSES)
     for budget, (method, price) in product((4, 16), {"values": 1, "sobolev": 2}.items()):
         assert found[f"{method}_{budget}.decay"] == 0.5
         assert found[f"{method}_{budget}.simulations"] == budget // price
@@ -174,6 +180,7 @@ def test_the_test_set_chooses_nothing(file, tmp_path, monkeypatch):
 
     def trained(config, known, weight, validation, folder, name):
         seen.append((vars(known), weight, vars(validation), name))
+        return Trained(None, [], 0.1, 0.2, 7.0)
 
     monkeypatch.setattr(airfoil_drag, "trained", trained)
     monkeypatch.setattr(airfoil_drag, "metrics_of", lambda *_: {"mae": 1.0, "coverage_90": 0.9})
@@ -190,7 +197,9 @@ def test_the_test_set_chooses_nothing(file, tmp_path, monkeypatch):
 
 def test_a_tiny_run(file, tmp_path):
     contract.execute(EXPERIMENT, "quick", Config(data=file, **TINY), tmp_path)
-    metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
+    report = json.loads((tmp_path / "result.json").read_text())
+    assert report["data"][0]["file"] == "drag.npz" and len(report["histories"]) == 8
+    metrics = report["metrics"]
     assert metrics["sobolev.mae"] == metrics["sobolev_40.mae"]
     # Each gradient says sixteen times what a value does.
     assert metrics["sobolev_16.mae"] < metrics["values_16.mae"]
@@ -222,6 +231,8 @@ def test_bad_input(file, tmp_path):
         Config(decays=())
     with pytest.raises(ValueError, match="budgets must be at most 48, got 49"):
         run(Config(data=file, budgets=(49,)), tmp_path)
+    with pytest.raises(DataError, match=r"absent\.npz"):
+        EXPERIMENT.files(Config(data=tmp_path / "absent.npz"))
     np.savez(tmp_path / "flat.npz", x=np.ones((4, 3)), cd=np.ones(4), dcd_dx=np.ones((4, 3)))
     with pytest.raises(DataError, match=r"shape \(samples, 16\)"):
         read(tmp_path / "flat.npz")

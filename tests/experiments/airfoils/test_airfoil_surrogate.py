@@ -5,6 +5,7 @@ import zipfile
 from dataclasses import replace
 
 import equinox as eqx
+import h5py
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -125,7 +126,7 @@ def test_metrics_of_known_answers(tmp_path, monkeypatch):
     units = jnp.asarray([2.0, 3.0, 4.0]) / open_part
     monkeypatch.setattr(airfoil_surrogate, "read_or_make", lambda *_: parts)
     monkeypatch.setattr(
-        airfoil_surrogate, "trained", lambda *_: (Answer(units[:2]), Answer(units[2]))
+        airfoil_surrogate, "trained", lambda *_: (Answer(units[:2]), Answer(units[2]), {})
     )
     found = run(TINY, tmp_path).metrics
     total, own = np.abs(STREAM + 4 * DEPARTURE).sum(), np.abs(DEPARTURE).sum()
@@ -151,7 +152,7 @@ def test_the_test_set_chooses_nothing(tmp_path, monkeypatch):
 
     def trained(config, train, held_out, scale, folder):
         seen.append((vars(train), vars(held_out), scale))
-        return Answer(jnp.ones(2)), Answer(jnp.ones(()))
+        return Answer(jnp.ones(2)), Answer(jnp.ones(())), {}
 
     def watched(method, known, held_out, scale):
         best = tuned(method, known, held_out, scale)
@@ -203,7 +204,11 @@ def test_plain_methods_know_their_training_flows(method):
 def test_a_tiny_run(airfoils, tmp_path):
     config = replace(TINY, data=airfoils)
     contract.execute(EXPERIMENT, "quick", config, tmp_path)
-    metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
+    report = json.loads((tmp_path / "result.json").read_text())
+    assert report["data"][0]["file"] == "airfoils.zip"
+    losses = {name: len(each["loss"]) for name, each in report["histories"].items()}
+    assert losses == {"unet_0": 4, "unet_1": 4, "fno": 4}
+    metrics = report["metrics"]
     assert metrics["stream.departure"] == pytest.approx(1, abs=1e-5)
     assert 0 < metrics["relative_l1"] < 1 and 0 < metrics["fno.relative_l1"] < 1
     assert metrics["unet.relative_l1"] < metrics["stream.relative_l1"]
@@ -211,6 +216,14 @@ def test_a_tiny_run(airfoils, tmp_path):
     # Two independent ways to the forces of the same flow, on a grid of twelve cells a chord.
     assert metrics["solver.drag_error"] < 0.1
     assert (tmp_path / "airfoil.png").exists()
+
+    # Computed flows are all that is read from then on.
+    flows = tmp_path / "flows.h5"
+    assert EXPERIMENT.files(replace(config, data=None, flows=flows)) == [flows]
+    with h5py.File(flows) as file:
+        names = [file[part].attrs["airfoils"] for part in ("train", "validation", "test")]
+    assert all(each.dtype.kind == "S" for each in names)  # under the checksum of the file
+    assert {name.decode() for each in names for name in each} <= {f"naca{d}" for d in DIGITS}
 
     parts = read_or_make(tmp_path / "flows.h5", airfoils, config.setting)
     assert [len(part) for part in parts.values()] == [2, 1, 1]
@@ -250,6 +263,9 @@ def test_bad_input(airfoils, tmp_path):
         Config(angles=(0.0, 40.0))
     with pytest.raises(DataError, match="of 5 given, 4 are between two cells"):
         read_or_make(tmp_path / "flows.h5", airfoils, replace(TINY, training=3).setting)
+    for flows in (None, tmp_path / "absent.h5"):
+        with pytest.raises(DataError, match=r"absent\.zip"):
+            EXPERIMENT.files(Config(data=tmp_path / "absent.zip", flows=flows))
     (tmp_path / "no.zip").write_text("nothing")
     with pytest.raises(DataError, match="no zip of airfoil coordinates"):
         read_airfoils(tmp_path / "no.zip")

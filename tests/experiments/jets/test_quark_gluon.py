@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpbdl.checks import DataError
 from jaxpbdl.data import shower
 from jaxpbdl.data.jets import Constituents, pad
 from jaxpbdl.experiments import contract
@@ -23,7 +24,8 @@ from jaxpbdl.experiments.jets.quark_gluon import (
     run,
 )
 from jaxpbdl.experiments.jets.tagging import Held, JetBatches, area, cross_entropy, rejection
-from jaxpbdl.learning import stack
+from jaxpbdl.learning import History, stack
+from tests.experiments.fakes import LOSSES
 
 TINY = Config(
     parametrised=True, training=400, validation=100, tested=300, inner=(16, 16), outer=(8,),
@@ -116,7 +118,8 @@ def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
 
     def train(config, method, jets, folder):
         seen.append(jets)
-        return stack([network(config, method)(jax.random.key(0))] * 2)
+        history = History(LOSSES, np.empty(0), np.empty(0), None, 0.0)
+        return stack([network(config, method)(jax.random.key(0))] * 2), [history] * 2
 
     monkeypatch.setattr(quark_gluon, "train", train)
     monkeypatch.setattr(quark_gluon, "_picture", lambda *_: None)
@@ -125,7 +128,11 @@ def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
     )
     config = replace(TINY, training=30, validation=20, tested=25, methods=("efn",))
     monkeypatch.setattr(quark_gluon, "unsafe", lambda *_: (np.ones(6), np.ones(6)))
-    found = run(config, tmp_path).metrics
+    result = run(config, tmp_path)
+    found = result.metrics
+    assert {name: list(loss) for name, loss in result.histories.items()} == {
+        "efn_0": list(LOSSES), "efn_1": list(LOSSES)
+    }  # fmt: skip
     assert [set(each) for each in seen] == [{"training", "validation"}]
     parts = jets_of(config, tmp_path)
     for part in ("training", "validation"):
@@ -138,6 +145,19 @@ def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
     assert found["multiplicity.auc"] == area(-counts, np.asarray(parts["test"].quark))
 
 
+def test_taggers_are_validated_on_the_validation_set(jets, tmp_path, monkeypatch):
+    parts = {"training": jets[:30], "validation": jets[30:]}
+
+    def fit_ensemble(make, loss, batches, *arguments, validate, **settings):
+        for given, name in ((batches, "training"), (validate.__self__.batches, "validation")):
+            np.testing.assert_array_equal(given.ends, np.cumsum(parts[name].counts))
+            np.testing.assert_array_equal(given.quark, parts[name].quark)
+        return "stacked", []
+
+    monkeypatch.setattr(quark_gluon, "fit_ensemble", fit_ensemble)
+    assert quark_gluon.train(TINY, "efn", parts, tmp_path) == ("stacked", [])
+
+
 def test_a_tiny_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
@@ -146,6 +166,19 @@ def test_a_tiny_run(tmp_path):
     assert metrics["efn.soft"] < 1e-4 and metrics["efn.collinear"] < 1e-4
     assert metrics["pfn.soft"] > 1e-2 and metrics["pfn.collinear"] > 1e-3
     assert (tmp_path / "tagging.png").exists() and (tmp_path / "safety.png").exists()
+
+
+def test_files(tmp_path):
+    assert EXPERIMENT.files(Config()) == EXPERIMENT.files(TINY) == []
+    for name in ("b.npz", "a.npz"):
+        (tmp_path / name).touch()
+    files = EXPERIMENT.files
+    assert files(Config(data=tmp_path)) == [tmp_path / "a.npz", tmp_path / "b.npz"]
+    assert files(Config(data=tmp_path / "a.npz")) == [tmp_path / "a.npz"]
+    (tmp_path / "empty").mkdir()
+    for absent, message in (("c.npz", "no such file or folder"), ("empty", r"no file \*\.npz")):
+        with pytest.raises(DataError, match=f"{absent}: {message}"):
+            files(Config(data=tmp_path / absent))
 
 
 def test_bad_input(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from jaxpbdl.atoms import displacements, total
 from jaxpbdl.checks import DataError
 from jaxpbdl.data.qm22 import WAVENUMBER, Geometries, read_qm22
-from jaxpbdl.experiments.molecules import potential_committee
+from jaxpbdl.experiments.molecules import committee_report, potential_committee
 from jaxpbdl.experiments.molecules.potential_committee import (
     Config,
     ask,
@@ -19,7 +19,9 @@ from jaxpbdl.experiments.molecules.potential_committee import (
     run,
     samples,
 )
+from jaxpbdl.learning import History
 from jaxpbdl.learning.potentials import energy_and_forces, take
+from tests.experiments.fakes import LOSSES
 
 
 class Springs(eqx.Module):
@@ -85,16 +87,21 @@ def test_the_spread_chooses():
 def test_the_whole_run_with_springs(tmp_path, monkeypatch):
     """A committee whose strengths scatter about the truth by 2 %, less with more geometries."""
     asked_for, data = [], geometries(80)
-    mean = float(data.energies.mean())
+    shuffled = np.asarray(jax.random.permutation(jax.random.key(0), 80))
+    test, known = shuffled[:30], shuffled[30:]
+    mean = float(data.energies[known].mean())
 
     def springs(config, known, key, folder, name):
         asked_for.append((name, len(known.energies)))
         scatter = 0.02 * (8 / len(known.energies)) ** 0.5 * jnp.array([-1.0, 0.0, 2.0])
-        return [Springs(1 + part, mean) for part in scatter]
+        history = History(LOSSES, np.empty(0), np.empty(0), None, 0.0)
+        return [Springs(1 + part, mean) for part in scatter], [history] * 3
 
     monkeypatch.setattr(potential_committee, "committee", springs)
     config = Config(sizes=(8, 16), asked=30, chosen=2, members=3, batch=1)
-    found = run(config, tmp_path, data).metrics
+    result = run(config, tmp_path, data)
+    found = result.metrics
+    assert set(result.histories) == {f"{name}_{i}" for name, _ in asked_for for i in range(3)}
     assert asked_for == [
         ("random_8", 8), ("random_16", 16), ("random_1", 1), ("chosen_2", 2), ("random_2", 2)
     ]  # fmt: skip
@@ -102,8 +109,37 @@ def test_the_whole_run_with_springs(tmp_path, monkeypatch):
     assert found["energy_rmse"] == found["n16.energy_rmse"]
     # The mean is a third of a part off, the spread sqrt(7 / 3) of a part.
     assert found["n8.spread_over_error"] == pytest.approx(3 * (7 / 3) ** 0.5, rel=0.2)
-    assert found["force_rmse"] > 0
+    rms = [np.sqrt(np.mean(x**2)) for x in (data.energies[test] - mean, data.forces[test])]
+    assert found["n8.energy_rmse"] == pytest.approx(0.02 / 3 * rms[0] / WAVENUMBER, rel=1e-3)
+    assert found["n8.force_rmse"] == pytest.approx(0.02 / 3 * 1e3 * rms[1], rel=1e-3)
+    alone = 0.02 * (5 / 3) ** 0.5 * rms[0] / WAVENUMBER
+    assert found["n8.energy_rmse_alone"] == pytest.approx(alone, rel=1e-3)
+    assert found["n8.correlation"] == pytest.approx(1, abs=0.01)  # both grow with the strain
     assert (tmp_path / "committee.png").exists()
+
+
+def test_the_test_set_trains_and_chooses_nothing(tmp_path, monkeypatch):
+    """Whatever the test geometries and their labels are, committees are given the same."""
+    data, seen = geometries(80), []
+    test = np.asarray(jax.random.permutation(jax.random.key(0), 80))[:30]
+
+    def spied(config, known, key, folder, name):
+        seen.append((name, known))
+        return [], []
+
+    def answer(committee, asked, forces):
+        return {"energies": np.asarray(asked.energies)[:, 0] * np.array([[0.9], [1.2]])}
+
+    monkeypatch.setattr(potential_committee, "committee", spied)
+    monkeypatch.setattr(potential_committee, "ask", answer)
+    monkeypatch.setattr(committee_report, "picture", lambda *_: None)
+    config = Config(sizes=(8, 16), asked=30, chosen=2, members=2, batch=1)
+    for factor in (1.0, 3.0):
+        labels = [np.array(each) for each in (data.positions, data.energies, data.forces)]
+        for each in labels:
+            each[test] *= factor
+        run(config, tmp_path, Geometries(data.numbers, *labels))
+    assert len(seen) == 10 and eqx.tree_equal(seen[:5], seen[5:])
 
 
 def test_a_committee_is_trained_once(tmp_path):
@@ -113,8 +149,9 @@ def test_a_committee_is_trained_once(tmp_path):
         updates=3,
     )  # fmt: skip
     known = pick(samples(geometries(8, forces=False)), np.arange(8))
-    group = committee(config, known, jax.random.key(0), tmp_path, "tiny")
-    again = committee(config, known, jax.random.key(0), tmp_path, "tiny")
+    group, histories = committee(config, known, jax.random.key(0), tmp_path, "tiny")
+    again, _ = committee(config, known, jax.random.key(0), tmp_path, "tiny")
+    assert [len(history.loss) for history in histories] == [3, 3]
     first, second = (ask(some, known, False)["energies"] for some in (group, again))
     np.testing.assert_array_equal(first, second)
     assert first[0].std() > 0 and not np.allclose(first[0], first[1], rtol=1e-2)

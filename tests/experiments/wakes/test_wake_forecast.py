@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
+from jaxpbdl.checks import DataError
 from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.wakes import wake_forecast
 from jaxpbdl.experiments.wakes.wake_forecast import EXPERIMENT, Config, metrics_of, prepared, run
-from jaxpbdl.learning import compare
+from jaxpbdl.learning import History, compare
 from jaxpbdl.solvers.dmd import dynamic_modes
+from tests.experiments.fakes import LOSSES
 
 TINY = Config(members=2, width=4, depth=3, batch=2, unroll=2, updates=6)
 
@@ -86,10 +88,12 @@ def test_all_methods_are_validated_on_the_end_of_training(tmp_path, monkeypatch)
 
     def trained(config, folder, early, late, scale, make, name):
         given.append((early, late))
-        return [], 0.25
+        best = np.array([0.5, 0.25, np.nan, 0.75])
+        return [], [History(LOSSES, best, np.arange(4), None, 0.0)] * 2
 
     monkeypatch.setattr(wake_forecast, "_train", trained)
-    rank, linear, fitted, validation = prepared(TINY, frames, tmp_path)
+    rank, linear, fitted, validation, losses = prepared(TINY, frames, tmp_path)
+    assert set(losses) == {f"{name}_{i}" for name in fitted for i in range(2)}
     early, late = frames[:26], frames[25:]
     for parts in given:
         assert eqx.tree_equal(parts, (early, late))
@@ -109,6 +113,19 @@ def test_all_methods_are_validated_on_the_end_of_training(tmp_path, monkeypatch)
     assert eqx.tree_equal(linear, dynamic_modes(frames, rank))
 
 
+def test_networks_are_fitted_early_and_validated_late(tmp_path, monkeypatch):
+    early, late = linear_frames(30)[:26], linear_frames(30)[25:]
+
+    def fit_ensemble(make, loss, batches, *arguments, keys, validate, **settings):
+        np.testing.assert_array_equal(batches.trajectories, early[None])
+        np.testing.assert_array_equal(validate.frames, late)
+        return jnp.arange(2.0), [len(keys)] * 2
+
+    monkeypatch.setattr(wake_forecast, "fit_ensemble", fit_ensemble)
+    found = wake_forecast._train(TINY, tmp_path, early, late, jnp.ones(()), lambda key: key, "a")
+    assert found == ([0, 1], [2, 2])
+
+
 def test_the_test_set_chooses_nothing(tmp_path, monkeypatch):
     """Nor does the first frame: whatever both are, the same frames decide."""
     written(tmp_path / "wake.npz")
@@ -118,7 +135,7 @@ def test_the_test_set_chooses_nothing(tmp_path, monkeypatch):
         seen.append(train)
         model = dynamic_modes(jnp.asarray(wake.velocity[:40]), 3)
         errors = {"persistence": 3.0, "dmd": 1.0, "emulator": 2.0, "corrected": 1.5}
-        return 3, model, {"emulator": [model], "corrected": [lambda u: 0.5 * u]}, errors
+        return 3, model, {"emulator": [model], "corrected": [lambda u: 0.5 * u]}, errors, {}
 
     monkeypatch.setattr(wake_forecast, "prepared", given)
     monkeypatch.setattr(wake_forecast, "_pictures", lambda *_: None)
@@ -138,7 +155,13 @@ def test_the_whole_run(tmp_path):
     written(tmp_path / "wake.npz")
     config = replace(TINY, data=tmp_path / "wake.npz")
     contract.execute(EXPERIMENT, "quick", config, tmp_path / "run")
-    metrics = json.loads((tmp_path / "run" / "result.json").read_text())["metrics"]
+    report = json.loads((tmp_path / "run" / "result.json").read_text())
+    metrics = report["metrics"]
+    assert report["data"][0]["file"] == "wake.npz"
+    losses = {name: len(each["loss"]) for name, each in report["histories"].items()}
+    assert losses == dict.fromkeys(("emulator_0", "emulator_1", "corrected_0", "corrected_1"), 6)
+    with pytest.raises(DataError, match=r"absent\.npz"):
+        EXPERIMENT.files(replace(config, data=tmp_path / "absent.npz"))
     assert metrics["dmd.relative_l2"] < 1e-4 < 0.05 < metrics["persistence.relative_l2"]
     assert metrics["emulator.relative_l2"] < metrics["persistence.relative_l2"]
     assert metrics["relative_l2"] == metrics["dmd.relative_l2"]
