@@ -48,6 +48,8 @@ def test_order_in_time(case, scheme, order):
     if scheme is solvers.etd_adams:  # until its next term, of order 5, no longer shows
         steps = 160
     coarse, fine = error(case, scheme, steps), error(case, scheme, 2 * steps)
+    if fine < 3e-13:  # down to rounding errors
+        coarse, fine = error(case, scheme, steps // 2), coarse
     observed = np.log2(coarse / fine)
     assert coarse < 1e-2 and fine > 1e-14
     assert abs(observed - order) < 0.1
