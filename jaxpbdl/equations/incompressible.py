@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -39,14 +40,24 @@ class IncompressibleFlow(eqx.Module):
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """Of a field that gives (u, .., p) at (x, .., t), and the marker after it where there is
-        buoyancy: momentum, divergence, and the marker's."""
-        position, snapshot = point[:-1], at_time(field, point[-1])
-        ndim = len(position)
+        buoyancy: momentum, divergence, and the marker's. A steady flow is a field of (x, ..)
+        alone."""
+        size = jax.eval_shape(field, point).shape[0]
+        ndim = size - (1 if self.buoyancy is None else 2)
+        if len(point) not in (ndim, ndim + 1):
+            parts = "velocity and pressure" + ("" if self.buoyancy is None else " and marker")
+            raise ValueError(
+                f"a field of {parts} with {size} components has points of {ndim} coordinates, or "
+                f"{ndim + 1} with time, got {len(point)}"
+            )
+        steady = len(point) == ndim
+        position, snapshot = point[:ndim], field if steady else at_time(field, point[-1])
 
         def velocity(at: Array) -> Array:
             return snapshot(at)[:ndim]
 
-        value, rate = snapshot(position), time_derivative(field)(point)
+        value = snapshot(position)
+        rate = jnp.zeros_like(value) if steady else time_derivative(field)(point)
         momentum = (
             rate[:ndim]
             + gradient(velocity)(position) @ value[:ndim]

@@ -45,6 +45,7 @@ def fit_ensemble(
     folder: str | os.PathLike | None = None,
     save_every: int = 1,
     allow_changes: bool = False,
+    max_seconds: float | None = None,
     progress: bool = True,
     name: str = "ensemble",
     devices: Sequence[Any] | None = None,
@@ -73,7 +74,7 @@ def fit_ensemble(
     task, params, constants = prepare(stacked, loss, batches, optimiser, validate, patience, ema)
     plan = Plan(
         steps, chunk, patience, folder, save_every, progress, name, keys, task.frame,
-        dependencies(task, constants, chunk, folder), allow_changes,
+        max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
     )  # fmt: skip
     check_plan(plan)
     mesh = _mesh(devices, len(keys), name)

@@ -48,6 +48,7 @@ def fit(
     folder: str | os.PathLike | None = None,
     save_every: int = 1,
     allow_changes: bool = False,
+    max_seconds: float | None = None,
     progress: bool = True,
     name: str = "fit",
 ) -> tuple[Model, History]:
@@ -75,6 +76,8 @@ def fit(
       optimiser with its settings, the validation or an array that is not trained are others than
       those it was written with. Their digests stand in the checkpoint; without this argument the
       fit is refused with the names of what differs.
+    - `max_seconds`: wall time of this call after which the fit ends with the chunk it is in, as if
+      fewer `steps` had been given; called again it goes on.
 
     **Returns** the fitted model and its `History`.
 
@@ -88,7 +91,7 @@ def fit(
     task, params, constants = prepare(model, loss, batches, optimiser, validate, patience, ema)
     plan = Plan(
         steps, chunk, patience, folder, save_every, progress, name, key, task.frame,
-        dependencies(task, constants, chunk, folder), allow_changes,
+        max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
     )  # fmt: skip
     check_plan(plan)
     member = own(_start(task, params))
@@ -184,6 +187,8 @@ def check_plan(plan: Plan) -> None:
     checks.count("steps", plan.steps, 0)
     checks.count("chunk", plan.chunk)
     checks.count("save_every", plan.save_every)
+    if plan.max_seconds is not None:
+        checks.positive("max_seconds", plan.max_seconds)
 
 
 def check_key(name: str, key: Any, ndim: int = 0) -> None:

@@ -47,6 +47,7 @@ class Plan(NamedTuple):
     name: str
     key: PRNGKeyArray
     frame: PyTree  # the model without its arrays
+    max_seconds: float | None
     depends_on: dict[str, Any]  # digests of what the numbers depend on, see `dependencies`
     allow_changes: bool
 
@@ -106,7 +107,8 @@ def train(advance: Advance, member: Member, plan: Plan) -> tuple[Member, list[Hi
         deferred(plan.folder is not None) as interruption,
     ):
         member, record, earlier = resume(member, plan)
-        started = time.perf_counter() - earlier
+        begun = time.perf_counter()
+        started = begun - earlier
         saved = None if plan.folder is None or not checkpoint.latest(plan.folder) else record.step
         if plan.folder is not None and saved is None:
             write(plan, member, record, 0.0)
@@ -122,13 +124,16 @@ def train(advance: Advance, member: Member, plan: Plan) -> tuple[Member, list[Hi
                 judged = None if member.best is None else np.atleast_1d(value)
                 record = record.extended(end, np.atleast_2d(loss), judged)
                 show(end, mean(record.loss[:, -1]), np.nan if judged is None else mean(judged))
-                over = end >= plan.steps or not np.any(member.active)
+                late = plan.max_seconds and time.perf_counter() - begun > plan.max_seconds
+                over = end >= plan.steps or not np.any(member.active) or late
                 due = over or interruption.signal or (end // plan.chunk) % plan.save_every == 0
                 # once every member has diverged the checkpoint before that is worth more
                 if plan.folder is not None and due and np.any(np.asarray(member.bad_step) < 0):
                     write(plan, member, record, time.perf_counter() - started)
                     saved = end
                 interruption.reraise()
+                if late:
+                    break
     seconds = time.perf_counter() - started
     bad_steps = np.atleast_1d(member.bad_step)
     return member, [record.history(i, bad, seconds) for i, bad in enumerate(bad_steps)]

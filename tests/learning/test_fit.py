@@ -318,3 +318,19 @@ def test_arguments_of_a_wrong_kind_are_named(whole, message):
 def test_keys_that_are_a_number_are_named(whole):
     with pytest.raises(TypeError, match="keys must come from jax.random.key or split, got int 4"):
         learning.fit_ensemble(Linear, mean_square, whole, ADAM, 1, keys=4, **QUIET)
+
+
+def test_a_limit_of_time_ends_the_chunk(tmp_path, whole):
+    """As a fit of fewer steps would end; the next call goes on from there."""
+    settings = {"key": KEY, "chunk": 10, "folder": tmp_path, **QUIET}
+    _, history = learning.fit(
+        Linear(KEY), mean_square, whole, ADAM, 60, max_seconds=1e-9, **settings
+    )
+    assert len(history.loss) == 10
+    model, history = learning.fit(Linear(KEY), mean_square, whole, ADAM, 60, **settings)
+    plain, expected = learning.fit(
+        Linear(KEY), mean_square, whole, ADAM, 60, key=KEY, chunk=10, **QUIET
+    )
+    assert same(model, plain) and np.array_equal(history.loss, expected.loss)
+    with pytest.raises(ValueError, match="max_seconds must be finite and > 0"):
+        learning.fit(Linear(KEY), mean_square, whole, ADAM, 60, max_seconds=-1, **settings)

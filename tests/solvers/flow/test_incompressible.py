@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
+from jaxpbdl import learning
 from jaxpbdl.solvers import (
     Flow,
     adams_bashforth,
@@ -328,3 +329,20 @@ def test_the_residual_judges_an_exact_flow():
 
     for point in jnp.asarray([[0.3, 1.2, 0.1], [2.0, -1.0, 0.7]]):
         assert jnp.max(jnp.abs(FLOW(0.05).residual(field, point))) < 1e-13
+
+
+def test_a_steady_flow_needs_no_time():
+    """Poiseuille flow between plates, with and without time; a field without pressure is refused
+    (the pressure would be read from beyond the velocity)."""
+    flow = FLOW(0.05)
+
+    def poiseuille(point):
+        return jnp.stack([1 - point[1] ** 2, 0 * point[0], -2 * 0.05 * point[0]])
+
+    points = jnp.array([[0.3, 0.4], [0.1, -0.7]])
+    assert learning.residual_loss(flow, poiseuille, points) < 1e-25
+    in_time = jnp.concatenate([points, jnp.ones((2, 1))], axis=1)
+    assert learning.residual_loss(flow, lambda p: poiseuille(p[:2]), in_time) < 1e-25
+    assert learning.residual_loss(FLOW(0.1), poiseuille, points) > 1e-3
+    with pytest.raises(ValueError, match="with 2 components has points of 1 coordinates, or 2"):
+        flow.residual(lambda p: poiseuille(p)[:2], in_time[0])
