@@ -20,15 +20,15 @@ from jaxpbdl.networks import ConvNet  # noqa: E402
 
 def simulations(points: int = 128, members: int = 16, steps: int = 50) -> list[Line]:
     """Rollouts of an ensemble: in turn, under vmap, shared out by `spread`."""
-    grid = jp.Grid((points, points))
-    step = jp.solvers.spectral(FLOW, grid, 0.005)
+    grid = jp.grids.Periodic((points, points))
+    step = jp.solvers.spectral.semilinear(FLOW, grid, 0.005)
     states = jnp.stack([jnp.roll(vorticity(points), 3 * i, 0) for i in range(members)])
 
     def ahead(state: jax.Array) -> jax.Array:
         return jp.repeat(step, steps, checkpoint=False)(state)
 
     one, batch = jax.jit(ahead), jax.jit(jax.vmap(ahead))
-    spread = jax.jit(lambda s: jp.spread(ahead, s))
+    spread = jax.jit(lambda s: jp.distributed.map_members(ahead, s))
     times = side_by_side(
         {
             "in turn": lambda: [one(state) for state in states],
@@ -56,8 +56,8 @@ def networks(members: int = 8, updates: int = 20) -> list[Line]:
     """Training through the solver: members together against one after another, on one device and on
     all.
     """
-    grid = jp.Grid((32, 32))
-    solver = jp.solvers.spectral(FLOW, grid, 0.04)
+    grid = jp.grids.Periodic((32, 32))
+    solver = jp.solvers.spectral.semilinear(FLOW, grid, 0.04)
     start = jp.initial_states.random_vorticity(jax.random.key(0), grid, 4.0, 3.0)
     trajectories = jp.rollout(solver, start, 400, 4)[None]
 

@@ -20,7 +20,7 @@ import numpy as np
 
 import jaxpbdl as jp
 from jaxpbdl.data import find
-from jaxpbdl.solvers import (
+from jaxpbdl.solvers.flow import (
     force_on_body,
     incompressible,
     inflow,
@@ -40,7 +40,7 @@ MISPRINTS = {("u", 3200, 0.4531)}
 
 def cavity(reynolds: int, cells: int) -> Rows:
     """Largest distance from the table's points, in the lid's speed."""
-    grid = jp.StaggeredGrid((cells, cells))
+    grid = jp.grids.Cells((cells, cells))
     lid = wall((1.0, 0.0))
     dt = stable_dt((1.0, 1.0), (1 / cells, 1 / cells), 1 / reynolds)
     step = incompressible(FLOW(1 / reynolds), grid, dt, sides=(wall(), (wall(), lid)))
@@ -68,9 +68,9 @@ def channel(case: int, cells: int) -> Rows:
     """DFG 2D-1 (steady, Re 20), 2D-2 (Re 100) and 2D-3 (Re 0 to 100 and back in 8 units)."""
     width, speed = 0.1 / cells, {1: 0.3, 2: 1.5, 3: 1.5}[case]
     end = {1: 6.0, 2: 8.0, 3: 8.0}[case]
-    edges = jp.graded(0.0, 2.2, (0.1, 0.35), width, 1.03)
+    edges = jp.grids.graded(0.0, 2.2, (0.1, 0.35), width, 1.03)
     shape = (len(edges) - 1, round(0.41 / width))
-    grid = jp.StaggeredGrid(shape, (2.2, 0.41), edges=(edges, None))
+    grid = jp.grids.Cells(shape, (2.2, 0.41), edges=(edges, None))
 
     def profile(point):
         return jnp.stack([4 * speed * point[1] * (0.41 - point[1]) / 0.41**2, 0 * point[0]])
@@ -126,9 +126,9 @@ def channel(case: int, cells: int) -> Rows:
 def cylinder(cells: int) -> Rows:
     """Drag, lift and frequency at Re 100, sides 20 diameters away."""
     width = 1.0 / cells
-    x = jp.graded(-50.0, 60.0, (-0.75, 2.0), width, 1.04)
-    y = jp.graded(-60.0, 60.0, (-0.75, 0.75), width, 1.05)
-    grid = jp.StaggeredGrid((len(x) - 1, len(y) - 1), edges=(x, y))
+    x = jp.grids.graded(-50.0, 60.0, (-0.75, 2.0), width, 1.04)
+    y = jp.grids.graded(-60.0, 60.0, (-0.75, 0.75), width, 1.05)
+    grid = jp.grids.Cells((len(x) - 1, len(y) - 1), edges=(x, y))
     sides = ((inflow((1.0, 0.0)), outflow()), slip())
     dt = 0.8 * stable_dt((1.6, 1.2), (width, width), 0.01)
     body = jp.shapes.Ball((0.0, 0.0), 0.5)

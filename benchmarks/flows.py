@@ -31,12 +31,12 @@ def loop(advance: Callable[[Any], Any], start: Any, steps: int) -> Callable[[], 
 
 def vorticity(points: int) -> jax.Array:
     return jp.initial_states.random_vorticity(
-        jax.random.key(0), jp.Grid((points, points)), 4.0, 3.0
+        jax.random.key(0), jp.grids.Periodic((points, points)), 4.0, 3.0
     )
 
 
 def ours(points: int, dt: float, scheme: Any) -> tuple[Callable[[Any], Any], Any]:
-    step = jp.solvers.spectral(FLOW, jp.Grid((points, points)), dt, scheme)
+    step = jp.solvers.spectral.semilinear(FLOW, jp.grids.Periodic((points, points)), dt, scheme)
     return step.advance, step.enter(vorticity(points))
 
 
@@ -56,8 +56,8 @@ def navier_stokes_2d(points: int, steps: int) -> list[Line]:
     dt, w0, physics = 0.64 / points, vorticity(points), dict(viscosity=VISCOSITY, drag=DRAG)
     exponax = partial(exponax_navier_stokes_2d, points, dt, w0, **physics)
     candidates = {
-        "ours etdrk2": ours(points, dt, jp.solvers.etdrk2),
-        "ours etdrk4": ours(points, dt, jp.solvers.etdrk4),
+        "ours etdrk2": ours(points, dt, jp.solvers.time.etdrk2),
+        "ours etdrk4": ours(points, dt, jp.solvers.time.etdrk4),
         "exponax etdrk2": lambda: exponax(order=2),
         "exponax etdrk4": lambda: exponax(order=4),
         "jax-cfd spectral CN-RK4": lambda: jax_cfd_navier_stokes_2d(points, dt, w0, **physics),
@@ -96,7 +96,9 @@ def gradient(points: int = 128, steps: int = 64) -> list[Line]:
     the arguments.
     """
     dt, w0 = 0.005, vorticity(points)
-    step = jp.solvers.spectral(FLOW, jp.Grid((points, points)), dt, jp.solvers.etdrk2)
+    step = jp.solvers.spectral.semilinear(
+        FLOW, jp.grids.Periodic((points, points)), dt, jp.solvers.time.etdrk2
+    )
     stepper, _ = exponax_navier_stokes_2d(points, dt, w0, order=2, viscosity=VISCOSITY, drag=DRAG)
     cfd, _ = jax_cfd_navier_stokes_2d(points, dt, w0, viscosity=VISCOSITY, drag=DRAG)
 
@@ -150,8 +152,10 @@ def other_dimensions() -> list[Line]:
     import exponax as ex
 
     lines = []
-    grid = jp.Grid((64,) * 3)
-    flow = jp.solvers.spectral(jp.equations.NavierStokes3D(1 / 1600), grid, 0.01, jp.solvers.etdrk2)
+    grid = jp.grids.Periodic((64,) * 3)
+    flow = jp.solvers.spectral.semilinear(
+        jp.equations.NavierStokes3D(1 / 1600), grid, 0.01, jp.solvers.time.etdrk2
+    )
     u0 = jp.initial_states.taylor_green_3d(grid)
     peer = ex.stepper.NavierStokesVelocity(3, 2 * np.pi, 64, 0.01, diffusivity=1 / 1600, order=2)
     times = side_by_side(
@@ -172,7 +176,7 @@ def other_dimensions() -> list[Line]:
             1.0,
         )
     )
-    line = jp.Grid(256, lengths=60.0)
+    line = jp.grids.Periodic(256, lengths=60.0)
     (x,) = line.coordinates
     start = jnp.cos(2 * np.pi * x / 60) * (1 + jnp.sin(4 * np.pi * x / 60))
     pairs = {
@@ -186,7 +190,7 @@ def other_dimensions() -> list[Line]:
         ),
     }
     for work, (equation, peer) in pairs.items():
-        step = jp.solvers.spectral(equation, line, 0.1, jp.solvers.etdrk2)
+        step = jp.solvers.spectral.semilinear(equation, line, 0.1, jp.solvers.time.etdrk2)
         times = side_by_side(
             {
                 "ours": loop(step.advance, step.enter(start), 5000),

@@ -18,7 +18,7 @@ def main(points: int, dt: float, steps: int, sides: str = "periodic") -> None:
     flow.math.set_global_precision(32)
     box = flow.Box(x=2 * np.pi, y=2 * np.pi)
     outside = flow.extrapolation.PERIODIC if sides == "periodic" else 0
-    velocity = flow.StaggeredGrid(flow.Noise(scale=1.5), outside, x=points, y=points, bounds=box)
+    velocity = flow.Cells(flow.Noise(scale=1.5), outside, x=points, y=points, bounds=box)
 
     @flow.math.jit_compile
     def step(velocity, pressure):

@@ -46,7 +46,7 @@ def phiflow() -> list[list[str]]:
 
     lines = []
     for points in (128, 256):
-        call = flows.loop(*flows.ours(points, 0.005, jp.solvers.etdrk2), 20)
+        call = flows.loop(*flows.ours(points, 0.005, jp.solvers.time.etdrk2), 20)
         ours = side_by_side({"ours": call})["ours"] / 20
         peer = in_own_process("phiflow_peer.py", points, 0.005, 10)
         work = f"2D Navier-Stokes step {points}² (PhiFlow: semi-Lagrangian, CG pressure)"

@@ -17,13 +17,13 @@ from peers import jax_cfd_base
 from timing import Line, in_own_process, side_by_side
 
 import jaxpbdl as jp
-from jaxpbdl.solvers import adams_bashforth, incompressible, runge_kutta
+from jaxpbdl.solvers.flow import adams_bashforth, incompressible, runge_kutta
 
 VISCOSITY, DT = 1e-3, 0.005
 
 
 def ours(points: int, scheme=runge_kutta, *, periodic: bool = True, ndim: int = 2):
-    grid = jp.StaggeredGrid((points,) * ndim, 2 * jnp.pi, periodic=periodic)
+    grid = jp.grids.Cells((points,) * ndim, 2 * jnp.pi, periodic=periodic)
     step = incompressible(jp.equations.IncompressibleFlow(VISCOSITY), grid, DT, scheme=scheme)
 
     def vortices(point):
@@ -38,7 +38,7 @@ def jax_cfd(points: int, *, stages: bool):
     """Its step and state."""
     cfd = jax_cfd_base()
     box = ((0, 2 * jnp.pi),) * 2
-    grid = cfd.grids.Grid((points, points), domain=box)
+    grid = cfd.grids.Periodic((points, points), domain=box)
     start = cfd.initial_conditions.filtered_velocity_field(jax.random.key(0), grid, 1.0, 2)
     options = {}
     if stages:

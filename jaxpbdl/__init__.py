@@ -9,44 +9,40 @@ from jaxpbdl import (
     checks,
     data,
     diagnostics,
+    distributed,
     equations,
     fields,
+    grids,
     initial_states,
     learning,
     neighbours,
     networks,
     shapes,
     solvers,
+    uncertainty,
 )
-from jaxpbdl.grid import Grid
 from jaxpbdl.rollout import raise_blow_up, repeat, rollout, watched_rollout
-from jaxpbdl.spectrum import Spectrum, resample
-from jaxpbdl.spread import spread
-from jaxpbdl.staggered import StaggeredGrid, graded
 from jaxpbdl.step import Step
 
 __all__ = [
-    "Grid",
-    "Spectrum",
-    "StaggeredGrid",
     "Step",
     "atoms",
     "checks",
     "data",
     "diagnostics",
+    "distributed",
     "equations",
     "fields",
-    "graded",
+    "grids",
     "initial_states",
     "learning",
     "neighbours",
     "networks",
     "raise_blow_up",
     "repeat",
-    "resample",
     "rollout",
     "shapes",
     "solvers",
-    "spread",
+    "uncertainty",
     "watched_rollout",
 ]

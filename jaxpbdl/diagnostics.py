@@ -9,11 +9,11 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.equations.navier_stokes import velocity_modes
-from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum, total
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import Spectrum, total
 
 
-def velocity(vorticity: Float[Array, "nx ny"], grid: Grid) -> Float[Array, "2 nx ny"]:
+def velocity(vorticity: Float[Array, "nx ny"], grid: Periodic) -> Float[Array, "2 nx ny"]:
     """Velocity (u, v) of a two-dimensional flow from its vorticity w = dv/dx - du/dy (no mean
     flow).
     """
@@ -33,7 +33,7 @@ def enstrophy(vorticity: Float[Array, "*grid"]) -> Float[Array, ""]:
     return 0.5 * jnp.mean(vorticity**2)
 
 
-def curl(velocity: Float[Array, "3 *grid"], grid: Grid) -> Float[Array, "3 *grid"]:
+def curl(velocity: Float[Array, "3 *grid"], grid: Periodic) -> Float[Array, "3 *grid"]:
     """Vorticity of a three-dimensional velocity."""
     spectrum = Spectrum(grid)
     modes = spectrum.transform(velocity)
@@ -48,7 +48,7 @@ def curl(velocity: Float[Array, "3 *grid"], grid: Grid) -> Float[Array, "3 *grid
     )
 
 
-def divergence(velocity: Float[Array, "dim *grid"], grid: Grid) -> Float[Array, "*grid"]:
+def divergence(velocity: Float[Array, "dim *grid"], grid: Periodic) -> Float[Array, "*grid"]:
     """Divergence of a velocity field."""
     spectrum = Spectrum(grid)
     modes = spectrum.transform(velocity)
@@ -56,7 +56,7 @@ def divergence(velocity: Float[Array, "dim *grid"], grid: Grid) -> Float[Array, 
 
 
 def power_spectrum(
-    values: Float[Array, "*grid"], grid: Grid
+    values: Float[Array, "*grid"], grid: Periodic
 ) -> tuple[Float[np.ndarray, " shells"], Float[Array, " shells"]]:
     """Mean square of a field by shells of wavenumber: (k, power), with sum(power) = mean(values^2).
 
@@ -81,7 +81,7 @@ def power_spectrum(
 
 
 def energy_spectrum(
-    vorticity: Float[Array, "nx ny"], grid: Grid
+    vorticity: Float[Array, "nx ny"], grid: Periodic
 ) -> tuple[Float[np.ndarray, " shells"], Float[Array, " shells"]]:
     """Kinetic energy of a two-dimensional flow by shells of wavenumber, from its vorticity: sum =
     energy.

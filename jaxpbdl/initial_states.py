@@ -10,12 +10,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxpbdl import checks
 from jaxpbdl.diagnostics import velocity as velocity_of
 from jaxpbdl.equations.navier_stokes import project
-from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import Spectrum
 
 
 def random_field(
-    key: PRNGKeyArray, grid: Grid, power: Callable[[Array], Array], components: tuple[int, ...] = ()
+    key: PRNGKeyArray,
+    grid: Periodic,
+    power: Callable[[Array], Array],
+    components: tuple[int, ...] = (),
 ) -> Float[Array, "*components_and_grid"]:
     """A Gaussian random field with zero mean whose mean square per wavenumber shell follows
     `power(k)`, scaled to
@@ -32,7 +35,7 @@ def random_field(
 
 
 def gaussian_field(
-    key: PRNGKeyArray, grid: Grid, deviation: Callable[[Array], Array]
+    key: PRNGKeyArray, grid: Periodic, deviation: Callable[[Array], Array]
 ) -> Float[Array, "*grid"]:
     """A draw of the Gaussian measure with zero mean whose covariance has the waves of the box as
     eigenfunctions (orthonormal over its volume) and `deviation(k)**2` as eigenvalues.
@@ -55,7 +58,7 @@ def peaked(wavenumber: float, slope: float = 4.0) -> Callable[[Array], Array]:
 
 
 def random_vorticity(
-    key: PRNGKeyArray, grid: Grid, peak_wavenumber: float = 4.0, max_speed: float = 1.0
+    key: PRNGKeyArray, grid: Periodic, peak_wavenumber: float = 4.0, max_speed: float = 1.0
 ) -> Float[Array, "nx ny"]:
     """Vorticity of a random two-dimensional flow whose energy peaks at `peak_wavenumber` and whose
     largest speed is `max_speed`. The same key gives the same large scales on grids that share the
@@ -68,7 +71,7 @@ def random_vorticity(
 
 
 def random_velocity(
-    key: PRNGKeyArray, grid: Grid, peak_wavenumber: float = 4.0, energy: float = 0.5
+    key: PRNGKeyArray, grid: Periodic, peak_wavenumber: float = 4.0, energy: float = 0.5
 ) -> Float[Array, "dim *grid"]:
     """A divergence-free random velocity with the given mean kinetic energy, peaked at
     `peak_wavenumber`.
@@ -82,7 +85,7 @@ def random_velocity(
 
 
 def taylor_green_2d(
-    grid: Grid, time: float = 0.0, viscosity: float = 0.0, wavenumber: float = 1.0
+    grid: Periodic, time: float = 0.0, viscosity: float = 0.0, wavenumber: float = 1.0
 ) -> Float[Array, "nx ny"]:
     """Vorticity 2 k cos(k x) cos(k y) exp(-2 viscosity k^2 t): an exact solution on a box of whole
     wavelengths
@@ -92,7 +95,7 @@ def taylor_green_2d(
     return 2 * wavenumber * jnp.cos(wavenumber * x) * jnp.cos(wavenumber * y) * decay
 
 
-def taylor_green_3d(grid: Grid) -> Float[Array, "3 nx ny nz"]:
+def taylor_green_3d(grid: Periodic) -> Float[Array, "3 nx ny nz"]:
     """Velocity (sin x cos y cos z, -cos x sin y cos z, 0), the start of the breakdown to turbulence
     (Brachet et al., J. Fluid Mech. 130 (1983) 411)."""
     x, y, z = grid.coordinates

@@ -18,7 +18,9 @@ from jaxpbdl import solvers
 from jaxpbdl.equations.navier_stokes import project
 
 
-def smooth(grid: jp.Grid, value_shape: tuple[int, ...] = (), size: float = 1.0, mean: float = 0.0):
+def smooth(
+    grid: jp.grids.Periodic, value_shape: tuple[int, ...] = (), size: float = 1.0, mean: float = 0.0
+):
     """A few long waves, different in every component and along every axis."""
     components = []
     for c in range(int(np.prod(value_shape, dtype=int))):
@@ -34,9 +36,9 @@ def smooth(grid: jp.Grid, value_shape: tuple[int, ...] = (), size: float = 1.0, 
     return jnp.stack(components).reshape(value_shape + grid.shape).astype(grid.dtype)
 
 
-def solenoidal(grid: jp.Grid, size: float = 1.0):
+def solenoidal(grid: jp.grids.Periodic, size: float = 1.0):
     """A smooth velocity without divergence."""
-    spectrum = jp.Spectrum(grid)
+    spectrum = jp.grids.Spectrum(grid)
     modes = project(spectrum.transform(smooth(grid, (grid.ndim,), size)), spectrum)
     return spectrum.to_grid(modes)
 
@@ -58,17 +60,19 @@ class Case:
     mean: float = 0.0
     linear: bool = False
 
-    def grid(self, dtype: Any = None) -> jp.Grid:
-        return jp.Grid(self.shape, self.lengths, dtype=dtype)
+    def grid(self, dtype: Any = None) -> jp.grids.Periodic:
+        return jp.grids.Periodic(self.shape, self.lengths, dtype=dtype)
 
-    def state(self, grid: jp.Grid):
+    def state(self, grid: jp.grids.Periodic):
         equation = self.make()
         if isinstance(equation, eq.NavierStokes3D):
             return solenoidal(grid, self.size)
         return smooth(grid, equation.value_shape, self.size, self.mean)
 
-    def step(self, dt: Any, scheme=solvers.etdrk4, dtype: Any = None) -> solvers.SpectralStep:
-        return solvers.spectral(self.make(), self.grid(dtype), dt, scheme)
+    def step(
+        self, dt: Any, scheme=solvers.time.etdrk4, dtype: Any = None
+    ) -> solvers.spectral.SpectralStep:
+        return solvers.spectral.semilinear(self.make(), self.grid(dtype), dt, scheme)
 
 
 def _flow_2d() -> eq.Equation:
@@ -117,13 +121,13 @@ CASES = [
 ]  # fmt: skip
 
 SCHEMES = [
-    (solvers.etdrk1, 1),
-    (solvers.etdrk2, 2),
-    (solvers.etdrk3, 3),
-    (solvers.etdrk4, 4),
-    (solvers.etd_multistep, 2),
-    (solvers.etd_adams, 4),
-    (solvers.imex, 2),
+    (solvers.time.etdrk1, 1),
+    (solvers.time.etdrk2, 2),
+    (solvers.time.etdrk3, 3),
+    (solvers.time.etdrk4, 4),
+    (solvers.time.etd_multistep, 2),
+    (solvers.time.etd_adams, 4),
+    (solvers.time.imex, 2),
 ]
 
 # One case an equation, for laws that do not depend on the dimension.
@@ -135,7 +139,7 @@ ONE_EACH = [
 # Every scheme on one case, and every equation with one scheme.
 _burgers = next(case for case in CASES if case.name == "burgers")
 SCHEMES_AND_EQUATIONS = [(_burgers, scheme) for scheme, _ in SCHEMES]
-SCHEMES_AND_EQUATIONS += [(case, solvers.etdrk4) for case in ONE_EACH]
+SCHEMES_AND_EQUATIONS += [(case, solvers.time.etdrk4) for case in ONE_EACH]
 
 every_scheme_and_equation = pytest.mark.parametrize(
     ("case", "scheme"),

@@ -24,7 +24,7 @@ every_grid = pytest.mark.parametrize(("shape", "lengths"), GRIDS, ids=str)
 @every_grid
 def test_power_spectrum_sums_to_the_mean_square(shape, lengths):
     """Parseval, for noise that fills every mode up to the corners."""
-    grid = jp.Grid(shape, lengths)
+    grid = jp.grids.Periodic(shape, lengths)
     values = 0.5 + jax.random.normal(jax.random.key(0), shape)
     k, power = diagnostics.power_spectrum(values, grid)
     assert k.shape == power.shape and k[0] == 0
@@ -35,7 +35,7 @@ def test_power_spectrum_sums_to_the_mean_square(shape, lengths):
 @every_grid
 def test_power_spectrum_finds_a_wave(shape, lengths):
     """A wave along each axis lies in the shell of its wavenumber."""
-    grid = jp.Grid(shape, lengths)
+    grid = jp.grids.Periodic(shape, lengths)
     for axis, x in enumerate(grid.coordinates):
         wavenumber = 2 * np.pi / lengths[axis] * 2
         k, power = diagnostics.power_spectrum(3 * jnp.cos(wavenumber * x + 0.4), grid)
@@ -46,7 +46,7 @@ def test_power_spectrum_finds_a_wave(shape, lengths):
 
 @pytest.mark.parametrize(("shape", "lengths"), [g for g in GRIDS if len(g[0]) == 2], ids=str)
 def test_energy_spectrum_sums_to_the_energy(shape, lengths):
-    grid = jp.Grid(shape, lengths)
+    grid = jp.grids.Periodic(shape, lengths)
     vorticity = jax.random.normal(jax.random.key(1), shape)
     _, energy = diagnostics.energy_spectrum(vorticity, grid)
     expected = diagnostics.kinetic_energy(diagnostics.velocity(vorticity, grid))
@@ -54,7 +54,7 @@ def test_energy_spectrum_sums_to_the_energy(shape, lengths):
 
 
 def test_velocity_energy_and_enstrophy_of_taylor_green():
-    grid = jp.Grid((16, 15))
+    grid = jp.grids.Periodic((16, 15))
     x, y = grid.coordinates
     vorticity = jp.initial_states.taylor_green_2d(grid, wavenumber=2.0)
     u, v = diagnostics.velocity(vorticity, grid)
@@ -65,7 +65,7 @@ def test_velocity_energy_and_enstrophy_of_taylor_green():
 
 
 def test_curl_and_divergence_of_taylor_green_in_three_dimensions():
-    grid = jp.Grid((8, 9, 10))
+    grid = jp.grids.Periodic((8, 9, 10))
     x, y, z = grid.coordinates
     flow = jp.initial_states.taylor_green_3d(grid)
     expected = [
@@ -81,11 +81,11 @@ def test_curl_and_divergence_of_taylor_green_in_three_dimensions():
 
 
 def test_velocity_and_curl_are_inverse():
-    grid = jp.Grid((15, 13), (6.0, 4.0))
+    grid = jp.grids.Periodic((15, 13), (6.0, 4.0))
     vorticity = jax.random.normal(jax.random.key(2), grid.shape)
     vorticity = vorticity - jnp.mean(vorticity)
     u, v = diagnostics.velocity(vorticity, grid)
-    spectrum = jp.Spectrum(grid)
+    spectrum = jp.grids.Spectrum(grid)
     slope = [spectrum.to_grid(spectrum.derivative(spectrum.transform(f), a))
              for a, f in ((0, v), (1, u))]  # fmt: skip
     np.testing.assert_allclose(slope[0] - slope[1], vorticity, atol=1e-12)

@@ -16,7 +16,7 @@ every_grid = pytest.mark.parametrize(("shape", "lengths"), GRIDS, ids=str)
 
 @every_grid
 def test_random_field_has_zero_mean_and_unit_mean_square(shape, lengths):
-    grid = jp.Grid(shape, lengths)
+    grid = jp.grids.Periodic(shape, lengths)
     field = initial_states.random_field(jax.random.key(0), grid, initial_states.peaked(4.0))
     assert field.shape == shape and abs(jnp.mean(field)) < 1e-13
     np.testing.assert_allclose(jnp.mean(field**2), 1.0, rtol=1e-12)
@@ -27,7 +27,7 @@ def test_random_field_follows_the_prescribed_spectrum(shape, samples):
     """Averaged over samples: a mode of wavenumber k holds power(k) / k^(d-1). The slope is gentle
     so that scaling every sample to mean square 1 hardly changes the proportions.
     """
-    grid = jp.Grid(shape)
+    grid = jp.grids.Periodic(shape)
 
     @jax.jit
     def mean_spectrum(keys):
@@ -57,7 +57,7 @@ def test_peaked_is_largest_at_its_wavenumber():
 
 @pytest.mark.parametrize("shape", [(32, 32), (31, 40)], ids=str)
 def test_random_vorticity_has_the_wanted_speed(shape):
-    grid = jp.Grid(shape)
+    grid = jp.grids.Periodic(shape)
     vorticity = initial_states.random_vorticity(jax.random.key(2), grid, 4.0, max_speed=2.5)
     speed = jnp.sqrt(jnp.sum(diagnostics.velocity(vorticity, grid) ** 2, axis=0))
     np.testing.assert_allclose(jnp.max(speed), 2.5, rtol=1e-12)
@@ -69,7 +69,7 @@ def test_random_vorticity_has_the_wanted_speed(shape):
 def test_random_velocity_has_no_divergence_and_the_wanted_energy(shape, lengths):
     if len(shape) == 1:
         pytest.skip("a flow without divergence needs two dimensions")
-    grid = jp.Grid(shape, lengths)
+    grid = jp.grids.Periodic(shape, lengths)
     flow = initial_states.random_velocity(jax.random.key(3), grid, energy=0.7)
     assert flow.shape == (len(shape), *shape)
     assert jnp.max(jnp.abs(diagnostics.divergence(flow, grid))) < 1e-11
@@ -77,14 +77,14 @@ def test_random_velocity_has_no_divergence_and_the_wanted_energy(shape, lengths)
 
 
 def test_keys_decide():
-    grid, first = jp.Grid((16, 16)), initial_states.random_vorticity
-    same = [first(jax.random.key(k), jp.Grid((16, 16))) for k in (0, 0, 1)]
+    grid, first = jp.grids.Periodic((16, 16)), initial_states.random_vorticity
+    same = [first(jax.random.key(k), jp.grids.Periodic((16, 16))) for k in (0, 0, 1)]
     np.testing.assert_array_equal(same[0], same[1])
     assert jnp.max(jnp.abs(same[0] - same[2])) > 0.1 and grid.ndim == 2
 
 
 def test_taylor_green_decays():
-    grid = jp.Grid((16, 16))
+    grid = jp.grids.Periodic((16, 16))
     start, later = (initial_states.taylor_green_2d(grid, t, 0.1, 2.0) for t in (0.0, 1.5))
     np.testing.assert_allclose(later, start * np.exp(-2 * 0.1 * 4 * 1.5), rtol=1e-13)
 
@@ -92,7 +92,7 @@ def test_taylor_green_decays():
 @every_grid
 def test_gaussian_field_has_the_variance_of_its_covariance(shape, lengths):
     """At every point the sum over the waves of the box of their share, deviation^2 / volume."""
-    grid = jp.Grid(shape, lengths)
+    grid = jp.grids.Periodic(shape, lengths)
     deviation = lambda k: 3 / (k**2 + 4)  # noqa: E731
     draw = lambda key: initial_states.gaussian_field(key, grid, deviation)  # noqa: E731
     fields = jax.jit(jax.vmap(draw))(jax.random.split(jax.random.key(0), 2000))

@@ -28,9 +28,11 @@ def pendulum(state):
 PENDULUM = {"angle": np.linspace(0.1, 1.0, 3), "rate": np.zeros(3)}
 
 
-def burgers(n=32, dt=0.02, viscosity=0.1, scheme=solvers.etdrk4):
-    grid = jp.Grid(n)
-    return solvers.spectral(eq.Burgers(viscosity), grid, dt, scheme), jnp.sin(grid.axes[0])
+def burgers(n=32, dt=0.02, viscosity=0.1, scheme=solvers.time.etdrk4):
+    grid = jp.grids.Periodic(n)
+    return solvers.spectral.semilinear(eq.Burgers(viscosity), grid, dt, scheme), jnp.sin(
+        grid.axes[0]
+    )
 
 
 @x64
@@ -112,10 +114,10 @@ def test_checkpoints_save_memory(steps):
 def test_stop_gradient_cuts_between_steps():
     """The derivative in a parameter is that of the last step alone, and none reaches the state."""
     _, state = burgers()
-    grid = jp.Grid(32)
+    grid = jp.grids.Periodic(32)
 
     def loss(viscosity, state, steps, **options):
-        step = solvers.spectral(eq.Burgers(viscosity), grid, 0.02)
+        step = solvers.spectral.semilinear(eq.Burgers(viscosity), grid, 0.02)
         return final_energy(step, state, steps, **options)
 
     cut, to_state = jax.grad(loss, argnums=(0, 1))(0.1, state, 5, stop_gradient=True)
@@ -245,12 +247,12 @@ def test_watched_rollout_agrees_with_rollout():
     np.testing.assert_array_equal(frames, jp.rollout(step, state, 8, every=2))
 
 
-GRID = jp.Grid(16)
+GRID = jp.grids.Periodic(16)
 STATE = np.sin(np.arange(16) * 2 * np.pi / 16).astype(np.float32)
 
 
 def stepper(equation=None, grid=GRID, dt=0.01):
-    return solvers.spectral(eq.Burgers() if equation is None else equation, grid, dt)
+    return solvers.spectral.semilinear(eq.Burgers() if equation is None else equation, grid, dt)
 
 
 REFUSED = {
@@ -262,7 +264,10 @@ REFUSED = {
     "viscosity NaN": (lambda: eq.NavierStokes3D(np.nan), "viscosity must be finite and >= 0"),
     "drag": (lambda: eq.NavierStokes2D(drag=-0.5), "drag must be finite and >= 0, got -0.5"),
     "grid of wrong dimension": (lambda: stepper(eq.NavierStokes2D()), "needs a grid of 2 axes"),
-    "flow in 2D": (lambda: stepper(eq.NavierStokes3D(), jp.Grid((8, 8))), "a grid of 3 axes"),
+    "flow in 2D": (
+        lambda: stepper(eq.NavierStokes3D(), jp.grids.Periodic((8, 8))),
+        "a grid of 3 axes",
+    ),
     "velocity": (lambda: stepper(eq.AdvectionDiffusion((1.0, 2.0))), r"velocity .*\(1,\).*\(2,\)"),
     "shape": (lambda: jp.rollout(stepper(), STATE[:15], 2), r"shape \(16,\), got \(15,\)"),
     "dtype": (lambda: jp.rollout(stepper(), STATE.astype(np.float16), 2), "float32, got float16"),
@@ -275,15 +280,18 @@ REFUSED = {
     "every zero": (lambda: jp.rollout(stepper(), STATE, 10, 0), "every must be an integer >= 1"),
     "repeat": (lambda: jp.repeat(stepper(), -1), "steps must be an integer >= 1, got -1"),
     "no step": (lambda: jp.rollout(3.0, STATE, 1), "a step must be a callable .* got float"),
-    "grid zero": (lambda: jp.Grid(0), "shape must be an integer >= 1, got 0"),
-    "grid negative": (lambda: jp.Grid((8, -1)), "shape must be an integer >= 1, got -1"),
-    "grid 4D": (lambda: jp.Grid((2,) * 4), "shape must have 1 to 3 axes"),
-    "lengths": (lambda: jp.Grid(8, -1.0), "lengths must be finite and > 0"),
-    "lengths count": (lambda: jp.Grid((8, 8), (1.0,)), "lengths must be one number or 2"),
-    "grid dtype": (lambda: jp.Grid(8, dtype=np.int32), "dtype must be float32 or float64, got int"),
-    "grid float64": (lambda: jp.Grid(8, dtype=np.float64), "needs jax.config.update"),
-    "keep": (lambda: jp.Spectrum(GRID, 1.5), r"keep must be in \(0, 1\], got 1.5"),
-    "keep zero": (lambda: jp.Spectrum(GRID, 0.0), r"keep must be in \(0, 1\], got 0.0"),
+    "grid zero": (lambda: jp.grids.Periodic(0), "shape must be an integer >= 1, got 0"),
+    "grid negative": (lambda: jp.grids.Periodic((8, -1)), "shape must be an integer >= 1, got -1"),
+    "grid 4D": (lambda: jp.grids.Periodic((2,) * 4), "shape must have 1 to 3 axes"),
+    "lengths": (lambda: jp.grids.Periodic(8, -1.0), "lengths must be finite and > 0"),
+    "lengths count": (lambda: jp.grids.Periodic((8, 8), (1.0,)), "lengths must be one number or 2"),
+    "grid dtype": (
+        lambda: jp.grids.Periodic(8, dtype=np.int32),
+        "dtype must be float32 or float64, got int",
+    ),
+    "grid float64": (lambda: jp.grids.Periodic(8, dtype=np.float64), "needs jax.config.update"),
+    "keep": (lambda: jp.grids.Spectrum(GRID, 1.5), r"keep must be in \(0, 1\], got 1.5"),
+    "keep zero": (lambda: jp.grids.Spectrum(GRID, 0.0), r"keep must be in \(0, 1\], got 0.0"),
 }
 
 
@@ -301,7 +309,11 @@ TRANSPORTED = ["burgers", "kdv", "ks", "navier-stokes-2d", "navier-stokes-3d"]
 @pytest.mark.parametrize("name", TRANSPORTED)
 def test_fault_11_a_dt_above_the_limit_is_refused(name, scheme, order):
     """0.99 of the largest dt runs and stays finite; 1.5 of it is refused, naming the limit."""
-    if name == "kdv" and scheme in (solvers.etdrk1, solvers.etdrk2, solvers.etd_multistep):
+    if name == "kdv" and scheme in (
+        solvers.time.etdrk1,
+        solvers.time.etdrk2,
+        solvers.time.etd_multistep,
+    ):
         pytest.skip("nothing damps this equation and the scheme amplifies every oscillation")
     case = next(case for case in CASES if case.name == name)
     state = 3 * case.state(case.grid())

@@ -14,8 +14,8 @@ from jaxpbdl.equations.equation import (
     require_ndim,
 )
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
-from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum, total
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import Spectrum, total
 
 
 class Burgers(Equation):
@@ -36,7 +36,7 @@ class Burgers(Equation):
     def value_shape(self) -> tuple[int, ...]:
         return () if self.ndim == 1 else (self.ndim,)
 
-    def check_grid(self, grid: Grid) -> None:
+    def check_grid(self, grid: Periodic) -> None:
         require_ndim(self, grid, self.ndim)
 
     def symbol(self, spectrum: Spectrum) -> Array:

@@ -10,7 +10,7 @@ class Darcy(eqx.Module):
     """-div(permeability grad u) = source.
 
     **Arguments:** `permeability` > 0 and `source`, fields `position -> value`, of which the first
-    must be differentiable. `jaxpbdl.solvers.elliptic` solves it from values at nodes, where the
+    must be differentiable. `solvers.elliptic.solve` solves it from values at nodes, where the
     permeability may jump.
     """
 

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import Equation, Parameter, advective_rate, parameter, require_ndim
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
-from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum, scaled
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import Spectrum, scaled
 
 
 class KortewegDeVries(Equation):
@@ -25,7 +25,7 @@ class KortewegDeVries(Equation):
         checks.finite("advection", self.advection)
         checks.finite("dispersion", self.dispersion)
 
-    def check_grid(self, grid: Grid) -> None:
+    def check_grid(self, grid: Periodic) -> None:
         require_ndim(self, grid, 1)
 
     def symbol(self, spectrum: Spectrum) -> Array:

@@ -11,8 +11,8 @@ from jaxtyping import Array, Complex, Float
 
 from jaxpbdl import checks
 from jaxpbdl.fields import Field, Interpolant, interpolate
-from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum, total
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import Spectrum, total
 
 Parameter: TypeAlias = Any
 """Given as a number or an array, kept as an array of floats."""
@@ -85,7 +85,7 @@ class Equation(eqx.Module):
 
     def field_of(
         self,
-        grid: Grid,
+        grid: Periodic,
         states: Float[Array, "times *value_and_grid"],
         times: Float[Array, " times"],
         degree: int = 4,
@@ -152,7 +152,7 @@ class Equation(eqx.Module):
         None where nothing is transported explicitly. It bounds dt."""
         return None
 
-    def check_grid(self, grid: Grid) -> None:
+    def check_grid(self, grid: Periodic) -> None:
         """Raise ValueError if the equation cannot live on the grid."""
 
 
@@ -161,7 +161,7 @@ def advective_rate(speeds: Any, wavenumbers: Any) -> Array:
     return total(s * jnp.abs(k) for s, k in zip(speeds, wavenumbers, strict=True))
 
 
-def require_ndim(equation: Equation, grid: Grid, *allowed: int) -> None:
+def require_ndim(equation: Equation, grid: Periodic, *allowed: int) -> None:
     """Refuse a grid of another dimension."""
     if grid.ndim not in allowed:
         choice = " or ".join(str(n) for n in allowed)

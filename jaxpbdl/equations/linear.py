@@ -6,8 +6,8 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import Equation, Parameter, optional_parameter, parameter
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
-from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import Spectrum
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import Spectrum
 
 
 class AdvectionDiffusion(Equation):
@@ -34,7 +34,7 @@ class AdvectionDiffusion(Equation):
     def keep(self) -> float:
         return 1.0
 
-    def check_grid(self, grid: Grid) -> None:
+    def check_grid(self, grid: Periodic) -> None:
         if self.velocity is not None and self.velocity.ndim > 0:
             checks.shape("velocity", self.velocity, (grid.ndim,))
 

@@ -20,8 +20,8 @@ from jaxpbdl.equations.equation import (
     require_ndim,
 )
 from jaxpbdl.fields import Field, at_time, curl, divergence, gradient, laplacian, time_derivative
-from jaxpbdl.grid import Grid
-from jaxpbdl.spectrum import CentredModes, Spectrum, scaled, total
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import CentredModes, Spectrum, scaled, total
 
 Force = Callable[[Float[Array, " dim"]], Float[Array, " dim"]]
 
@@ -49,7 +49,7 @@ class NavierStokes2D(Equation):
         if self.drag is not None:
             checks.non_negative("drag", self.drag)
 
-    def check_grid(self, grid: Grid) -> None:
+    def check_grid(self, grid: Periodic) -> None:
         require_ndim(self, grid, 2)
 
     def enter(self, modes: Array, spectrum: Spectrum) -> Array:
@@ -155,7 +155,7 @@ class NavierStokes3D(Equation):
         """Velocity and pressure."""
         return (4,)
 
-    def check_grid(self, grid: Grid) -> None:
+    def check_grid(self, grid: Periodic) -> None:
         require_ndim(self, grid, 3)
 
     def symbol(self, spectrum: Spectrum) -> Array:

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import Equation, Parameter, laplacian_symbol, parameter
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, time_derivative
-from jaxpbdl.spectrum import Spectrum
+from jaxpbdl.grids.spectrum import Spectrum
 
 
 def _spread(diffusivity: Array, field: Field, point: Float[Array, " dim"]) -> Array:

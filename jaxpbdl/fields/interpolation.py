@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
 
 
 class Interpolant(eqx.Module):
     """Trigonometric in space, polynomial in time; made by `interpolate`."""
 
-    grid: Grid
+    grid: Periodic
     coefficients: Array
     times: Array | None
     degree: int = eqx.field(static=True)
@@ -48,7 +48,7 @@ class Interpolant(eqx.Module):
         return jnp.tensordot(jnp.stack(weights), frames, axes=1)
 
 
-def _waves(grid: Grid, axis: int, position: Array) -> Array:
+def _waves(grid: Periodic, axis: int, position: Array) -> Array:
     n = grid.shape[axis]
     modes = np.fft.fftfreq(n, 1 / n)
     phase = 2 * np.pi / grid.lengths[axis] * modes * (position - grid.origin[axis])
@@ -59,7 +59,7 @@ def _waves(grid: Grid, axis: int, position: Array) -> Array:
 
 
 def interpolate(
-    grid: Grid, values: Any, times: Any = None, degree: int = 4, quantity: str | None = None
+    grid: Periodic, values: Any, times: Any = None, degree: int = 4, quantity: str | None = None
 ) -> Interpolant:
     """The field through values on a periodic grid. For the field that the residual of an equation
     takes, through the states of a rollout, see `Equation.field_of`.

@@ -8,12 +8,6 @@ from jaxpbdl.learning.delta import Delta, data_factors
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
-from jaxpbdl.learning.gaussian_process import (
-    GaussianProcess,
-    Posterior,
-    condition,
-    negative_log_likelihood,
-)
 from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, as_channels
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
@@ -49,13 +43,11 @@ __all__ = [
     "Diverged",
     "Emulator",
     "Evaluation",
-    "GaussianProcess",
     "GraphSamples",
     "History",
     "Labelled",
     "Parametrised",
     "PerChunk",
-    "Posterior",
     "PotentialLoss",
     "RunLock",
     "Samples",
@@ -65,7 +57,6 @@ __all__ = [
     "balance",
     "causal_weights",
     "compare",
-    "condition",
     "data_factors",
     "defect_loss",
     "energy_and_forces",
@@ -81,7 +72,6 @@ __all__ = [
     "member",
     "members",
     "muon",
-    "negative_log_likelihood",
     "one_step",
     "operator_residual_loss",
     "pushforward",

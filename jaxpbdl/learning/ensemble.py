@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
+from jaxpbdl.distributed.members import of_each
 from jaxpbdl.learning import update
 from jaxpbdl.learning.fit import (
     Diverged,
@@ -27,7 +28,6 @@ from jaxpbdl.learning.fit import (
 )
 from jaxpbdl.learning.loop import History, Plan, key_numbers, train
 from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
-from jaxpbdl.spread import of_each
 
 
 def fit_ensemble(

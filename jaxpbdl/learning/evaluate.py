@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.diagnostics import correlation, relative_l2, time_above
+from jaxpbdl.distributed.members import map_members
 from jaxpbdl.rollout import rollout
-from jaxpbdl.spread import spread
 from jaxpbdl.step import AnyStep
 
 
@@ -62,7 +62,7 @@ def evaluate(
     checks.shape("times", times, (reference.shape[1],))
     # As a pytree, so that members of one structure share the compiled program.
     predict = eqx.Partial(_predict, step, observe, (reference.shape[1] - 1) * every, every)
-    prediction = spread(predict, initial)
+    prediction = map_members(predict, initial)
     return compare(prediction, reference, times)
 
 

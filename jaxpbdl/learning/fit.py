@@ -105,7 +105,7 @@ def fit(
         raise Diverged(advice(name, history.bad_step, plan), final, history)
     if never_valid(history):
         warnings.warn(not_validated(name), stacklevel=2)
-    missed = optax.tree_utils.tree_get(member.moments, "failed_searches")
+    missed = optax.tree_utils.tree_get(member.optimiser_state, "failed_searches")
     if missed is not None and missed > 0:
         warnings.warn(no_smaller_loss(name, int(missed), len(history.loss)), stacklevel=2)
     return task.model(update.result(member), constants), history

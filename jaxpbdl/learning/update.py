@@ -50,7 +50,7 @@ class Member(NamedTuple):
     """All that changes while one model is fitted."""
 
     params: PyTree  # the trainable arrays; None elsewhere
-    moments: PyTree  # the optimiser's state
+    optimiser_state: PyTree  # the optimiser's state
     average: PyTree  # running average of the parameters, None without `ema`
     best: PyTree  # parameters with the smallest validation loss, None without `validate`
     best_value: Float[Array, ""]
@@ -71,7 +71,7 @@ def start(task: Task, params: PyTree) -> Member:
     params = jax.tree.map(jnp.asarray, params)
     return Member(
         params=params,
-        moments=task.optimiser.init(params),
+        optimiser_state=task.optimiser.init(params),
         average=None if task.ema is None else params,
         best=None if task.validate is None else params,
         best_value=jnp.asarray(jnp.inf, dtype=float),
@@ -144,8 +144,13 @@ def update(
     """One update from the known value and gradient. One that is not finite is not applied: the
     member stops with its last finite parameters and the step is recorded."""
     value, gradient = known
-    changes, moments = optax.with_extra_args_support(task.optimiser).update(
-        gradient, member.moments, member.params, value=value, grad=gradient, value_fn=of_params
+    changes, optimiser_state = optax.with_extra_args_support(task.optimiser).update(
+        gradient,
+        member.optimiser_state,
+        member.params,
+        value=value,
+        grad=gradient,
+        value_fn=of_params,
     )
     params = optax.apply_updates(member.params, changes)
     average = member.average
@@ -158,7 +163,7 @@ def update(
     apply = member.active & finite
     return member._replace(
         params=where(apply, params, member.params),
-        moments=where(apply, moments, member.moments),
+        optimiser_state=where(apply, optimiser_state, member.optimiser_state),
         average=where(apply, average, member.average),
         bad_step=jnp.where(member.active & ~finite, step, member.bad_step),
         active=apply,
@@ -241,7 +246,9 @@ def _on_one_batch(
         member, losses, known = carry
         new = update(task, member, of_params, known, step)
         losses = _noted(losses, step - begin, member, known[0])
-        value, gradient = (optax.tree_utils.tree_get(new.moments, k) for k in ("value", "grad"))
+        value, gradient = (
+            optax.tree_utils.tree_get(new.optimiser_state, k) for k in ("value", "grad")
+        )
         if value is None or gradient is None:
             known = slope(of_params, new.params)
         else:

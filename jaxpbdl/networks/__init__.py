@@ -7,7 +7,7 @@ from jaxpbdl.networks.coordinates import (
     Factorised,
     FourierFeatures,
     Gated,
-    Periodic,
+    PeriodicFeatures,
     PirateNet,
     siren,
 )
@@ -56,7 +56,7 @@ __all__ = [
     "PODDeepONet",
     "ParticleFlow",
     "ParticleTagger",
-    "Periodic",
+    "PeriodicFeatures",
     "PirateNet",
     "ResNet",
     "SelfAttention",

@@ -34,7 +34,7 @@ class FourierFeatures(eqx.Module):
         return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)])
 
 
-class Periodic(eqx.Module):
+class PeriodicFeatures(eqx.Module):
     """Replaces coordinate `axis` by the first `waves` harmonics of its period, so that any network
     behind it is periodic to all orders (Dong and Ni, J. Comput. Phys. 435 (2021) 110242).
 

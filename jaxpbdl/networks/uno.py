@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.networks.dense import Dense
 from jaxpbdl.networks.fno import (
     FourierLayer,
@@ -20,12 +21,11 @@ from jaxpbdl.networks.fno import (
     projected,
 )
 from jaxpbdl.networks.spectral_convolution import check_modes, mode_counts
-from jaxpbdl.spectrum import resample
 
 
 def resampled(field: Float[Array, "*grid width"], grid: Sequence[int]) -> Array:
     """The field's waves on another grid, those that it cannot hold left out."""
-    source, target = Grid(field.shape[:-1]), Grid(grid)
+    source, target = Periodic(field.shape[:-1]), Periodic(grid)
     return jnp.moveaxis(resample(jnp.moveaxis(field, -1, 0), source, target), 0, -1)
 
 

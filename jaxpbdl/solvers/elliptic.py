@@ -19,14 +19,14 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.grid import one_per_axis
-from jaxpbdl.spectrum import total
+from jaxpbdl.grids.periodic import one_per_axis
+from jaxpbdl.grids.spectrum import total
 
 FaceMean = Callable[[Array, Array], Array]
 
 
 class Solution(NamedTuple):
-    """What `elliptic` returns."""
+    """What `solve` returns."""
 
     values: Float[Array, "*nodes"]
     error: Float[Array, ""]
@@ -45,7 +45,7 @@ def harmonic(left: Array, right: Array) -> Array:
     return 2 * left * right / (left + right)
 
 
-def elliptic(
+def solve(
     coefficient: Float[Array, "*nodes"],
     source: Float[Array, "*nodes"],
     lengths: float | Sequence[float] = 1.0,

@@ -17,7 +17,7 @@ SHAPES = [(7,), (8,), (1,), (9, 6), (8, 1), (5, 4, 6)]
 
 def grid_of(shape):
     lengths, origin = (2.0, 3.0, 5.0), (-1.0, 0.5, 2.0)
-    return jp.Grid(shape, lengths[: len(shape)], origin[: len(shape)])
+    return jp.grids.Periodic(shape, lengths[: len(shape)], origin[: len(shape)])
 
 
 def band_limited(grid):
@@ -62,7 +62,7 @@ def test_passes_through_any_values(shape, components):
 
 @pytest.mark.parametrize("degree", [1, 2, 3, 4, 5])
 def test_order_in_time(degree):
-    grid = jp.Grid(4)
+    grid = jp.grids.Periodic(4)
 
     @functools.partial(jax.jit, static_argnums=0)
     def error(frames):
@@ -79,7 +79,7 @@ def test_order_in_time(degree):
 
 
 def test_polynomials_in_time_are_exact_at_unequal_intervals():
-    grid, times = jp.Grid(4), jnp.asarray([0.0, 0.1, 0.35, 0.4, 0.9, 1.0, 1.7])
+    grid, times = jp.grids.Periodic(4), jnp.asarray([0.0, 0.1, 0.35, 0.4, 0.9, 1.0, 1.7])
     found = fields.interpolate(grid, times[:, None] ** 4 * jnp.ones(4), times, 4)
     for t in (0.05, 0.38, 0.7, 1.5, 1.69):
         point = jnp.asarray([0.2, t])
@@ -88,7 +88,7 @@ def test_polynomials_in_time_are_exact_at_unequal_intervals():
 
 
 def test_refused_input_is_explained():
-    grid = jp.Grid(8)
+    grid = jp.grids.Periodic(8)
     with pytest.raises(ValueError, match=r"grid's shape \(8,\), got \(3, 7\)"):
         fields.interpolate(grid, np.zeros((3, 7)))
     with pytest.raises(ValueError, match=r"times must have shape \(5,\), got \(4,\)"):

@@ -34,7 +34,7 @@ FIELDS = {
     "polynomial": lambda p: p[0] ** 3 * p[1] - 2 * p[1],
     "of one coordinate": lambda p: jnp.tanh(p[1]),
     "fourier": chained(networks.FourierFeatures(2, 5, key=KEY), dense(10)),
-    "periodic": chained(networks.Periodic(0, 2.0, 2), dense(5)),
+    "periodic": chained(networks.PeriodicFeatures(0, 2.0, 2), dense(5)),
     "gated": chained(networks.Gated(2, 1, width=6, depth=3, key=KEY)),
     "pirate": chained(
         networks.FourierFeatures(2, 3, key=KEY), networks.PirateNet(6, 1, depth=2, key=KEY)

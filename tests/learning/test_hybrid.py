@@ -19,12 +19,12 @@ from jaxpbdl.learning import (
     trainable,
     unrolled,
 )
+from jaxpbdl.learning.dmd import dynamic_modes
 from jaxpbdl.networks import Constant, ConvNet
-from jaxpbdl.solvers.dmd import dynamic_modes
 
-GRID = jp.Grid((8, 8))
+GRID = jp.grids.Periodic((8, 8))
 FLOW = jp.equations.NavierStokes2D(0.05, drag=0.1, forcing=jp.equations.kolmogorov(2))
-SOLVER = jp.solvers.spectral(FLOW, GRID, 0.05)
+SOLVER = jp.solvers.spectral.semilinear(FLOW, GRID, 0.05)
 
 
 def state(seed=0):
@@ -37,7 +37,9 @@ def network(seed=0, **options):
 
 def truth(count=3, frames=6):
     """Trajectories of another viscosity: something for a corrector to learn."""
-    other = jp.solvers.spectral(eqx.tree_at(lambda f: f.viscosity, FLOW, 0.2), GRID, 0.05)
+    other = jp.solvers.spectral.semilinear(
+        eqx.tree_at(lambda f: f.viscosity, FLOW, 0.2), GRID, 0.05
+    )
     return jnp.stack([jp.rollout(other, state(seed), frames - 1) for seed in range(count)])
 
 
@@ -83,7 +85,7 @@ class Mixed(jp.Step):
 class Outer(eqx.Module):
     """Not even a step, with the tables of a spectral solver in the open."""
 
-    spectrum: jp.Spectrum
+    spectrum: jp.grids.Spectrum
     fixed: Constant
     inner: Mixed
 
@@ -94,9 +96,9 @@ class Outer(eqx.Module):
 
 def test_the_solver_of_a_hybrid_of_ones_own_is_left_alone():
     """Masks, tables and parameters of its solvers stay bit for bit; the network learns."""
-    other = jp.solvers.spectral(FLOW, GRID, 0.05, jp.solvers.etdrk2)
+    other = jp.solvers.spectral.semilinear(FLOW, GRID, 0.05, jp.solvers.time.etdrk2)
     model = Outer(
-        jp.Spectrum(GRID, 2 / 3), Constant(jnp.ones(())), Mixed((SOLVER, other), network())
+        jp.grids.Spectrum(GRID, 2 / 3), Constant(jnp.ones(())), Mixed((SOLVER, other), network())
     )
     windows = Windows(truth(), steps=2, batch=4)
     fitted, history = jp.learning.fit(
@@ -113,17 +115,17 @@ def test_the_solver_of_a_hybrid_of_ones_own_is_left_alone():
 
 STEPS = {
     "spectral": lambda: SOLVER,
-    "incompressible": lambda: jp.solvers.incompressible(
-        jp.equations.IncompressibleFlow(0.1), jp.StaggeredGrid((8, 8)), 0.01
+    "incompressible": lambda: jp.solvers.flow.incompressible(
+        jp.equations.IncompressibleFlow(0.1), jp.grids.Cells((8, 8)), 0.01
     ),
-    "stable_fluids": lambda: jp.solvers.stable_fluids(
-        jp.equations.IncompressibleFlow(0.1), jp.StaggeredGrid((8, 8)), 0.01
+    "stable_fluids": lambda: jp.solvers.flow.stable_fluids(
+        jp.equations.IncompressibleFlow(0.1), jp.grids.Cells((8, 8)), 0.01
     ),
-    "semi_lagrangian": lambda: jp.solvers.semi_lagrangian(
-        jp.equations.Burgers(0.1), jp.Grid(8), 0.01
+    "semi_lagrangian": lambda: jp.solvers.spectral.semi_lagrangian(
+        jp.equations.Burgers(0.1), jp.grids.Periodic(8), 0.01
     ),
     "dynamic_modes": lambda: dynamic_modes(jnp.stack([state(0), state(1), state(2)]), rank=1),
-    "verlet": lambda: jp.solvers.verlet(lambda x: jnp.sum(x**2), jnp.ones(3), 0.1),
+    "verlet": lambda: jp.solvers.molecular.verlet(lambda x: jnp.sum(x**2), jnp.ones(3), 0.1),
 }
 
 
@@ -149,7 +151,7 @@ def test_gradients_to_the_physics_are_as_before():
 
     def energy(viscosity):
         flow = eqx.tree_at(lambda f: f.viscosity, FLOW, viscosity)
-        hybrid = Corrected(jp.solvers.spectral(flow, GRID, 0.05), network())
+        hybrid = Corrected(jp.solvers.spectral.semilinear(flow, GRID, 0.05), network())
         return jnp.sum(hybrid(state()) ** 2)
 
     assert jnp.abs(jax.grad(energy)(jnp.asarray(0.05))) > 1.0
@@ -242,10 +244,10 @@ def test_evaluation_of_a_perfect_and_a_worse_step():
 
 
 def test_evaluation_on_another_grid():
-    fine = jp.Grid((16, 16))
-    step = jp.solvers.spectral(FLOW, fine, 0.025)
+    fine = jp.grids.Periodic((16, 16))
+    step = jp.solvers.spectral.semilinear(FLOW, fine, 0.025)
     initial = jnp.stack([jp.initial_states.random_vorticity(jax.random.key(5), fine, 2.0)])
-    observe = partial(jp.resample, source=fine, target=GRID)
+    observe = partial(jp.grids.resample, source=fine, target=GRID)
     trajectory = jp.rollout(step, initial[0], 8, 2, observe=observe)
     result = jp.learning.evaluate(
         step, trajectory[None], 0.05 * np.arange(5), 2, initial=initial, observe=observe

@@ -138,8 +138,8 @@ def test_an_operator_learns_from_its_equation_alone():
 
 
 def test_the_defect_of_an_operator():
-    grid = jp.Grid(16, 1.0)
-    step = jp.solvers.spectral(jp.equations.Burgers(0.05), grid, 0.02)
+    grid = jp.grids.Periodic(16, 1.0)
+    step = jp.solvers.spectral.semilinear(jp.equations.Burgers(0.05), grid, 0.02)
     states = 0.3 * jax.vmap(lambda a: jnp.sin(2 * jnp.pi * grid.axes[0] + a))(jnp.arange(3.0))
     exact = lambda state: jp.rollout(step, state, 4)[1:]  # noqa: E731
     assert jax.jit(lambda s: defect_loss(step, exact, s))(states) < 1e-6

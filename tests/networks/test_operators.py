@@ -10,7 +10,7 @@ from flax import linen, nnx
 
 from jaxpbdl.fields import gradient
 from jaxpbdl.learning import Samples, fit, fit_ensemble, member, trainable
-from jaxpbdl.networks import DeepONet, FlaxModule, Periodic, PODDeepONet, principal_modes
+from jaxpbdl.networks import DeepONet, FlaxModule, PeriodicFeatures, PODDeepONet, principal_modes
 
 KEY = jax.random.key(0)
 
@@ -148,7 +148,7 @@ def test_flax_is_the_same_function():
 
 
 def test_a_period_given_as_an_array_is_trained():
-    fixed, free = Periodic(0, 2.0), Periodic(0, jnp.asarray(2.0))
+    fixed, free = PeriodicFeatures(0, 2.0), PeriodicFeatures(0, jnp.asarray(2.0))
     point = jnp.array([0.3, 0.7])
     np.testing.assert_allclose(fixed(point), free(point), rtol=1e-6)
     assert jax.tree.leaves(eqx.filter(free, trainable(free)))

@@ -19,7 +19,7 @@ import pytest
 import jaxpbdl as jp
 from jaxpbdl.fields import Box, refine, uniform
 from jaxpbdl.learning import PerChunk, fit, quasi_newton, residual_at, residual_loss
-from jaxpbdl.networks import Chain, Dense, Periodic
+from jaxpbdl.networks import Chain, Dense, PeriodicFeatures
 
 POINTS, STEPS = 128, 32
 PRINTED = {
@@ -48,9 +48,9 @@ def observation():
 
 @pytest.fixture(scope="module")
 def task():
-    grid = jp.Grid(POINTS, lengths=2.0, origin=-1 + 1 / POINTS)
+    grid = jp.grids.Periodic(POINTS, lengths=2.0, origin=-1 + 1 / POINTS)
     burgers = jp.equations.Burgers(viscosity=0.01 / (POINTS * np.pi))
-    step = jp.solvers.semi_lagrangian(burgers, grid, 1 / STEPS)
+    step = jp.solvers.spectral.semi_lagrangian(burgers, grid, 1 / STEPS)
     observed = jnp.asarray(observation(), grid.dtype)
     (x,) = grid.coordinates
     truth = jp.rollout(step, -jnp.sin(jnp.pi * x), STEPS)
@@ -172,7 +172,7 @@ def test_a_better_trained_network_beats_the_solver_of_the_book(task, seed):
     """
     truth, _, _ = task
     keys = jax.random.split(jax.random.key(seed), 6)
-    network = Chain(Periodic(0, 2.0), Dense((3, *[20] * 4, 1), key=keys[0]))
+    network = Chain(PeriodicFeatures(0, 2.0), Dense((3, *[20] * 4, 1), key=keys[0]))
     loss, refined = informed(network, keys[1:4], jnp.asarray(observation()))
     rate = optax.cosine_decay_schedule(3e-3, 1000, 0.05)
     anywhere = partial(uniform, box=DOMAIN, count=2000)

@@ -17,9 +17,9 @@ import optax
 import pytest
 
 import jaxpbdl as jp
+from jaxpbdl.grids.cells import Cells
 from jaxpbdl.learning import fit
-from jaxpbdl.solvers import maccormack, stable_fluids
-from jaxpbdl.staggered import StaggeredGrid
+from jaxpbdl.solvers.flow import maccormack, stable_fluids
 
 UP = jnp.array([0.0, 1.0])
 
@@ -31,7 +31,7 @@ def ball(centre, radius, value):
 
 def largest_velocities(slip_length):
     """Of eleven steps of the plume, and the mean of the marker after the first."""
-    grid, dt = StaggeredGrid((32, 40), (80.0, 100.0)), 1.5
+    grid, dt = Cells((32, 40), (80.0, 100.0)), 1.5
     flow = jp.equations.IncompressibleFlow(viscosity=0.01, buoyancy=UP)
     source = ball((30.0, 15.0), 10.0, 0.2 / dt)  # the book adds 0.2 a step
     step = stable_fluids(flow, grid, dt, marker_source=source, slip_length=slip_length)
@@ -62,12 +62,12 @@ class Misfit(eqx.Module):
     """Half the sum of squares by which the smoke of three flows misses that of a fourth, which
     starts from rest and is fed from another place, after 20 steps."""
 
-    grid: StaggeredGrid
+    grid: Cells
     target: jax.Array
     slip_length: float = eqx.field(static=True)
 
     def __init__(self, slip_length: float = 0.5):
-        self.grid = StaggeredGrid((32, 40), (32.0, 40.0))
+        self.grid = Cells((32, 40), (32.0, 40.0))
         self.slip_length = slip_length
         self.target = eqx.filter_jit(self.smoke)(jnp.array([16.0, 5.0]), self.grid.velocity())
 

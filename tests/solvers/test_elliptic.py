@@ -7,14 +7,14 @@ import pytest
 
 from jaxpbdl.equations import Darcy
 from jaxpbdl.fields import expanded
-from jaxpbdl.solvers import arithmetic, elliptic, harmonic
-from jaxpbdl.solvers.elliptic import divergence, faces, solve_poisson
+from jaxpbdl.solvers import elliptic
+from jaxpbdl.solvers.elliptic import arithmetic, divergence, faces, harmonic, solve_poisson
 
 CASES = [((33,), (2.0,)), ((17, 22), (1.0, 1.5)), ((9, 12, 11), (1.0, 0.7, 1.2))]
 every_case = pytest.mark.parametrize(("shape", "lengths"), CASES)
 
 
-solve = jax.jit(elliptic, static_argnames=("lengths", "mean", "iterations"))
+solve = jax.jit(elliptic.solve, static_argnames=("lengths", "mean", "iterations"))
 
 
 def random(seed, shape):
@@ -98,7 +98,7 @@ def test_gradients_are_those_of_finite_differences(shape, lengths):
 
     @jax.jit
     def functional(a, f):
-        return jnp.sum(weights * elliptic(jnp.exp(a), f, lengths).values)
+        return jnp.sum(weights * elliptic.solve(jnp.exp(a), f, lengths).values)
 
     a, f = 0.5 * random(0, shape), 1 + random(1, shape)
     slopes = jax.jit(jax.grad(functional, (0, 1)))(a, f)
@@ -116,7 +116,7 @@ def test_gradients_are_those_of_finite_differences(shape, lengths):
 @every_case
 def test_vmap_is_the_loop_in_float32(shape, lengths):
     a, f = jnp.exp(random(0, (3, *shape))), random(1, (3, *shape))
-    together = jax.jit(jax.vmap(lambda a, f: elliptic(a, f, lengths)))(a, f)
+    together = jax.jit(jax.vmap(lambda a, f: solve(a, f, lengths)))(a, f)
     for i in range(3):
         one = solve(a[i], f[i], lengths)
         assert one.values.dtype == jnp.float32 and one.error < 1e-5
@@ -144,12 +144,12 @@ def test_too_few_iterations_show_in_the_error():
 def test_bad_input():
     ones = jnp.ones((5, 6))
     with pytest.raises(ValueError, match=r"at least 3 nodes, got shape \(5, 2\)"):
-        elliptic(ones[:, :2], ones[:, :2])
+        elliptic.solve(ones[:, :2], ones[:, :2])
     with pytest.raises(ValueError, match=r"source must have shape \(5, 6\)"):
-        elliptic(ones, ones[1:])
+        elliptic.solve(ones, ones[1:])
     with pytest.raises(ValueError, match="coefficient must be finite and > 0"):
-        elliptic(ones.at[2, 2].set(0.0), ones)
+        elliptic.solve(ones.at[2, 2].set(0.0), ones)
     with pytest.raises(ValueError, match="lengths must be one number or 2"):
-        elliptic(ones, ones, (1.0, 1.0, 1.0))
+        elliptic.solve(ones, ones, (1.0, 1.0, 1.0))
     with pytest.raises(ValueError, match="source must hold real"):
-        elliptic(ones, jnp.ones((5, 6), int))
+        elliptic.solve(ones, jnp.ones((5, 6), int))

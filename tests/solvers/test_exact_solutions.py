@@ -164,11 +164,11 @@ SMALL = [  # three dimensions, with fewer points an axis
 
 def error(solution, points):
     shape = tuple(factor * n for factor, n in zip(solution.factors, points, strict=True))
-    grid = jp.Grid(shape, solution.lengths)
+    grid = jp.grids.Periodic(shape, solution.lengths)
 
     @jax.jit
     def run():
-        step = jp.solvers.spectral(solution.make(), grid, solution.time / solution.steps)
+        step = jp.solvers.spectral.semilinear(solution.make(), grid, solution.time / solution.steps)
         start, exact = solution.value(grid, 0.0), solution.value(grid, solution.time)
         result = jp.rollout(step, start, solution.steps, every=solution.steps)[-1]
         return jnp.max(jnp.abs(exact - start)), jnp.max(jnp.abs(result - exact))
@@ -207,20 +207,20 @@ def test_error_falls_exponentially(name, n):
 
 def test_fault_13_one_cell_along_an_axis():
     """A flow that does not vary along an axis needs one point there."""
-    grid = jp.Grid((16, 1), (2 * pi, 1.0))
+    grid = jp.grids.Periodic((16, 1), (2 * pi, 1.0))
     x, _ = grid.coordinates
-    step = jp.solvers.spectral(eq.AdvectionDiffusion((1.0, 5.0), 0.1), grid, 0.25)
+    step = jp.solvers.spectral.semilinear(eq.AdvectionDiffusion((1.0, 5.0), 0.1), grid, 0.25)
     exact = jnp.exp(-0.1) * jnp.sin(x - 1.0)
     assert jnp.max(jnp.abs(jp.rollout(step, jnp.sin(x), 4)[-1] - exact)) < 1e-13
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (1, 9, 8), (7, 1, 1)])
 def test_one_cell_along_axes_of_a_flow(shape):
-    grid = jp.Grid(shape)
-    state = beltrami(jp.Grid(shape), 0.0)
+    grid = jp.grids.Periodic(shape)
+    state = beltrami(jp.grids.Periodic(shape), 0.0)
     state = jnp.stack([component - jnp.mean(component) for component in state])
     flow = eq.NavierStokes3D(0.2)
-    run = jax.jit(lambda u: jp.rollout(jp.solvers.spectral(flow, grid, 0.01), u, 5)[-1])
+    run = jax.jit(lambda u: jp.rollout(jp.solvers.spectral.semilinear(flow, grid, 0.01), u, 5)[-1])
     result = run(state)
     assert jnp.all(jnp.isfinite(result))
     assert jnp.max(jnp.abs(jp.diagnostics.divergence(result, grid))) < 1e-12

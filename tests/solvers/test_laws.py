@@ -36,7 +36,7 @@ def largest(difference):
     return float(jnp.max(jnp.abs(difference)))
 
 
-def later(case, dt, steps, scheme=solvers.etdrk4):
+def later(case, dt, steps, scheme=solvers.time.etdrk4):
     """The state of a case after `steps` steps, and the one it started from."""
     start = case.state(case.grid())
     run = jax.jit(lambda state: jp.rollout(case.step(dt, scheme), state, steps, every=steps)[-1])
@@ -78,15 +78,15 @@ def test_step_commutes_with_translation(case):
     assert largest(step(jnp.roll(state, 3, axis)) - jnp.roll(step(state), 3, axis)) < 1e-12
 
 
-def objective(equation, dt, state, grid, scheme=solvers.etdrk4):
+def objective(equation, dt, state, grid, scheme=solvers.time.etdrk4):
     """A number that depends on three steps of the equation."""
-    step = solvers.spectral(equation, grid, dt, scheme)
+    step = solvers.spectral.semilinear(equation, grid, dt, scheme)
     result = jp.repeat(step, 3)(state)
     weights = jnp.cos(jnp.arange(result.size, dtype=result.dtype)).reshape(result.shape)
     return jnp.mean(weights * result) + jnp.mean(result**2)
 
 
-def check_gradients(case, scheme=solvers.etdrk4):
+def check_gradients(case, scheme=solvers.time.etdrk4):
     """Reverse mode against central differences along one direction a leaf, and forward mode."""
     grid = case.grid()
     inputs = (case.make(), jnp.asarray(0.01), case.state(grid))
@@ -135,7 +135,7 @@ def test_parameters_as_members(case):
 
     @jax.jit
     def run(arrays, dt):
-        step = solvers.spectral(eqx.combine(arrays, rest), grid, dt)
+        step = solvers.spectral.semilinear(eqx.combine(arrays, rest), grid, dt)
         return jp.rollout(step, state, 2)
 
     together = jax.vmap(run)(members, 0.01 * factors)
@@ -164,7 +164,7 @@ def test_fault_15_dtype_of_the_grid_is_preserved(case, dtype):
     parameters = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), case.make())
     state = case.state(grid)
     assert state.dtype == dtype
-    result = jax.jit(lambda p, s: jp.rollout(solvers.spectral(p, grid, 0.01), s, 2))(
+    result = jax.jit(lambda p, s: jp.rollout(solvers.spectral.semilinear(p, grid, 0.01), s, 2))(
         parameters, state
     )
     assert result.dtype == dtype
@@ -195,11 +195,11 @@ def test_mean_vorticity_of_a_periodic_flow_is_zero(case):
 @pytest.mark.parametrize("shape", [(32, 32), (31, 27), (24, 40)])
 def test_ideal_flow_keeps_energy_and_enstrophy(shape):
     """In the truncated equations exactly, so only the time stepping changes them."""
-    grid = jp.Grid(shape, (3 * jnp.pi, 2 * jnp.pi))
+    grid = jp.grids.Periodic(shape, (3 * jnp.pi, 2 * jnp.pi))
     start = smooth(grid, size=3.0)
 
     def drift(steps):
-        step = solvers.spectral(eq.NavierStokes2D(0.0), grid, 1.0 / steps)
+        step = solvers.spectral.semilinear(eq.NavierStokes2D(0.0), grid, 1.0 / steps)
         final = jax.jit(jp.repeat(step, steps, checkpoint=False))(start)
         assert largest(final - start) > 0.1
         energies = [jp.diagnostics.kinetic_energy(jp.diagnostics.velocity(w, grid))
@@ -214,9 +214,9 @@ def test_ideal_flow_keeps_energy_and_enstrophy(shape):
 @x64
 @pytest.mark.parametrize("shape", [(12, 12, 12), (15, 9, 16)])
 def test_ideal_flow_keeps_energy_in_three_dimensions(shape):
-    grid = jp.Grid(shape, (2 * jnp.pi, 2 * jnp.pi, 3 * jnp.pi))
+    grid = jp.grids.Periodic(shape, (2 * jnp.pi, 2 * jnp.pi, 3 * jnp.pi))
     start = solenoidal(grid, 2.0)
-    step = solvers.spectral(eq.NavierStokes3D(0.0), grid, 0.01)
+    step = solvers.spectral.semilinear(eq.NavierStokes3D(0.0), grid, 0.01)
     final = jax.jit(jp.repeat(step, 100, checkpoint=False))(start)
     before, after = (jp.diagnostics.kinetic_energy(u) for u in (start, final))
     assert largest(final - start) > 0.1 and abs(after / before - 1) < 1e-9
@@ -226,11 +226,11 @@ def test_ideal_flow_keeps_energy_in_three_dimensions(shape):
 @every_scheme
 def test_divergence_stays_at_round_off(scheme, order):
     """Also from a state that is not free of divergence: the step projects it."""
-    grid = jp.Grid((12, 15, 10), (2 * jnp.pi, 2 * jnp.pi, 3 * jnp.pi))
+    grid = jp.grids.Periodic((12, 15, 10), (2 * jnp.pi, 2 * jnp.pi, 3 * jnp.pi))
     start = smooth(grid, (3,))
     assert largest(jp.diagnostics.divergence(start, grid)) > 0.1
     flow = eq.NavierStokes3D(0.01, forcing=eq.kolmogorov(2.0, 1.0))
-    trajectory = jp.rollout(solvers.spectral(flow, grid, 0.02, scheme), start, 20)
+    trajectory = jp.rollout(solvers.spectral.semilinear(flow, grid, 0.02, scheme), start, 20)
     divergence = jax.vmap(lambda u: jp.diagnostics.divergence(u, grid))(trajectory[1:])
     assert largest(divergence) < 1e-13
 
@@ -241,7 +241,9 @@ def test_korteweg_de_vries_keeps_momentum_and_energy():
     case = next(case for case in CASES if case.name == "kdv")
     grid, equation = case.grid().resized(64), case.make()
     start = case.state(grid)
-    final = jp.rollout(solvers.spectral(equation, grid, 0.005), start, 200, every=200)[-1]
+    final = jp.rollout(solvers.spectral.semilinear(equation, grid, 0.005), start, 200, every=200)[
+        -1
+    ]
     slope = jax.vmap(jax.grad(lambda x, u: jp.fields.interpolate(grid, u)(x[None])), (0, None))
 
     def energy(u):
@@ -262,7 +264,7 @@ def test_wave_keeps_energy_for_any_dt(dt):
 
     def energy(state):
         value, rate = state
-        spectrum = jp.Spectrum(grid)
+        spectrum = jp.grids.Spectrum(grid)
         slopes = spectrum.to_grid(spectrum.gradient(spectrum.transform(value)))
         return jnp.mean(rate**2 + 1.5**2 * jnp.sum(slopes**2, axis=0)) / 2
 
@@ -283,7 +285,7 @@ def test_free_energy_falls(name, potential):
     case = next(case for case in CASES if case.name == name)
     grid = case.grid()
     frames = jp.rollout(case.step(0.02), case.state(grid), 100)
-    spectrum = jp.Spectrum(grid)
+    spectrum = jp.grids.Spectrum(grid)
 
     def energy(u):
         modes = spectrum.transform(u)
@@ -301,12 +303,12 @@ def test_free_energy_falls(name, potential):
 def test_kept_modes_are_free_of_aliasing(case, n):
     """On the kept modes the nonlinear term equals that on a grid three times as fine."""
     shape = (n, n - 3, n - 4)[: len(case.shape)]
-    coarse = jp.Grid(shape, case.lengths)
+    coarse = jp.grids.Periodic(shape, case.lengths)
     fine = coarse.resized(tuple(3 * m for m in shape))
     equation = case.make()
 
     def nonlinear(grid, state, keep):
-        spectrum = jp.Spectrum(grid, keep)
+        spectrum = jp.grids.Spectrum(grid, keep)
         modes = equation.enter(spectrum.to_modes(state), spectrum)
         slope = equation.nonlinear(modes, spectrum)
         return spectrum.to_grid(spectrum.mask * equation.leave(slope, spectrum))
@@ -315,14 +317,16 @@ def test_kept_modes_are_free_of_aliasing(case, n):
 
     @functools.partial(jax.jit, static_argnums=0)
     def aliasing(keep):
-        spectrum = jp.Spectrum(coarse, keep)
+        spectrum = jp.grids.Spectrum(coarse, keep)
         state = spectrum.to_grid(spectrum.to_modes(noise))
-        state = jp.resample(jp.resample(state, coarse, fine), fine, coarse)  # no Nyquist mode
-        right = nonlinear(fine, jp.resample(state, coarse, fine), keep)
-        right = jp.resample(right, fine, coarse)
+        state = jp.grids.resample(
+            jp.grids.resample(state, coarse, fine), fine, coarse
+        )  # no Nyquist mode
+        right = nonlinear(fine, jp.grids.resample(state, coarse, fine), keep)
+        right = jp.grids.resample(right, fine, coarse)
         right = spectrum.to_grid(spectrum.to_modes(right))
         value = nonlinear(coarse, state, keep)
-        value = jp.resample(jp.resample(value, coarse, fine), fine, coarse)
+        value = jp.grids.resample(jp.grids.resample(value, coarse, fine), fine, coarse)
         return jnp.max(jnp.abs(value - right)) / jnp.max(jnp.abs(right))
 
     assert aliasing(equation.keep) < 1e-12
@@ -339,8 +343,8 @@ def test_one_trace_a_shape():
             return super().nonlinear(modes, spectrum)
 
     def run(n, dt, growth, size):
-        grid = jp.Grid(n)
-        step = solvers.spectral(Counting(0.1, growth), grid, dt)
+        grid = jp.grids.Periodic(n)
+        step = solvers.spectral.semilinear(Counting(0.1, growth), grid, dt)
         return jp.rollout(step, size * jnp.cos(grid.axes[0]), 4)
 
     run(16, 0.01, 1.0, 1.0)
@@ -358,9 +362,9 @@ BOXES = pytest.mark.parametrize("length", [1.0, 22.0, 32.0, 0.3])
 def burgers_at(length, viscosity, dt, steps):
     """Burgers' equation from noise, in units in which the box is 2 pi long."""
     unit = length / (2 * np.pi)
-    grid = jp.Grid(30, length)
+    grid = jp.grids.Periodic(30, length)
     equation = eq.Burgers(viscosity * unit**2)
-    step = solvers.spectral(equation, grid, dt)
+    step = solvers.spectral.semilinear(equation, grid, dt)
     start = step.leave(step.enter(unit * jax.random.normal(jax.random.key(0), grid.shape)))
     end = jp.rollout(step, start, steps, every=steps)[-1]
     return start / unit, end / unit

@@ -28,7 +28,7 @@ def integrator(case, scheme):
 
 @cache
 def reference(case):
-    return integrator(case, solvers.etdrk4)(1024)
+    return integrator(case, solvers.time.etdrk4)(1024)
 
 
 def error(case, scheme, steps):
@@ -41,11 +41,11 @@ def error(case, scheme, steps):
 @every_scheme
 @every_case_in_time
 def test_order_in_time(case, scheme, order):
-    if case.linear and scheme is not solvers.imex:
+    if case.linear and scheme is not solvers.time.imex:
         assert error(case, scheme, 4) < 1e-12
         return
     steps = {1: 512, 2: 128, 3: 64, 4: 32}[order]
-    if scheme is solvers.etd_adams:  # until its next term, of order 5, no longer shows
+    if scheme is solvers.time.etd_adams:  # until its next term, of order 5, no longer shows
         steps = 160
     coarse, fine = error(case, scheme, steps), error(case, scheme, 2 * steps)
     if fine < 3e-13:  # down to rounding errors

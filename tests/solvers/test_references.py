@@ -34,13 +34,13 @@ def test_phase_shifts_of_two_solitons():
     """u = 2 k^2 sech^2(k (x - 4 k^2 t)), k = 1 and 1/2: the fast one is moved by +ln 3, the slow
     one by -2 ln 3 (Gardner, Greene, Kruskal, Miura, Phys. Rev. Lett. 19 (1967) 1095).
     """
-    grid, equation, end = jp.Grid(512, 100.0, -50.0), eq.KortewegDeVries(), 8.0
+    grid, equation, end = jp.grids.Periodic(512, 100.0, -50.0), eq.KortewegDeVries(), 8.0
     speeds = np.array([4.0, 1.0])
 
     @jax.jit
     def collide():
         start = equation.two_solitons(grid.axes[0], -end, (2.0, 1.0))
-        step = jp.solvers.spectral(equation, grid, 0.0025)
+        step = jp.solvers.spectral.semilinear(equation, grid, 0.0025)
         return start, jp.rollout(step, start, 6400, every=6400)[-1]
 
     start, final = collide()
@@ -55,8 +55,8 @@ def lyapunov(members, time, dt=0.25, transient=200.0, n=48):
     """Leading exponent of the Kuramoto-Sivashinsky equation on a box of 22, mean and its standard
     error over independent members, by the tangent of the step itself.
     """
-    grid = jp.Grid(n, 22.0)
-    step = jp.solvers.spectral(eq.KuramotoSivashinsky(), grid, dt)
+    grid = jp.grids.Periodic(n, 22.0)
+    step = jp.solvers.spectral.semilinear(eq.KuramotoSivashinsky(), grid, dt)
     block = jp.repeat(step, 4, checkpoint=False)  # between renormalisations
 
     def grow(carry, _):
@@ -108,14 +108,16 @@ def test_files_of_raissi(name, make, refinement, keep, inner, tolerance, real_da
     frames, times = data.get("uu", data.get("usol")).T, data.get("tt", data.get("t")).ravel()
     x = data["x"].ravel()
     n = round(2 / (x[1] - x[0]))
-    grid = jp.Grid(n, 2.0, -1.0)
+    grid = jp.grids.Periodic(n, 2.0, -1.0)
     np.testing.assert_allclose(x[:n], grid.axes[0], atol=1e-12)
     fine = grid.resized(refinement * n)
 
     @jax.jit
     def run(start):
-        step = jp.solvers.spectral(make(), fine, (times[1] - times[0]) / inner, keep=keep)
-        start = jp.resample(start, grid, fine)
+        step = jp.solvers.spectral.semilinear(
+            make(), fine, (times[1] - times[0]) / inner, keep=keep
+        )
+        start = jp.grids.resample(start, grid, fine)
         return jp.rollout(step, start, inner * (len(times) - 1), every=inner)[:, ::refinement]
 
     result = run(jnp.asarray(frames[0, :n]))

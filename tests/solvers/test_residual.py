@@ -26,7 +26,7 @@ def test_residual_of_the_solution_vanishes(case):
 
     @jax.jit
     def run():
-        step = jp.solvers.spectral(true, grid, interval / 8)
+        step = jp.solvers.spectral.semilinear(true, grid, interval / 8)
         return jp.rollout(step, case.state(grid), 8 * intervals, every=8)
 
     @jax.jit
@@ -60,10 +60,10 @@ def test_fault_17_a_field_of_another_quantity_is_refused(flow):
     """The vorticity has the shape of the stream function: a residual of it would be of order 100
     for a solved flow, without an error."""
     ndim = 2 if isinstance(flow, eq.NavierStokes2D) else 3
-    grid = jp.Grid((12,) * ndim)
+    grid = jp.grids.Periodic((12,) * ndim)
     times = 0.1 * jnp.arange(5)
     state = solenoidal(grid) if ndim == 3 else smooth(grid)
-    states = jp.rollout(jp.solvers.spectral(flow, grid, 0.1), state, 4)
+    states = jp.rollout(jp.solvers.spectral.semilinear(flow, grid, 0.1), state, 4)
     points = jnp.full((3, ndim + 1), 0.2)
     raw = jp.fields.interpolate(grid, states, times)
     judges = (learning.residual_loss, learning.residual_at)
@@ -82,7 +82,7 @@ def test_fault_17_a_field_of_another_quantity_is_refused(flow):
 
 def test_a_named_quantity_is_taken():
     """A stream function of one's own: u = sin y carries nothing along, viscosity alone acts."""
-    grid, times = jp.Grid((4, 12)), jnp.linspace(0, 1, 9)
+    grid, times = jp.grids.Periodic((4, 12)), jnp.linspace(0, 1, 9)
     stream = -jnp.cos(grid.coordinates[1]) * jnp.exp(-0.1 * times)[:, None, None]
     field = jp.fields.interpolate(grid, stream, times, 8, quantity="stream function")
     point = jnp.array([0.3, 0.4, 0.5])

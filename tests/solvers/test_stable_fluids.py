@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
-from jaxpbdl.solvers import backtraced, inflow, maccormack, outflow, slip, stable_fluids, wall
+from jaxpbdl.grids.cells import Cells, graded
+from jaxpbdl.solvers.flow import backtraced, inflow, maccormack, outflow, slip, stable_fluids, wall
 from jaxpbdl.solvers.flow.backtracing import around_cells
-from jaxpbdl.staggered import StaggeredGrid, graded
 
 Equation = jp.equations.IncompressibleFlow
 x64 = pytest.mark.x64
@@ -46,7 +46,7 @@ def largest(values):
 @every_transport
 def test_a_step_keeps_constants_bounds_and_volume(box, transport):
     shape, periodic, sides = box
-    grid = StaggeredGrid(shape, periodic=periodic)
+    grid = Cells(shape, periodic=periodic)
     step = stable_fluids(Equation(viscosity=1e-3), grid, 0.7, sides, marker_transport=transport)
     state = step.start(lambda p: 3 * whirl(p), marker=2.0)  # the flow crosses up to 20 cells
     frames = jp.rollout(step, state, 5)
@@ -83,7 +83,7 @@ def test_order_of_the_transport(motion, periodic, transport, order):
         return jnp.sin(2 * pi * point[0]) * jnp.cos(2 * pi * point[1])
 
     def error(n):
-        grid, steps = StaggeredGrid((n, n), periodic=periodic), n // 2
+        grid, steps = Cells((n, n), periodic=periodic), n // 2
         velocity = grid.velocity(lambda p: motion(p, 0.0)[1])
         around = around_cells(velocity, jnp.asarray(0.8 / steps), grid)
         carry = jax.jit(lambda m: jax.lax.fori_loop(0, steps, lambda _, m: transport(m, around), m))
@@ -104,7 +104,7 @@ def test_order_of_the_step():
         return speed + decay * jnp.stack([jnp.sin(x) * jnp.cos(y), -jnp.cos(x) * jnp.sin(y)])
 
     def error(n):
-        grid, steps = StaggeredGrid((n, n), periodic=True), n // 4
+        grid, steps = Cells((n, n), periodic=True), n // 4
         step = stable_fluids(Equation(viscosity), grid, 0.4 / steps)
         start = step.start(lambda p: exact(p, 0.0))
         end = jp.rollout(step, start, steps, steps).velocity
@@ -117,7 +117,7 @@ def test_order_of_the_step():
 @x64
 @pytest.mark.parametrize("slip_length", [0.0, 0.05])
 def test_shear_between_moving_walls_stays(slip_length):
-    grid = StaggeredGrid((8, 10), periodic=(True, False))
+    grid = Cells((8, 10), periodic=(True, False))
     sides = [None, (wall((-1.0, 0.0)), wall((1.0, 0.0)))]
     step = stable_fluids(Equation(0.05), grid, 0.05, sides, slip_length=slip_length)
     start = step.start(lambda p: jnp.stack([(2 * p[1] - 1) / (1 + 2 * slip_length), 0.0]))
@@ -126,7 +126,7 @@ def test_shear_between_moving_walls_stays(slip_length):
 
 
 def test_uniform_flow_enters_and_leaves():
-    grid = StaggeredGrid((12, 8), (3.0, 1.0))
+    grid = Cells((12, 8), (3.0, 1.0))
     step = stable_fluids(Equation(), grid, 0.6, [(inflow((1.0, 0.0)), outflow()), slip()])
     state = step.start((1.0, 0.0), marker=lambda p: p[0])
     frames = jp.rollout(step, state, 3)
@@ -139,7 +139,7 @@ def test_uniform_flow_enters_and_leaves():
 @x64
 @every_transport
 def test_gradient_of_start_and_parameters(transport):
-    grid = StaggeredGrid((8, 9), (1.0, 1.2), periodic=(True, False))
+    grid = Cells((8, 9), (1.0, 1.2), periodic=(True, False))
     noise = jax.random.normal(jax.random.key(0), (2, 8, 10))
     start = stable_fluids(Equation(), grid, 0.05).start(
         (noise[0, :, :9], noise[1]), marker=lambda p: blob(p)
@@ -163,7 +163,7 @@ def test_gradient_of_start_and_parameters(transport):
 
 @x64
 def test_vmap_is_a_loop():
-    grid = StaggeredGrid((8, 9))
+    grid = Cells((8, 9))
     centres = jnp.array([[0.3, 0.2], [0.5, 0.4], [0.7, 0.3]])
     start = stable_fluids(Equation(), grid, 0.1).start(whirl, marker=0.0)
 
@@ -182,7 +182,7 @@ def test_vmap_is_a_loop():
 @pytest.mark.parametrize("name", ["viscosity", "diffusivity"])
 def test_fault_11_a_dt_above_the_limit_is_refused(name):
     """The diffusivity counts where there is a marker."""
-    grid = StaggeredGrid((8, 8), periodic=True)
+    grid = Cells((8, 8), periodic=True)
     checkers = jnp.indices(grid.shape).sum(0) % 2
     equation = Equation(**{name: 0.1})
 
@@ -205,13 +205,13 @@ def test_fault_11_a_dt_above_the_limit_is_refused(name):
 
 
 def test_bad_input():
-    grid = StaggeredGrid((8, 8))
+    grid = Cells((8, 8))
     with pytest.raises(ValueError, match="diffusion by the viscosity, use dt <= 0.0391"):
         stable_fluids(Equation(0.1), grid, 0.1)
     with pytest.raises(ValueError, match="slip_length must be finite and >= 0"):
         stable_fluids(Equation(), grid, 0.1, slip_length=-1.0)
     edges = graded(0.0, 1.0, (0.4, 0.6), 0.05)
-    uneven = StaggeredGrid((len(edges) - 1, 8), edges=[edges, None])
+    uneven = Cells((len(edges) - 1, 8), edges=[edges, None])
     with pytest.raises(ValueError, match="equidistant grid"):
         stable_fluids(Equation(), uneven, 0.1)
     step = stable_fluids(Equation(), grid, 0.1)

@@ -33,8 +33,9 @@ from jaxpbdl import checks
 from jaxpbdl.data import find, hdf5
 from jaxpbdl.data.airfoils import distances, read_airfoils, shape_of, thickness
 from jaxpbdl.equations import IncompressibleFlow
+from jaxpbdl.grids.cells import Cells
 from jaxpbdl.shapes import Outline, Shape, turned
-from jaxpbdl.solvers import (
+from jaxpbdl.solvers.flow import (
     Flow,
     IncompressibleStep,
     force_on_body,
@@ -45,7 +46,6 @@ from jaxpbdl.solvers import (
     slip,
     stable_dt,
 )
-from jaxpbdl.staggered import StaggeredGrid
 
 LENGTHS, CENTRE = (4.0, 2.5), (1.3, 1.25)
 """Of the box, in chords, and the place of the middle of the chord."""
@@ -86,8 +86,8 @@ class Setting:
     """The least distance between outlines of different parts, in chords."""
 
     @cached_property
-    def grid(self) -> StaggeredGrid:
-        return StaggeredGrid(self.cells, LENGTHS)
+    def grid(self) -> Cells:
+        return Cells(self.cells, LENGTHS)
 
     @property
     def widths(self) -> tuple[float, float]:
@@ -105,7 +105,7 @@ class Setting:
         return 0.85 * stable_dt((1.7, 1.3), self.widths, 1 / self.reynolds[0])
 
     @property
-    def room(self) -> int:
+    def max_cut_faces(self) -> int:
         """For the faces that a body cuts whose outline is 2.5 chords long at most."""
         return round(2.5 * 3.0 / min(self.widths))
 
@@ -124,7 +124,7 @@ class Setting:
             self.dt,
             sides,
             body=body,
-            room=self.room,
+            max_cut_faces=self.max_cut_faces,
             interpolation=limited,
         )
 

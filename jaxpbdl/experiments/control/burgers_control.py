@@ -71,8 +71,8 @@ class Config:
 
 def solver() -> jp.Step:
     """One step without a force."""
-    grid = jp.Grid(CELLS, 1.0, 0.5 / CELLS)
-    return jp.solvers.semi_lagrangian(jp.equations.Burgers(VISCOSITY), grid, DT)
+    grid = jp.grids.Periodic(CELLS, 1.0, 0.5 / CELLS)
+    return jp.solvers.spectral.semi_lagrangian(jp.equations.Burgers(VISCOSITY), grid, DT)
 
 
 def tasks(key: PRNGKeyArray, count: int) -> tuple[Array, Array, Array]:

@@ -25,7 +25,7 @@ from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.learning.progress import report
 from jaxpbdl.shapes import Star
-from jaxpbdl.solvers import (
+from jaxpbdl.solvers.flow import (
     Flow,
     IncompressibleStep,
     force_on_body,
@@ -79,35 +79,37 @@ def outline(coefficients: Coefficients) -> Star:
 
 
 class Stream(eqx.Module):
-    """A box about the body, with room for other outlines."""
+    """A box about the body, with space for other outlines."""
 
-    grid: jp.StaggeredGrid
+    grid: jp.grids.Cells
     viscosity: float
     dt: float
-    room: int = eqx.field(static=True)
+    max_cut_faces: int = eqx.field(static=True)
 
     def __init__(self, config: Config):
         width = 1 / config.cells
-        x = jp.graded(-5.0, 10.0, (-1.2, 1.4), width, 1.1)
-        y = jp.graded(-5.0, 5.0, (-0.9, 0.9), width, 1.12)
-        self.grid = jp.StaggeredGrid((len(x) - 1, len(y) - 1), edges=(x, y))
+        x = jp.grids.graded(-5.0, 10.0, (-1.2, 1.4), width, 1.1)
+        y = jp.grids.graded(-5.0, 5.0, (-0.9, 0.9), width, 1.12)
+        self.grid = jp.grids.Cells((len(x) - 1, len(y) - 1), edges=(x, y))
         self.viscosity = 1 / config.reynolds
         self.dt = 0.7 * stable_dt((1.6, 1.0), (width, width), self.viscosity)
         none = jnp.zeros(config.waves)
         # Twice the faces that the disc cuts: longer outlines cut more.
-        self.room = 2 * self.step((none, none), None).surface_faces
+        self.max_cut_faces = 2 * self.step((none, none), None).surface_faces
 
-    def step(self, coefficients: Coefficients, room: int | None) -> IncompressibleStep:
+    def step(self, coefficients: Coefficients, max_cut_faces: int | None) -> IncompressibleStep:
         sides = ((inflow((1.0, 0.0)), outflow()), slip())
         equation = IncompressibleFlow(self.viscosity)
         shape = outline(coefficients)
-        return incompressible(equation, self.grid, self.dt, sides, body=shape, room=room)
+        return incompressible(
+            equation, self.grid, self.dt, sides, body=shape, max_cut_faces=max_cut_faces
+        )
 
     def drag(
         self, coefficients: Coefficients, start: Flow, steps: int
     ) -> tuple[Float[Array, ""], Flow]:
         """The mean drag coefficient over the second half of `steps`, and the flow at the end."""
-        step = self.step(coefficients, self.room)
+        step = self.step(coefficients, self.max_cut_faces)
         settled = Flow(step.projected(start.velocity, start.time)[0], start.time)
 
         def seen(flow: Flow) -> tuple[Array, Flow]:
@@ -142,7 +144,7 @@ def _run(config: Config, folder: Path) -> Result:
     stream = Stream(config)
     none = (jnp.zeros(config.waves), jnp.zeros(config.waves))
     steps = 16 * max(1, round(config.horizon / stream.dt / 16))
-    first = stream.step(none, stream.room).start((1.0, 0.0))
+    first = stream.step(none, stream.max_cut_faces).start((1.0, 0.0))
     flow = first
     for _ in range(4):
         before, flow = _drag(stream, none, flow, steps)
@@ -154,14 +156,14 @@ def _run(config: Config, folder: Path) -> Result:
 
     optimiser = optax.adam(config.learning_rate)
     coefficients: Any = none
-    moments = optimiser.init(coefficients)
+    optimiser_state = optimiser.init(coefficients)
     drags, shapes = [], []
     with report("drag-minimisation", 0, config.turns, True) as progress:
         for turn in range(config.turns):
             (drag, flow), change = _slope(stream, coefficients, flow, steps)
             drags.append(float(drag))
             shapes.append(coefficients)
-            updates, moments = optimiser.update(change, moments)
+            updates, optimiser_state = optimiser.update(change, optimiser_state)
             coefficients = optax.apply_updates(coefficients, updates)
             progress(turn + 1, drags[-1], float("nan"))
     for _ in range(3):

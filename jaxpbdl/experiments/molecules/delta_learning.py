@@ -30,9 +30,9 @@ from jaxpbdl.data.two_levels import TwoLevels, read_ccsd_mp2, read_qm7, without
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.molecules import delta_report, water
 from jaxpbdl.learning import History, fit
-from jaxpbdl.learning.gaussian_process import GaussianProcess, condition, negative_log_likelihood
-from jaxpbdl.learning.kernels import AtomPairs, Molecules
 from jaxpbdl.networks.environments import Environments, features_of
+from jaxpbdl.uncertainty.gaussian_process import GaussianProcess, condition, negative_log_likelihood
+from jaxpbdl.uncertainty.kernels import AtomPairs, Molecules
 
 METHODS = ("direct", "delta")
 CURVES = (*METHODS, "direct_cover", "delta_cover", "baseline", "baseline_constant")

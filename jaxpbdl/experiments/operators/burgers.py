@@ -13,7 +13,7 @@ import jaxpbdl as jp
 from jaxpbdl.step import Step
 
 
-def initial(key: PRNGKeyArray, count: int, grid: jp.Grid) -> Float[Array, "count n"]:
+def initial(key: PRNGKeyArray, count: int, grid: jp.grids.Periodic) -> Float[Array, "count n"]:
     """Independent random states of mean zero and mean square 0.36."""
 
     def one(key: PRNGKeyArray) -> Array:
@@ -22,15 +22,21 @@ def initial(key: PRNGKeyArray, count: int, grid: jp.Grid) -> Float[Array, "count
     return jax.vmap(one)(jax.random.split(key, count))
 
 
-def solver(grid: jp.Grid, viscosity: float, dt: float) -> Step:
+def solver(grid: jp.grids.Periodic, viscosity: float, dt: float) -> Step:
     """The spectral step of fourth order."""
-    return jp.solvers.spectral(jp.equations.Burgers(viscosity), grid, dt)
+    return jp.solvers.spectral.semilinear(jp.equations.Burgers(viscosity), grid, dt)
 
 
 def histories(
-    states: Float[Array, "count n"], grid: jp.Grid, viscosity: float, times: int, substeps: int
+    states: Float[Array, "count n"],
+    grid: jp.grids.Periodic,
+    viscosity: float,
+    times: int,
+    substeps: int,
 ) -> Float[Array, "count frames n"]:
     """The states at `times` equal intervals up to t = 1, the first at t = 0; `substeps` of the
     solver in each."""
     step = solver(grid, viscosity, 1 / (times * substeps))
-    return jp.spread(lambda state: jp.rollout(step, state, times * substeps, substeps), states)
+    return jp.distributed.map_members(
+        lambda state: jp.rollout(step, state, times * substeps, substeps), states
+    )

@@ -18,8 +18,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.data.archive import arrays, write_arrays
-from jaxpbdl.solvers import elliptic
-from jaxpbdl.spread import spread
+from jaxpbdl.distributed.members import map_members
+from jaxpbdl.solvers.elliptic import solve
 
 FINER = 5
 HIGH, LOW = 12.0, 3.0
@@ -43,7 +43,7 @@ def medium(key: PRNGKeyArray, nodes: int) -> Float[Array, "nodes nodes"]:
 def sample(key: PRNGKeyArray, points: int) -> tuple[Array, Array, Array]:
     """`(medium, pressure, error)`: one pair at `points` nodes a side, from a finer grid."""
     fine = medium(key, FINER * (points - 1) + 1)
-    pressure, error = elliptic(fine, jnp.ones_like(fine))
+    pressure, error = solve(fine, jnp.ones_like(fine))
     return fine[::FINER, ::FINER], pressure[::FINER, ::FINER], error
 
 
@@ -55,7 +55,7 @@ def draw(key: PRNGKeyArray, count: int, points: int, chunk: int = 100) -> Sample
     checks.counts(count=count, points=points, chunk=chunk)
     one = partial(sample, points=points)
     keys = jax.random.split(key, count)
-    chunks = [spread(one, keys[start : start + chunk]) for start in range(0, count, chunk)]
+    chunks = [map_members(one, keys[start : start + chunk]) for start in range(0, count, chunk)]
     media, pressures, errors = (jnp.concatenate(parts) for parts in zip(*chunks, strict=True))
     if not float(jnp.max(errors)) < 1e-4:
         raise checks.BlowUp(

@@ -74,7 +74,7 @@ class ByFourier(eqx.Module):
 
 def run(config: Config, folder: Path) -> Result:
     """Draw the data, the same for every seed, train and ask; a picture goes to `folder`."""
-    grid = jp.Grid(config.points, 1.0)
+    grid = jp.grids.Periodic(config.points, 1.0)
     learn, ask = jax.random.split(jax.random.key(0))
 
     def solved(key: Array, count: int) -> tuple[Array, Array]:
@@ -99,7 +99,7 @@ def run(config: Config, folder: Path) -> Result:
         "fno",
     )
     diffusion = jp.equations.AdvectionDiffusion(diffusivity=VISCOSITY)
-    heat = jp.solvers.spectral(diffusion, grid, 1.0)
+    heat = jp.solvers.spectral.semilinear(diffusion, grid, 1.0)
     truth = np.asarray(asked[1])
     given = {
         name: np.asarray(answers(each, asked[0]))

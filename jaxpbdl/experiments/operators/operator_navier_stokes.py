@@ -25,9 +25,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 import jaxpbdl as jp
 from jaxpbdl import checks, plotting
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.learning import Windows, fit
 from jaxpbdl.networks import FNO
-from jaxpbdl.spectrum import resample
 
 GIVEN, ASKED = 10, 40
 PUBLISHED = {"2d": 0.0128, "3d": 0.0086}
@@ -106,14 +106,16 @@ def force(position: Float[Array, "2"]) -> Float[Array, "2"]:
 def solver(points: int, viscosity: float, dt: float) -> jp.Step:
     """On the unit square."""
     flow = jp.equations.NavierStokes2D(viscosity, forcing=force)
-    return jp.solvers.spectral(flow, jp.Grid((points, points), lengths=1.0), dt)
+    return jp.solvers.spectral.semilinear(
+        flow, jp.grids.Periodic((points, points), lengths=1.0), dt
+    )
 
 
 def frames_of(key: PRNGKeyArray, count: int, config: Config) -> Float[Array, "count 50 n n"]:
     """Vorticity at t = 1 .. 50 of random initial states."""
     points, per_unit = config.solved, 50
     step = solver(points, config.viscosity, 1 / per_unit)
-    grid, thin = jp.Grid((points, points), lengths=1.0), points // config.grid
+    grid, thin = jp.grids.Periodic((points, points), lengths=1.0), points // config.grid
 
     def one(key: PRNGKeyArray) -> Array:
         start = jp.initial_states.gaussian_field(
@@ -122,7 +124,7 @@ def frames_of(key: PRNGKeyArray, count: int, config: Config) -> Float[Array, "co
         all_frames = jp.rollout(step, start, (GIVEN + ASKED) * per_unit, per_unit)
         return all_frames[1:, ::thin, ::thin]
 
-    return jp.spread(one, jax.random.split(key, count))
+    return jp.distributed.map_members(one, jax.random.split(key, count))
 
 
 def relative_l2(answer: Array, truth: Array) -> Float[Array, ""]:
@@ -196,19 +198,19 @@ def _answers(
     thin, per_unit = config.grid // config.coarse, 10
     step = solver(config.coarse, config.viscosity, 1 / per_unit)
     size = (ASKED, config.grid, config.grid)
-    few, many = (jp.Grid((n, n), lengths=1.0) for n in (config.coarse, config.grid))
+    few, many = (jp.grids.Periodic((n, n), lengths=1.0) for n in (config.coarse, config.grid))
 
     def solved(frames: Array) -> Array:
         later = jp.rollout(step, frames[-1, ::thin, ::thin], ASKED * per_unit, per_unit)[1:]
         return resample(later, few, many)
 
     def every(answer: Callable[[Array], Array]) -> Array:
-        return jp.spread(answer, asked[:, :GIVEN])
+        return jp.distributed.map_members(answer, asked[:, :GIVEN])
 
     return {
         "persistence": every(lambda frames: jnp.broadcast_to(frames[-1], size)),
         "solver": every(solved),
-        "fno": jp.spread(_Later(operator), asked[:, :GIVEN]),
+        "fno": jp.distributed.map_members(_Later(operator), asked[:, :GIVEN]),
     }
 
 

@@ -93,8 +93,8 @@ class Shifted(eqx.Module):
 
 def solver(points: int, times: int) -> Operator:
     """The equation itself, eight steps between two times."""
-    grid = jp.Grid((points,), lengths=(1.0,))
-    step = jp.solvers.spectral(jp.equations.Burgers(VISCOSITY), grid, 1 / (8 * times))
+    grid = jp.grids.Periodic((points,), lengths=(1.0,))
+    step = jp.solvers.spectral.semilinear(jp.equations.Burgers(VISCOSITY), grid, 1 / (8 * times))
     return lambda state: jp.rollout(step, state, 8 * times, 8)[1:]
 
 

@@ -65,7 +65,7 @@ class Both(eqx.Module):
     """Batches of known solutions and of new initial states."""
 
     known: Samples
-    grid: jp.Grid
+    grid: jp.grids.Periodic
 
     def __call__(self, key: PRNGKeyArray) -> tuple[tuple[Array, Array], Array]:
         first, second = jax.random.split(key)
@@ -93,7 +93,7 @@ class Loss(eqx.Module):
 def run(config: Config, folder: Path) -> Result:
     """The same network and updates with the solutions, the equation, and both; a picture goes to
     `folder`."""
-    grid = jp.Grid(config.points, 1.0)
+    grid = jp.grids.Periodic(config.points, 1.0)
     learn, ask = jax.random.split(jax.random.key(0))
 
     def solved(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:

@@ -23,7 +23,7 @@ from jaxpbdl.equations import AllenCahn
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pinns.training import Settings, files, reference, report, train
 from jaxpbdl.fields import Box, Joined, Snapshot
-from jaxpbdl.networks import Chain, Constant, Dense, Periodic
+from jaxpbdl.networks import Chain, Constant, Dense, PeriodicFeatures
 
 DOMAIN = Box((-1.0, 0.0), (1.0, 1.0))
 WAVES = 3
@@ -93,7 +93,7 @@ def run(config: Config, folder: Path) -> Result:
         key = jax.random.key(config.seed)
         for number, window in enumerate(windows):
             network_key, key = jax.random.split(key)
-            network = Chain(Periodic(0, 2.0, WAVES), Dense(sizes, key=network_key))
+            network = Chain(PeriodicFeatures(0, 2.0, WAVES), Dense(sizes, key=network_key))
             field, at, losses = train(
                 config,
                 Interfaces(network, Constant(start), window),

@@ -22,10 +22,10 @@ from jaxpbdl.equations import KortewegDeVries
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pinns.training import Reference, Settings, files, reference, report, train
 from jaxpbdl.fields import Box
-from jaxpbdl.grid import Grid
-from jaxpbdl.networks import Chain, Dense, Periodic
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.networks import Chain, Dense, PeriodicFeatures
 from jaxpbdl.rollout import repeat
-from jaxpbdl.solvers import spectral
+from jaxpbdl.solvers.spectral import semilinear
 
 TRUE = {"lambda1": 1.0, "lambda2": 0.0025}
 TIMES = (0.2, 0.8)
@@ -76,7 +76,7 @@ def run(config: Config, folder: Path) -> Result:
 
         network_key, key = jax.random.split(jax.random.key(config.seed))
         sizes = (1 + 2 * WAVES, *[config.width] * config.depth, 1)
-        field = Chain(Periodic(0, 2.0, WAVES), Dense(sizes, key=network_key))
+        field = Chain(PeriodicFeatures(0, 2.0, WAVES), Dense(sizes, key=network_key))
         start = Model(KortewegDeVries(0.0, np.exp(-6.0)), field)
         model, shown, losses = train(config, start, posed, DOMAIN, key, folder, misfit)
         equation, found = posed(model)
@@ -126,7 +126,7 @@ def least_deviations(
     Unknown are the coefficients and the Fourier series of the first snapshot up to `KNOWN_WAVES`;
     more waves change little.
     """
-    grid = Grid(truth.x.shape, lengths=2.0, origin=-1.0)
+    grid = Periodic(truth.x.shape, lengths=2.0, origin=-1.0)
     first = np.isclose(points[:, 1], TIMES[0])
     at = np.argmin(abs(truth.x[None] - np.asarray(points[:, :1])), axis=1)
     frames = [_frame(truth, time) for time in TIMES]
@@ -138,7 +138,7 @@ def least_deviations(
         scaled = KortewegDeVries(
             equation.advection * (1 + unknown[0]), equation.dispersion * (1 + unknown[1])
         )
-        step = spectral(scaled, grid, (TIMES[1] - TIMES[0]) / STEPS, keep=1.0)
+        step = semilinear(scaled, grid, (TIMES[1] - TIMES[0]) / STEPS, keep=1.0)
         end = repeat(step, STEPS)(start)
         return jnp.concatenate(
             [start[at[first]] / frames[0].std(), end[at[~first]] / frames[1].std()]

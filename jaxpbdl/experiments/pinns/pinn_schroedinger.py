@@ -16,8 +16,8 @@ from jaxpbdl.equations import Schroedinger
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pinns.training import Settings, files, reference, report, train
 from jaxpbdl.fields import Box
-from jaxpbdl.grid import Grid
-from jaxpbdl.networks import Chain, Dense, Periodic
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.networks import Chain, Dense, PeriodicFeatures
 
 DOMAIN = Box((-5.0, 0.0), (5.0, np.pi / 2))
 WAVES = 4
@@ -32,7 +32,7 @@ def initial(x: Array) -> Array:
 def run(config: Settings, folder: Path) -> Result:
     """Train, compare with the reference, draw."""
     with jax.enable_x64(True):
-        equation, grid = Schroedinger(), Grid((256,), lengths=10.0, origin=-5.0)
+        equation, grid = Schroedinger(), Periodic((256,), lengths=10.0, origin=-5.0)
         truth = reference("schroedinger", config.data, equation, initial, grid, np.pi / 2)
         x = jnp.asarray(grid.axes[0])
         start, values = jnp.stack([x, jnp.zeros_like(x)], axis=-1), initial(x).T
@@ -42,7 +42,7 @@ def run(config: Settings, folder: Path) -> Result:
 
         network_key, key = jax.random.split(jax.random.key(config.seed))
         sizes = (1 + 2 * WAVES, *[config.width] * config.depth, 2)
-        field = Chain(Periodic(0, 10.0, WAVES), Dense(sizes, key=network_key))
+        field = Chain(PeriodicFeatures(0, 10.0, WAVES), Dense(sizes, key=network_key))
         posed = lambda field: (equation, field)  # noqa: E731
         field, points, losses = train(config, field, posed, DOMAIN, key, folder, misfit)
         metrics = report(field, equation, truth, points, folder)

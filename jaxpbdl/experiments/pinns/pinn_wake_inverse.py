@@ -27,7 +27,7 @@ from jaxpbdl.equations.equation import Parameter, parameter
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.fields import Field, at_time, expanded, gradient, laplacian
 from jaxpbdl.learning import PerChunk, Samples, fit, mean_over, quasi_newton
-from jaxpbdl.networks import Chain, Dense, Periodic
+from jaxpbdl.networks import Chain, Dense, PeriodicFeatures
 
 TRUE = (1.0, 0.01)
 SOURCE = "Raissi et al. 2019: 0.999 and 0.01047 clean, 0.998 and 0.01057 with 1 % noise"
@@ -201,7 +201,7 @@ def _network(config: Config, duration: float, key: PRNGKeyArray) -> Callable[[Ar
     hidden = [config.width] * config.depth
     if config.period == 0:
         return Dense((3, *hidden, 3), key=key)
-    embedding = Periodic(2, jnp.asarray(2 * config.period / duration), config.waves)
+    embedding = PeriodicFeatures(2, jnp.asarray(2 * config.period / duration), config.waves)
     return Chain(embedding, Dense((2 + 2 * config.waves, *hidden, 3), key=key))
 
 

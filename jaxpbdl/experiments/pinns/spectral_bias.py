@@ -23,11 +23,11 @@ from jaxpbdl.equations import AdvectionDiffusion
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.pinns.training import refined
 from jaxpbdl.fields import Box, Field, uniform
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, residual_loss, weak_loss
-from jaxpbdl.networks import Chain, Dense, FourierFeatures, Periodic
+from jaxpbdl.networks import Chain, Dense, FourierFeatures, PeriodicFeatures
 from jaxpbdl.rollout import rollout
-from jaxpbdl.solvers import spectral
+from jaxpbdl.solvers.spectral import semilinear
 
 DOMAIN = Box((-1.0, 0.0), (1.0, 1.0))
 POINTS, TIMES = 256, 64
@@ -73,10 +73,10 @@ def initial(x: Array, width: float) -> Array:
 def run(config: Config, folder: Path) -> Result:
     """Train each, split its error, draw."""
     equation = AdvectionDiffusion(config.velocity, config.diffusivity)
-    grid = Grid((POINTS,), lengths=2.0, origin=-1.0)
+    grid = Periodic((POINTS,), lengths=2.0, origin=-1.0)
     start = initial(grid.axes[0], config.front)
     # Linear, so that the solver is exact for any step.
-    truth = np.asarray(rollout(spectral(equation, grid, 1 / TIMES), start, TIMES))
+    truth = np.asarray(rollout(semilinear(equation, grid, 1 / TIMES), start, TIMES))
     metrics, histories, losses, ends = {}, {}, {}, {"solution": truth[-1]}
     for name, (field, loss, batches) in _methods(config, equation, grid, start).items():
         key = jax.random.key(config.seed)
@@ -103,11 +103,11 @@ def by_band(
 
 
 def _methods(
-    config: Config, equation: AdvectionDiffusion, grid: Grid, start: Array
+    config: Config, equation: AdvectionDiffusion, grid: Periodic, start: Array
 ) -> dict[str, tuple[Chain, Callable, Any]]:
     """Field, loss and batches of each."""
     key, features_key = jax.random.split(jax.random.key(config.seed))
-    hidden, circle = [config.width] * config.depth, Periodic(0, 2.0)
+    hidden, circle = [config.width] * config.depth, PeriodicFeatures(0, 2.0)
     plain = Chain(circle, Dense((3, *hidden, 1), key=key), _first)
     features = FourierFeatures(3, config.features, config.scale, key=features_key)
     lifted = Chain(circle, features, Dense((2 * config.features, *hidden, 1), key=key), _first)
@@ -154,7 +154,7 @@ def _watched(
     loss: Callable,
     batches: Any,
     key: PRNGKeyArray,
-    grid: Grid,
+    grid: Periodic,
     folder: Path,
     name: str,
 ) -> tuple[list[int], list[np.ndarray], np.ndarray]:

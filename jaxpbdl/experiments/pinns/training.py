@@ -20,10 +20,10 @@ from jaxpbdl.data import find
 from jaxpbdl.data.matlab import read_mat
 from jaxpbdl.fields import Box, refine, uniform
 from jaxpbdl.fields.sampling import Points
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, quasi_newton, residual_at, residual_loss
 from jaxpbdl.rollout import rollout
-from jaxpbdl.solvers import spectral
+from jaxpbdl.solvers.spectral import semilinear
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def reference(
     given: Path | None,
     equation: Any,
     initial: Callable[[Array], Array],
-    grid: Grid | None = None,
+    grid: Periodic | None = None,
     duration: float = 1.0,
     steps: int = 2000,
 ) -> Reference:
@@ -90,8 +90,8 @@ def reference(
     """
     found = files(name, given)
     if not found:
-        grid = Grid((2048,), lengths=2.0, origin=-1.0) if grid is None else grid
-        step = spectral(equation, grid, duration / steps, keep=1.0)
+        grid = Periodic((2048,), lengths=2.0, origin=-1.0) if grid is None else grid
+        step = semilinear(equation, grid, duration / steps, keep=1.0)
         frames = rollout(step, initial(grid.axes[0]), steps, steps // 100, checkpoint=False)
         frames = np.asarray(size(frames) if equation.value_shape else frames)
         x, thin = np.asarray(grid.axes[0]), max(1, grid.shape[0] // 256)

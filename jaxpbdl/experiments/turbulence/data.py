@@ -12,13 +12,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import data
 from jaxpbdl.checks import DataError
+from jaxpbdl.distributed.members import map_members
 from jaxpbdl.experiments.turbulence.setting import Config
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import Spectrum, resample
 from jaxpbdl.initial_states import random_vorticity
 from jaxpbdl.learning import checkpoint
 from jaxpbdl.rollout import repeat, rollout
-from jaxpbdl.spectrum import Spectrum, resample
-from jaxpbdl.spread import spread
 
 VELOCITY = (("velocity_x", "velocity_y"), ("v_x", "v_y"), ("Vx", "Vy"), ("u", "v"))
 VORTICITY = ("vorticity", "omega", "w", "tensor")
@@ -58,7 +58,7 @@ def simulate(
     warm, warm_every = config.solver(min(2 * config.coarse, points))
     warm_steps = warm_every * max(1, round(config.warm_up / config.frame))
     step, every = config.solver(points)
-    coarse = Grid((config.coarse,) * 2)
+    coarse = Periodic((config.coarse,) * 2)
 
     def one(key: PRNGKeyArray) -> tuple[Array, Array]:
         start = random_vorticity(key, warm.grid, config.wavenumber, max_speed=3.0)
@@ -73,7 +73,7 @@ def simulate(
         frames = rollout(step, initial, steps, every, observe=observe, checkpoint=False)
         return frames, initial
 
-    return spread(one, jax.random.split(key, count))
+    return map_members(one, jax.random.split(key, count))
 
 
 def read_trajectories(
@@ -103,7 +103,7 @@ def read_trajectories(
             f"{path} has frames {spacing[0]:g} apart, which do not divide the time {frame:g} "
             "between frames of this run; set --dt or --substeps to fit (frame = dt * substeps)"
         )
-    grid, target = Grid(n), Grid((coarse,) * 2)
+    grid, target = Periodic(n), Periodic((coarse,) * 2)
     fine = _vorticity(source, path, grid)[:, ::stride]
     if len(fine) > 1:
         held_out = max(1, round(test_share * len(fine)))
@@ -115,7 +115,7 @@ def read_trajectories(
     return down(train), {"coarse": down(test), "initial": test[:, 0]}
 
 
-def _vorticity(source: data.Trajectories, path: Path, grid: Grid) -> Array:
+def _vorticity(source: data.Trajectories, path: Path, grid: Periodic) -> Array:
     names = list(source.channels)
     for name in VORTICITY:
         if name in names:
@@ -128,7 +128,7 @@ def _vorticity(source: data.Trajectories, path: Path, grid: Grid) -> Array:
     raise DataError(f"{path} must hold vorticity or velocity, got the channels {names}")
 
 
-def _curl(grid: Grid, u: Array, v: Array) -> Array:
+def _curl(grid: Periodic, u: Array, v: Array) -> Array:
     spectrum = Spectrum(grid)
     modes = spectrum.derivative(spectrum.transform(v), 0) - spectrum.derivative(
         spectrum.transform(u), 1

@@ -40,10 +40,10 @@ from jaxpbdl.experiments.turbulence.training import (
     network,
     train_ensemble,
 )
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import Parametrised
-from jaxpbdl.solvers import Flow, LinearStencils, VorticityForm, incompressible, vorticity_form
-from jaxpbdl.staggered import StaggeredGrid
+from jaxpbdl.solvers.flow import Flow, LinearStencils, VorticityForm, incompressible, vorticity_form
 
 ENSEMBLES = ("interpolated", "corrected", "corrected_spectral")
 SOURCE = "Kochkov et al., PNAS 118 (2021) e2101784118, at Re = 1000, coarse grid of 64 points"
@@ -63,7 +63,7 @@ class Config(setting.Config):
         and how many of its steps make a frame."""
         steps = self.steps_of(points)
         equation = IncompressibleFlow(self.viscosity, kolmogorov(self.wavenumber), drag=self.drag)
-        grid = StaggeredGrid((points,) * 2, 2 * np.pi, periodic=True)
+        grid = Cells((points,) * 2, 2 * np.pi, periodic=True)
         return vorticity_form(incompressible(equation, grid, self.frame / steps)), steps
 
 
@@ -102,7 +102,7 @@ def run(config: Config, folder: Path) -> Result:
     """Simulate, train, compare; a picture goes to `folder`."""
     keys = iter(jax.random.split(jax.random.key(config.seed), 8))
     train, test = trajectories(config, folder, next(keys), next(keys))
-    coarse, scale = Grid((config.coarse,) * 2), jnp.std(train)
+    coarse, scale = Periodic((config.coarse,) * 2), jnp.std(train)
     features = Features(coarse, scale)
     spectral_solver = config.solver(config.coarse, config.keep)
     makers: dict[str, Callable[[PRNGKeyArray], Any]] = {
@@ -136,7 +136,9 @@ def run(config: Config, folder: Path) -> Result:
     return Result(metrics, published, histories)
 
 
-def _picture(rows: list[Row], truth: Array, times: np.ndarray, grid: Grid, folder: Path) -> None:
+def _picture(
+    rows: list[Row], truth: Array, times: np.ndarray, grid: Periodic, folder: Path
+) -> None:
     """The vorticity at the middle of the first test, the correlation, the spectrum."""
     shown = {
         "finite volumes": "coarse",

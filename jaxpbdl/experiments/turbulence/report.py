@@ -16,10 +16,10 @@ from jaxtyping import Array
 from jaxpbdl import plotting
 from jaxpbdl.diagnostics import energy_spectrum
 from jaxpbdl.experiments.turbulence.setting import Config
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.rollout import repeat
-from jaxpbdl.spectrum import resample
 from jaxpbdl.step import AnyStep
 
 ERROR_TIMES = (1.0, 3.0, 5.0)
@@ -45,11 +45,11 @@ def plain_row(
     every: int,
     test: dict[str, Array],
     times: np.ndarray,
-    coarse: Grid,
+    coarse: Periodic,
     factor: float | None = None,
 ) -> Row:
     """A solver on a grid of its own, from the initial states of the tests on the finest grid."""
-    initial = resample(test["initial"], Grid((test["initial"].shape[-1],) * 2), step.grid)
+    initial = resample(test["initial"], Periodic((test["initial"].shape[-1],) * 2), step.grid)
     observe = partial(resample, source=step.grid, target=coarse)
     result = evaluate(step, test["coarse"], times, every, initial=initial, observe=observe)
     return Row(name, result, step, initial[0], every, factor)
@@ -60,7 +60,7 @@ def plain_rows(
     config: Config,
     test: dict[str, Array],
     times: np.ndarray,
-    coarse: Grid,
+    coarse: Periodic,
     prefix: str = "",
 ) -> list[Row]:
     """`solver(points)`, a step and how many of them make a frame, on the coarse grid and on the
@@ -86,7 +86,7 @@ def member_rows(name: str, models: list[Any], truth: Array, times: np.ndarray) -
     return [*rows, Row(f"{name}_mean", compare(mean, truth, times))]
 
 
-def metrics_of(row: Row, truth: Array, grid: Grid) -> dict[str, float]:
+def metrics_of(row: Row, truth: Array, grid: Periodic) -> dict[str, float]:
     """The columns of the table but for the cost."""
     columns = {
         "time_095": row.result.time_above(0.95),
@@ -101,7 +101,7 @@ def metrics_of(row: Row, truth: Array, grid: Grid) -> dict[str, float]:
     return columns
 
 
-def spectrum_error(prediction: Array, truth: Array, grid: Grid) -> float:
+def spectrum_error(prediction: Array, truth: Array, grid: Periodic) -> float:
     """Mean over wavenumbers of |log10 E(k) - log10 E_ref(k)|, spectra averaged over the second half
     of the time.
     """
@@ -110,7 +110,7 @@ def spectrum_error(prediction: Array, truth: Array, grid: Grid) -> float:
     return float(jnp.mean(jnp.abs(jnp.log10(ours) - jnp.log10(reference))))
 
 
-def mean_spectrum(trajectories: Array, grid: Grid) -> Array:
+def mean_spectrum(trajectories: Array, grid: Periodic) -> Array:
     """Energy spectrum averaged over trajectories and the second half of the time."""
     half = trajectories.shape[1] // 2
     states = trajectories[:, half:].reshape(-1, *grid.shape)
@@ -163,7 +163,7 @@ def spread_and_error(rows: list[Row], truth: Array) -> tuple[np.ndarray, np.ndar
 
 
 def measured(
-    rows: list[Row], names: Sequence[str], truth: Array, grid: Grid, frame: float
+    rows: list[Row], names: Sequence[str], truth: Array, grid: Periodic, frame: float
 ) -> dict[str, float]:
     """All metrics, `method.metric`; the ensembles `names` also under their own names, averaged over
     members, with the grid whose plain solver follows the reference for as long."""
@@ -196,7 +196,7 @@ def speed_up(metrics: dict[str, float], rows: list[Row], name: str) -> float:
     return float(np.exp(np.interp(refinement, factors, costs))) / metrics[f"{name}.ms_per_time"]
 
 
-def summary(rows: list[Row], truth: Array, grid: Grid, frame: float) -> dict[str, float]:
+def summary(rows: list[Row], truth: Array, grid: Periodic, frame: float) -> dict[str, float]:
     """The metrics of `turbulence-correction`."""
     metrics = measured(rows, ("emulator", "corrected"), truth, grid, frame)
     metrics["effective_refinement"] = metrics["corrected.as_grid_finer"]
@@ -205,7 +205,7 @@ def summary(rows: list[Row], truth: Array, grid: Grid, frame: float) -> dict[str
     return metrics
 
 
-def pictures(rows: list[Row], truth: Array, grid: Grid, folder: Path) -> None:
+def pictures(rows: list[Row], truth: Array, grid: Periodic, folder: Path) -> None:
     """`vorticity.png` and `vorticity.gif` of the first test trajectory, `accuracy.png` of all."""
     by_name = {row.name: row.result for row in rows}
     shown = {"coarse solver": "coarse", "corrected": "corrected_0", "network alone": "emulator_0"}

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from jaxpbdl import checks
 from jaxpbdl.equations import NavierStokes2D, kolmogorov
-from jaxpbdl.grid import Grid
-from jaxpbdl.solvers import SpectralStep, spectral
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.solvers.spectral import SpectralStep, semilinear
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,9 @@ class Config:
         proportionally to `substeps` of the coarse one."""
         if steps is None:
             steps = max(1, round(self.substeps * points / self.coarse))
-        return spectral(self.flow, Grid((points, points)), self.frame / steps, keep=keep), steps
+        return semilinear(
+            self.flow, Periodic((points, points)), self.frame / steps, keep=keep
+        ), steps
 
     def mark(self, points: int) -> tuple[SpectralStep, int]:
         """The plain solver with `points` per side, those of the coarse grid or of a mark, at its

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl.diagnostics import velocity
 from jaxpbdl.experiments.turbulence.setting import Config
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import Corrected, Windows, fit_ensemble, members, unrolled
 from jaxpbdl.networks import ConvNet
 from jaxpbdl.step import Step
@@ -22,7 +22,7 @@ from jaxpbdl.step import Step
 class Features(eqx.Module):
     """What the network sees of a state: vorticity and velocity, of order one."""
 
-    grid: Grid
+    grid: Periodic
     scale: Array
 
     def __call__(self, vorticity: Float[Array, "nx ny"]) -> Float[Array, "3 nx ny"]:

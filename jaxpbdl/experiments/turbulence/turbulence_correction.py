@@ -32,7 +32,7 @@ from jaxpbdl.experiments.turbulence.training import (
     network,
     train_ensemble,
 )
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import Emulator
 
 SOURCE = "Kochkov et al., PNAS 118 (2021) e2101784118, against a second-order finite-volume solver"
@@ -53,7 +53,7 @@ def run(config: Config, folder: Path) -> Result:
     """Simulate, train, compare; picture and animation go to `folder`."""
     keys = iter(jax.random.split(jax.random.key(config.seed), 8))
     train, test = trajectories(config, folder, next(keys), next(keys))
-    coarse = Grid((config.coarse,) * 2)
+    coarse = Periodic((config.coarse,) * 2)
     scale = jnp.std(train)
     features = Features(coarse, scale)
     corrected = partial(correction, config, features, *config.solver(config.coarse, config.keep))
@@ -75,7 +75,11 @@ def run(config: Config, folder: Path) -> Result:
 
 
 def _compare(
-    config: Config, test: dict[str, Array], coarse: Grid, ensemble: list[Any], emulators: list[Any]
+    config: Config,
+    test: dict[str, Array],
+    coarse: Periodic,
+    ensemble: list[Any],
+    emulators: list[Any],
 ) -> list[Row]:
     """Every method against the test trajectories, each from the same initial states."""
     truth = test["coarse"]

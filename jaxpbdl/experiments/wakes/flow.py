@@ -17,9 +17,17 @@ from jaxtyping import Array, Float
 
 import jaxpbdl as jp
 from jaxpbdl.equations import IncompressibleFlow
-from jaxpbdl.solvers import Flow, IncompressibleStep, central, incompressible, inflow, outflow, slip
+from jaxpbdl.grids.cells import Cells
+from jaxpbdl.solvers.flow import (
+    Flow,
+    IncompressibleStep,
+    central,
+    incompressible,
+    inflow,
+    outflow,
+    slip,
+)
 from jaxpbdl.solvers.flow.operators import Interpolation
-from jaxpbdl.staggered import StaggeredGrid
 from jaxpbdl.step import Step
 
 LENGTHS, CENTRE, RADIUS = (10.0, 5.0), (2.5, 2.5), 0.5
@@ -31,7 +39,7 @@ class WakeSolver(Step):
     flow: IncompressibleStep
 
     @property
-    def grid(self) -> StaggeredGrid:
+    def grid(self) -> Cells:
         return self.flow.grid
 
     def enter(self, state: Float[Array, " values"]) -> tuple[Flow, Array]:
@@ -68,7 +76,7 @@ class Setting:
     dt: float = 0.1
 
     def solver(self, factor: int = 1, interpolation: Interpolation = central) -> WakeSolver:
-        grid = StaggeredGrid(tuple(factor * n for n in self.cells), LENGTHS)
+        grid = Cells(tuple(factor * n for n in self.cells), LENGTHS)
         sides = ((inflow((1.0, 0.0)), outflow()), slip())
         step = incompressible(
             IncompressibleFlow(0.01),
@@ -99,7 +107,7 @@ def simulate(
         steps = (frames - 1) * every
         return jp.rollout(fine, developed, steps, every, observe=observe, checkpoint=False)
 
-    return jp.spread(one, jnp.asarray(reynolds, jnp.float32))
+    return jp.distributed.map_members(one, jnp.asarray(reynolds, jnp.float32))
 
 
 def _kicked(point: Array) -> Array:

@@ -31,7 +31,7 @@ from jaxpbdl.experiments.wakes.flow import (
 )
 from jaxpbdl.learning import Corrected, History, Windows, checkpoint, evaluate, fit, unrolled
 from jaxpbdl.networks import Constant, ConvNet
-from jaxpbdl.solvers import limited
+from jaxpbdl.solvers.flow import limited
 from jaxpbdl.step import AnyStep
 
 BOOK = "Physics-Based Deep Learning book, wake flow at Re 73, 47,330 weights, 3 h 11 on a GPU"

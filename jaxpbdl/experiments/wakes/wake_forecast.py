@@ -38,9 +38,9 @@ from jaxpbdl.learning import (
     members,
     unrolled,
 )
+from jaxpbdl.learning.dmd import dynamic_modes
 from jaxpbdl.networks import ConvNet
 from jaxpbdl.rollout import rollout
-from jaxpbdl.solvers.dmd import dynamic_modes
 from jaxpbdl.step import AnyStep
 
 FIRST = 1

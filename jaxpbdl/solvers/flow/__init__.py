@@ -1,1 +1,37 @@
-"""Incompressible flow with walls and bodies on staggered grids; `jaxpbdl.solvers` names it."""
+"""Incompressible flow on staggered cells."""
+
+from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
+from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body
+from jaxpbdl.solvers.flow.operators import central, limited
+from jaxpbdl.solvers.flow.projection import IncompressibleStep, incompressible, stable_dt
+from jaxpbdl.solvers.flow.schemes import adams_bashforth, runge_kutta
+from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
+from jaxpbdl.solvers.flow.stable import StableStep, stable_fluids
+from jaxpbdl.solvers.flow.state import Flow
+from jaxpbdl.solvers.flow.stencils import LinearStencils
+from jaxpbdl.solvers.flow.vorticity import VorticityForm, vorticity_form
+
+__all__ = [
+    "Flow",
+    "IncompressibleStep",
+    "LinearStencils",
+    "Side",
+    "StableStep",
+    "VorticityForm",
+    "adams_bashforth",
+    "backtraced",
+    "central",
+    "force_on_body",
+    "incompressible",
+    "inflow",
+    "limited",
+    "maccormack",
+    "outflow",
+    "pressure_on_body",
+    "runge_kutta",
+    "slip",
+    "stable_dt",
+    "stable_fluids",
+    "vorticity_form",
+    "wall",
+]

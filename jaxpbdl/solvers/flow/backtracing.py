@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxpbdl.grids.cells import Cells, along
 from jaxpbdl.solvers.flow.operators import Ends, Velocity, line, mean
-from jaxpbdl.staggered import StaggeredGrid, along
 
 Around: TypeAlias = Callable[[Array, float], tuple[Array, Array]]
 """(values, sign) -> the values around the points that the flow reaches in sign * dt from those of
@@ -38,7 +38,7 @@ def maccormack(values: Array, around: Around) -> Array:
     return jnp.clip(corrected, jnp.min(neighbours, axis=0), jnp.max(neighbours, axis=0))
 
 
-def around_cells(velocity: Velocity, dt: Array, grid: StaggeredGrid) -> Around:
+def around_cells(velocity: Velocity, dt: Array, grid: Cells) -> Around:
     """For a scalar in the cells, whose normal derivative vanishes on the sides."""
     return _around(
         grid.centres, grid.to_cells(velocity), None, [(None, None)] * grid.ndim, dt, grid
@@ -46,7 +46,7 @@ def around_cells(velocity: Velocity, dt: Array, grid: StaggeredGrid) -> Around:
 
 
 def around_faces(
-    component: int, velocity: Velocity, ends: Sequence[Ends], dt: Array, grid: StaggeredGrid
+    component: int, velocity: Velocity, ends: Sequence[Ends], dt: Array, grid: Cells
 ) -> Around:
     """For a velocity component on its faces; `ends`: what is given of it on the sides of each
     axis."""
@@ -67,7 +67,7 @@ def _around(
     component: int | None,
     ends: Sequence[Ends],
     dt: Array,
-    grid: StaggeredGrid,
+    grid: Cells,
 ) -> Around:
     starts, shifts = [], []
     for axis, (places, u) in enumerate(zip(axes, carrying, strict=True)):

@@ -17,9 +17,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jaxpbdl.grids.cells import Cells
 from jaxpbdl.solvers.flow.operators import Velocity, divergence, gradient
 from jaxpbdl.solvers.flow.pressure import FastSolver
-from jaxpbdl.staggered import StaggeredGrid
 
 
 class Continuation(eqx.Module):
@@ -85,7 +85,7 @@ def pressure_of(
     b: Float[Array, "*cells"],
     body: Body | None,
     fast: FastSolver,
-    grid: StaggeredGrid,
+    grid: Cells,
     holds: Sequence[tuple[bool, bool]],
 ) -> Float[Array, "*cells"]:
     """The pressure whose open gradients carry the volume `b` into each cell.

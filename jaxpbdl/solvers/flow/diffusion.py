@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxpbdl.grids.cells import Cells, along, close
 from jaxpbdl.solvers.flow.operators import Ends, Velocity, line, outward, slope
-from jaxpbdl.staggered import StaggeredGrid, along, close
 
 
-def scalar_laplacian(values: Float[Array, "*cells"], grid: StaggeredGrid) -> Float[Array, "*cells"]:
+def scalar_laplacian(values: Float[Array, "*cells"], grid: Cells) -> Float[Array, "*cells"]:
     """Of a scalar in the cells; nothing passes through the sides."""
     total = jnp.zeros_like(values)
     for axis in range(grid.ndim):
@@ -17,9 +17,7 @@ def scalar_laplacian(values: Float[Array, "*cells"], grid: StaggeredGrid) -> Flo
     return total
 
 
-def velocity_laplacian(
-    velocity: Velocity, ends: Sequence[Sequence[Ends]], grid: StaggeredGrid
-) -> Velocity:
+def velocity_laplacian(velocity: Velocity, ends: Sequence[Sequence[Ends]], grid: Cells) -> Velocity:
     """Of each component on its faces; zero on the sides that it crosses. `ends[component][axis]`:
     what is given of it on the sides of an axis."""
     made = []
@@ -32,7 +30,7 @@ def velocity_laplacian(
     return tuple(made)
 
 
-def _along_itself(u: Array, axis: int, grid: StaggeredGrid) -> Array:
+def _along_itself(u: Array, axis: int, grid: Cells) -> Array:
     """The second derivative across its own faces."""
     n = grid.shape[axis]
     u = close(u, axis, grid.periodic[axis])

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxpbdl.grids.cells import Cells, face_widths, outer
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.immersion import REACH, interpolation_stencil
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
 from jaxpbdl.solvers.flow.state import Flow
-from jaxpbdl.staggered import StaggeredGrid, face_widths, outer
 
 
 def force_on_body(step: IncompressibleStep, state: Flow) -> Float[Array, " dim"]:
@@ -50,6 +50,6 @@ def pressure_on_body(
     return made
 
 
-def control_volumes(component: int, grid: StaggeredGrid) -> Array:
+def control_volumes(component: int, grid: Cells) -> Array:
     """Of the faces of a component."""
     return jnp.asarray(outer(face_widths(component, grid)), grid.dtype)

@@ -18,6 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxpbdl import checks
+from jaxpbdl.grids.cells import Cells, along, close, outer
 from jaxpbdl.shapes import Shape, Union
 from jaxpbdl.solvers.flow.bodies import Body, Continuation
 from jaxpbdl.solvers.flow.operators import Velocity
@@ -29,7 +30,6 @@ from jaxpbdl.solvers.flow.resolution import (
     refuse_unresolved,
     warn_where_thin,
 )
-from jaxpbdl.staggered import StaggeredGrid, along, close, outer
 
 REACH = 1.5
 """Distance of the first point in the fluid, in cell widths: beyond the diagonal of a cell, so that
@@ -43,35 +43,36 @@ BAND = 2.0
 
 def immersed(
     shape: Shape,
-    grid: StaggeredGrid,
+    grid: Cells,
     fast: FastSolver,
-    room: int | None = None,
+    max_cut_faces: int | None = None,
     bounded: bool = False,
 ) -> Body:
     """The body of a signed distance on a grid.
 
-    **Arguments:** `fast`: of the box without the body; `room`: number of faces to make room for
+    **Arguments:** `fast`: of the box without the body; `max_cut_faces`: number of faces to reserve
+    space for
     where the shape is traced (under jit, grad or vmap), at least those it cuts; `bounded`: whether
     the flow is to be carried without new extrema, else parts of the body thinner than two cells are
     warned of.
 
     **Raises:** ValueError for a shape that no cell lies in, one thinner than two cells, one that
     reaches within three cells of a side, a union of shapes that overlap, or a traced shape without
-    `room`.
+    `max_cut_faces`.
     """
     if _is_fixed(shape, grid):
         # Now, even while jit traces what is around: the number of faces has to be known.
         with jax.ensure_compile_time_eval():
             return _body(shape, grid, fast, None, bounded)
-    if room is None:
+    if max_cut_faces is None:
         raise ValueError(
-            "the shape is traced: give `room`, the number of faces it may cut, such as "
+            "the shape is traced: give `max_cut_faces`, the number of faces it may cut, such as "
             "1.25 times the `surface_faces` of a step about a similar shape"
         )
-    return _body(shape, grid, fast, room, bounded)
+    return _body(shape, grid, fast, max_cut_faces, bounded)
 
 
-def _is_fixed(shape: Shape, grid: StaggeredGrid) -> bool:
+def _is_fixed(shape: Shape, grid: Cells) -> bool:
     """Whether the shape computes with nothing that JAX is tracing: neither its arrays nor what a
     function closes over. (Arrays that jnp makes under jit are traced, also those of constants.)"""
     point = jax.ShapeDtypeStruct((grid.ndim,), grid.dtype)
@@ -79,15 +80,17 @@ def _is_fixed(shape: Shape, grid: StaggeredGrid) -> bool:
 
 
 def _body(
-    shape: Shape, grid: StaggeredGrid, fast: FastSolver, room: int | None, bounded: bool
+    shape: Shape, grid: Cells, fast: FastSolver, max_cut_faces: int | None, bounded: bool
 ) -> Body:
-    """With room for `room` faces; for as many as there are where the shape is fixed (None)."""
+    """With space for `max_cut_faces` faces; None: for those of a fixed shape."""
     corners, survey = _survey(shape, grid)
-    if room is not None:
-        many = sum(jnp.sum(mark) for mark in survey.cut) > room
-        message = f"the shape cuts more faces than `room` = {room}"
+    if max_cut_faces is not None:
+        many = sum(jnp.sum(mark) for mark in survey.cut) > max_cut_faces
+        message = f"the shape cuts more faces than `max_cut_faces` = {max_cut_faces}"
         survey = eqx.error_if(survey, many, message)
-        return _assembled(shape, survey, grid, fast, room, (2 * room,) * grid.ndim)
+        return _assembled(
+            shape, survey, grid, fast, max_cut_faces, (2 * max_cut_faces,) * grid.ndim
+        )
     refuse_unresolved(np.asarray(corners), grid)
     if isinstance(shape, Union):
         refuse_overlap(shape, grid)
@@ -109,7 +112,7 @@ class Survey(NamedTuple):
 
 
 @eqx.filter_jit
-def _survey(shape: Shape, grid: StaggeredGrid) -> tuple[Array, Survey]:
+def _survey(shape: Shape, grid: Cells) -> tuple[Array, Survey]:
     """The distances of the corners, and what follows for the faces."""
     corners = distances(shape, grid.corner_points)
     components = range(grid.ndim)
@@ -126,9 +129,9 @@ def _survey(shape: Shape, grid: StaggeredGrid) -> tuple[Array, Survey]:
 def _assembled(
     shape: Shape,
     survey: Survey,
-    grid: StaggeredGrid,
+    grid: Cells,
     fast: FastSolver,
-    room: int,
+    max_cut_faces: int,
     rooms: tuple[int, ...],
 ) -> Body:
     solid = []
@@ -141,12 +144,12 @@ def _assembled(
         _continuation(shape, near, component, grid, rooms[component])
         for component, near in enumerate(survey.near)
     )
-    cells, roots = _lacking(survey, grid, room)
+    cells, roots = _lacking(survey, grid, max_cut_faces)
     inverse = _dense(cells, lax.stop_gradient(roots), fast, grid)
     return Body(survey.open, tuple(solid), continuations, cells, roots, inverse)
 
 
-def _open_fraction(corners: Array, component: int, grid: StaggeredGrid) -> Array:
+def _open_fraction(corners: Array, component: int, grid: Cells) -> Array:
     """Of each face: the part of its edges, between corners, where the distance is positive."""
     fractions = []
     others = [axis for axis in range(grid.ndim) if axis != component]
@@ -168,7 +171,7 @@ def _open_fraction(corners: Array, component: int, grid: StaggeredGrid) -> Array
 
 
 def _continuation(
-    shape: Shape, near: Array, component: int, grid: StaggeredGrid, count: int
+    shape: Shape, near: Array, component: int, grid: Cells, count: int
 ) -> Continuation:
     points = grid.face_points(component).reshape(-1, grid.ndim)
     width = local_width(component, grid).reshape(-1)
@@ -211,7 +214,7 @@ def interpolation_stencil(
     return jnp.stack(indices, axis=1), jnp.stack(weights, axis=1)
 
 
-def _cut(open_: Sequence[Array], grid: StaggeredGrid) -> list[Array]:
+def _cut(open_: Sequence[Array], grid: Cells) -> list[Array]:
     """Marks the faces that are not fully open and next to a cell with an open face."""
     wet = jnp.zeros(grid.shape, bool)
     for axis, fraction in enumerate(open_):
@@ -230,7 +233,7 @@ def _cut(open_: Sequence[Array], grid: StaggeredGrid) -> list[Array]:
     return marks
 
 
-def _lacking(survey: Survey, grid: StaggeredGrid, room: int) -> tuple[Array, Array]:
+def _lacking(survey: Survey, grid: Cells, max_cut_faces: int) -> tuple[Array, Array]:
     """The cells on both sides of each cut face, and the root of the conductance that it lacks."""
     here, there, lacking, marks = [], [], [], []
     numbers = jnp.arange(grid.size).reshape(grid.shape)
@@ -246,7 +249,7 @@ def _lacking(survey: Survey, grid: StaggeredGrid, room: int) -> tuple[Array, Arr
         lacking.append((full * (1 - fraction)).reshape(-1))
         marks.append(mark.reshape(-1))
     mark, lack = jnp.concatenate(marks), jnp.concatenate(lacking)
-    chosen = jnp.nonzero(mark, size=room, fill_value=len(mark))[0]
+    chosen = jnp.nonzero(mark, size=max_cut_faces, fill_value=len(mark))[0]
     safe = jnp.minimum(chosen, len(mark) - 1)
     used = chosen < len(mark)
     cells = jnp.stack([jnp.concatenate(here)[safe], jnp.concatenate(there)[safe]])
@@ -254,14 +257,14 @@ def _lacking(survey: Survey, grid: StaggeredGrid, room: int) -> tuple[Array, Arr
     return cells, jnp.where(used, jnp.sqrt(inside), 0.0)
 
 
-def conductance(axis: int, grid: StaggeredGrid) -> Array:
+def conductance(axis: int, grid: Cells) -> Array:
     """Area over gap of all faces across an axis."""
     lines = list(grid.widths)
     lines[axis] = 1 / grid.gaps[axis]
     return jnp.asarray(outer(lines), grid.dtype)
 
 
-def _dense(cells: Array, roots: Array, fast: FastSolver, grid: StaggeredGrid) -> Array:
+def _dense(cells: Array, roots: Array, fast: FastSolver, grid: Cells) -> Array:
     """The inverse of 1 - r K r, K the pressure differences over the cut faces that unit sources
     across them make in the open box."""
 

@@ -3,16 +3,16 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxpbdl.grids.cells import Cells, close
 from jaxpbdl.solvers.flow.bodies import Body
 from jaxpbdl.solvers.flow.operators import Velocity, carried, limited, outward
-from jaxpbdl.staggered import StaggeredGrid, close
 
 
 def marker_rate(
     marker: Float[Array, "*cells"],
     velocity: Velocity,
     diffusivity: Array,
-    grid: StaggeredGrid,
+    grid: Cells,
     source: Array | None,
     body: Body | None,
 ) -> Float[Array, "*cells"]:

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxpbdl.grids.cells import Cells, along, close
 from jaxpbdl.solvers.flow.sides import Plane
-from jaxpbdl.staggered import StaggeredGrid, along, close
 
 Velocity: TypeAlias = tuple[Array, ...]
 Ends: TypeAlias = tuple[Array | None, Array | None]
@@ -37,7 +37,7 @@ Interpolation: TypeAlias = Callable[[Stencil], Array]
 """The carried value of a stencil."""
 
 
-def divergence(velocity: Velocity, grid: StaggeredGrid) -> Float[Array, "*cells"]:
+def divergence(velocity: Velocity, grid: Cells) -> Float[Array, "*cells"]:
     """Volume that leaves each cell a unit of time, the velocity weighted with anything."""
     total = jnp.zeros(grid.shape, velocity[0].dtype)
     for axis, u in enumerate(velocity):
@@ -52,7 +52,7 @@ def divergence(velocity: Velocity, grid: StaggeredGrid) -> Float[Array, "*cells"
 
 
 def gradient(
-    pressure: Float[Array, "*cells"], grid: StaggeredGrid, holds: Sequence[tuple[bool, bool]]
+    pressure: Float[Array, "*cells"], grid: Cells, holds: Sequence[tuple[bool, bool]]
 ) -> Velocity:
     """Differences of the pressure over the gaps, on the faces: zero on sides where the velocity is
     given, and against a pressure of zero on the others."""
@@ -63,7 +63,7 @@ def gradient(
     return tuple(made)
 
 
-def slope(values: Array, axis: int, grid: StaggeredGrid, ends: tuple) -> Array:
+def slope(values: Array, axis: int, grid: Cells, ends: tuple) -> Array:
     """Derivatives on all faces across an axis, sides included, of values in between."""
     n = values.shape[axis]
     inner = along(values, axis, 1, n) - along(values, axis, 0, n - 1)
@@ -81,7 +81,7 @@ def slope(values: Array, axis: int, grid: StaggeredGrid, ends: tuple) -> Array:
     return jnp.concatenate(rises, axis) * line(1 / grid.gaps[axis], axis, grid)
 
 
-def mean(values: Array, axis: int, grid: StaggeredGrid, ends: tuple) -> Array:
+def mean(values: Array, axis: int, grid: Cells, ends: tuple) -> Array:
     """Values on all faces across an axis, sides included, of values in between: linear
     interpolation inside, the given value or that of the next cell on a side."""
     n = values.shape[axis]
@@ -137,7 +137,7 @@ def carried(
     carrying: Array,
     diffusivity: Array,
     axis: int,
-    grid: StaggeredGrid,
+    grid: Cells,
     ends: tuple,
     interpolation: Interpolation,
     component: int | None = None,
@@ -153,7 +153,7 @@ def carried(
     return carrying * means - diffusivity * slopes
 
 
-def outward(flux: Array, axis: int, grid: StaggeredGrid) -> Array:
+def outward(flux: Array, axis: int, grid: Cells) -> Array:
     """Derivative in the cells of a flux on the faces across an axis."""
     n = flux.shape[axis] - 1
     difference = along(flux, axis, 1, n + 1) - along(flux, axis, 0, n)
@@ -164,7 +164,7 @@ def momentum_rate(
     velocity: Velocity,
     planes: Sequence[tuple[Plane, Plane] | None],
     viscosity: Array,
-    grid: StaggeredGrid,
+    grid: Cells,
     interpolation: Interpolation = central,
 ) -> Velocity:
     """-div(u u) + viscosity lap u on the faces, in conservative form.
@@ -197,9 +197,7 @@ def momentum_rate(
     return tuple(rates)
 
 
-def _own(
-    u: Array, axis: int, viscosity: Array, grid: StaggeredGrid, interpolation: Interpolation
-) -> Array:
+def _own(u: Array, axis: int, viscosity: Array, grid: Cells, interpolation: Interpolation) -> Array:
     """Derivative along its own axis of the flux of a component, whose values lie on the faces and
     whose fluxes lie in the cells."""
     n = grid.shape[axis]
@@ -224,7 +222,7 @@ def _own(
 
 
 def _ends(
-    planes: Sequence[tuple[Plane, Plane] | None], axis: int, component: int, grid: StaggeredGrid
+    planes: Sequence[tuple[Plane, Plane] | None], axis: int, component: int, grid: Cells
 ) -> Ends:
     """What is given of a component on the two sides of an axis."""
 
@@ -237,7 +235,7 @@ def _ends(
 
 
 def with_sides(
-    velocity: Velocity, planes: Sequence[tuple[Plane, Plane] | None], grid: StaggeredGrid
+    velocity: Velocity, planes: Sequence[tuple[Plane, Plane] | None], grid: Cells
 ) -> Velocity:
     """The velocity with the given values on the sides that it crosses."""
     made = []
@@ -257,7 +255,7 @@ def with_sides(
     return tuple(made)
 
 
-def line(values: np.ndarray, axis: int, grid: StaggeredGrid) -> Array:
+def line(values: np.ndarray, axis: int, grid: Cells) -> Array:
     """Constants along an axis that broadcast against arrays of the grid; a number if all agree."""
     if np.ptp(values) <= 1e-12 * np.max(np.abs(values)):
         return jnp.asarray(values[0], grid.dtype)
@@ -266,6 +264,6 @@ def line(values: np.ndarray, axis: int, grid: StaggeredGrid) -> Array:
     return jnp.asarray(values, grid.dtype).reshape(shape)
 
 
-def _opened(values: Array, axis: int, grid: StaggeredGrid) -> Array:
+def _opened(values: Array, axis: int, grid: Cells) -> Array:
     """Values on faces without the repeated last one of a periodic axis."""
     return along(values, axis, 0, values.shape[axis] - 1) if grid.periodic[axis] else values

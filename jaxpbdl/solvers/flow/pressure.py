@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxpbdl.staggered import StaggeredGrid, along
+from jaxpbdl.grids.cells import Cells, along
 
 
 class Products(eqx.Module):
@@ -68,7 +68,7 @@ class FastSolver(eqx.Module):
     waves: tuple[int, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, grid: StaggeredGrid, open_ends: Sequence[tuple[bool, bool]]):
+    def __init__(self, grid: Cells, open_ends: Sequence[tuple[bool, bool]]):
         self.shape = grid.shape
         self.waves = tuple(
             a for a, h in enumerate(grid.widths) if grid.periodic[a] and np.ptp(h) <= 1e-9 * h.max()

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
+from jaxpbdl.grids.cells import Cells
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.bodies import Body, pressure_of
 from jaxpbdl.solvers.flow.immersion import immersed
@@ -34,7 +35,6 @@ from jaxpbdl.solvers.flow.pressure import FastSolver
 from jaxpbdl.solvers.flow.schemes import FlowScheme, runge_kutta
 from jaxpbdl.solvers.flow.sides import Boundary, Sides
 from jaxpbdl.solvers.flow.state import Flow, Rates, check_flow
-from jaxpbdl.staggered import StaggeredGrid
 from jaxpbdl.step import Step
 
 
@@ -44,7 +44,7 @@ class IncompressibleStep(Step):
     trainable_fields = ()
 
     equation: IncompressibleFlow
-    grid: StaggeredGrid
+    grid: Cells
     dt: Array
     boundary: Boundary
     fast: FastSolver
@@ -151,10 +151,12 @@ class IncompressibleStep(Step):
         drag = self.equation.drag
         if drag is not None:
             rates = tuple(r - drag * u for r, u in zip(rates, state.velocity, strict=True))
-        lift = self.lift(state.marker)
-        return rates if lift is None else tuple(r + f for r, f in zip(rates, lift, strict=True))
+        push = self.buoyancy(state.marker)
+        if push is None:
+            return rates
+        return tuple(r + f for r, f in zip(rates, push, strict=True))
 
-    def lift(self, marker: Array | None) -> Velocity | None:
+    def buoyancy(self, marker: Array | None) -> Velocity | None:
         """The acceleration of the faces by the buoyancy of a marker, the mean of two cells."""
         if marker is None or self.equation.buoyancy is None:
             return None
@@ -228,12 +230,12 @@ def decay_rate(coefficient: Any, widths: Sequence[float]) -> Any:
 
 def incompressible(
     equation: IncompressibleFlow,
-    grid: StaggeredGrid,
+    grid: Cells,
     dt: Any,
     sides: Sides | None = None,
     *,
     body: Shape | None = None,
-    room: int | None = None,
+    max_cut_faces: int | None = None,
     scheme: FlowScheme = runge_kutta,
     interpolation: Interpolation = central,
     marker_source: Any = None,
@@ -249,8 +251,8 @@ def incompressible(
       one for both, or None for a periodic axis; walls by default.
     - `body`: a signed distance, negative inside; the fluid sticks to it. Gradients reach its
       parameters.
-    - `room`: where the shape is traced, how many faces it may cut (see `immersed`). A fixed shape
-      needs none, also inside jit.
+    - `max_cut_faces`: where the shape is traced, how many faces it may cut (see `immersed`). A
+      fixed shape needs none, also inside jit.
     - `scheme`: `runge_kutta`, or `adams_bashforth` at a third of the cost a step.
     - `interpolation`: of the velocity that is carried: `central` (keeps energy) or `limited`
       (bounded at fronts).
@@ -266,7 +268,7 @@ def incompressible(
     with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
         fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
     bounded = interpolation is limited
-    inside = None if body is None else immersed(body, grid, fast, room, bounded)
+    inside = None if body is None else immersed(body, grid, fast, max_cut_faces, bounded)
     forces = None if equation.forcing is None else grid.velocity(equation.forcing)
     source = None if marker_source is None else grid.scalar(marker_source)
     return IncompressibleStep(

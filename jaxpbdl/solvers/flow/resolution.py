@@ -9,8 +9,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
+from jaxpbdl.grids.cells import Cells, face_widths
 from jaxpbdl.shapes import Shape, Union
-from jaxpbdl.staggered import StaggeredGrid, face_widths
 
 THIN = 1.5
 """Cells behind a face within the body, along the normal, where there should still be body."""
@@ -22,13 +22,13 @@ def distances(shape: Shape, points: Array) -> Array:
     return lax.map(shape, flat, batch_size=chunk).reshape(points.shape[:-1])
 
 
-def local_width(component: int, grid: StaggeredGrid) -> Array:
+def local_width(component: int, grid: Cells) -> Array:
     """The widest side of the control volume of each face of a component."""
     lines = face_widths(component, grid)
     return jnp.asarray(reduce(np.maximum.outer, lines), grid.dtype)
 
 
-def refuse_unresolved(corners: np.ndarray, grid: StaggeredGrid) -> None:
+def refuse_unresolved(corners: np.ndarray, grid: Cells) -> None:
     inside = corners < 0
     if not inside.any():
         raise ValueError("the shape holds no corner of the grid: it is outside or not resolved")
@@ -49,7 +49,7 @@ def refuse_unresolved(corners: np.ndarray, grid: StaggeredGrid) -> None:
             )
 
 
-def refuse_overlap(union: Union, grid: StaggeredGrid) -> None:
+def refuse_overlap(union: Union, grid: Cells) -> None:
     inside = [np.asarray(distances(shape, grid.corner_points)) < 0 for shape in union.shapes]
     for first, one in enumerate(inside):
         for second in range(first + 1, len(inside)):
@@ -61,7 +61,7 @@ def refuse_overlap(union: Union, grid: StaggeredGrid) -> None:
                 )
 
 
-def warn_where_thin(shape: Shape, grid: StaggeredGrid, near: tuple[Array, ...]) -> None:
+def warn_where_thin(shape: Shape, grid: Cells, near: tuple[Array, ...]) -> None:
     """Warn of parts with fluid close behind their faces `near` the surface: one value on such a
     face cannot continue the flow of both sides, which `central` stencils may not survive."""
     count, place = 0, None

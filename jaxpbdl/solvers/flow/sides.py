@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxpbdl import checks
-from jaxpbdl.staggered import StaggeredGrid, component_of, outer, points
+from jaxpbdl.grids.cells import Cells, component_of, outer, points
 
 
 class Side(eqx.Module):
@@ -66,7 +66,7 @@ class Boundary(eqx.Module):
     sides: tuple[tuple[Side, Side] | None, ...]
     planes: tuple[tuple[Plane, Plane] | None, ...]
 
-    def __init__(self, sides: Sides | None, grid: StaggeredGrid):
+    def __init__(self, sides: Sides | None, grid: Cells):
         given = (None,) * grid.ndim if sides is None else tuple(sides)
         if len(given) != grid.ndim:
             raise ValueError(f"sides must have {grid.ndim} entries, one per axis; got {len(given)}")
@@ -112,7 +112,7 @@ class Boundary(eqx.Module):
         pair = self.sides[axis]
         return (True, True) if pair is None else (pair[0].crossing, pair[1].crossing)
 
-    def _check_balance(self, grid: StaggeredGrid) -> None:
+    def _check_balance(self, grid: Cells) -> None:
         if not self.closed or not checks.is_concrete(self.planes):
             return
         net, gross = 0.0, 0.0
@@ -128,7 +128,7 @@ class Boundary(eqx.Module):
             )
 
 
-def _plane(side: Side, grid: StaggeredGrid, axis: int, end: int) -> Plane:
+def _plane(side: Side, grid: Cells, axis: int, end: int) -> Plane:
     """The given components of a side's velocity, of size one along its axis."""
     values: list[Array | None] = []
     for component in range(grid.ndim):
@@ -142,7 +142,7 @@ def _plane(side: Side, grid: StaggeredGrid, axis: int, end: int) -> Plane:
     return tuple(values)
 
 
-def _areas(grid: StaggeredGrid, axis: int) -> Array:
+def _areas(grid: Cells, axis: int) -> Array:
     """Of the faces of a side across `axis`."""
     lines = [np.ones(1) if a == axis else h for a, h in enumerate(grid.widths)]
     return jnp.asarray(outer(lines), grid.dtype)

@@ -14,13 +14,13 @@ from jaxtyping import Array
 
 from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
+from jaxpbdl.grids.cells import Cells, along
 from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
 from jaxpbdl.solvers.flow.diffusion import scalar_laplacian, velocity_laplacian
 from jaxpbdl.solvers.flow.operators import Ends, Velocity
 from jaxpbdl.solvers.flow.projection import IncompressibleStep, decay_rate, incompressible
 from jaxpbdl.solvers.flow.sides import Sides
 from jaxpbdl.solvers.flow.state import Flow, check_flow
-from jaxpbdl.staggered import StaggeredGrid, along
 from jaxpbdl.step import Step
 
 
@@ -38,7 +38,7 @@ class StableStep(Step):
     marker_transport: Transport = eqx.field(static=True)
 
     @property
-    def grid(self) -> StaggeredGrid:
+    def grid(self) -> Cells:
         return self.flow.grid
 
     @property
@@ -74,7 +74,7 @@ class StableStep(Step):
 
     def _pushed(self, velocity: Velocity, marker: Array | None) -> Velocity:
         """By the force, and by the buoyancy of the marker; slowed by drag."""
-        for force in (self.flow.forces, self.flow.lift(marker)):
+        for force in (self.flow.forces, self.flow.buoyancy(marker)):
             velocity = velocity if force is None else _plus(velocity, self.dt, force)
         drag = self.flow.equation.drag
         if drag is None:
@@ -122,7 +122,7 @@ class StableStep(Step):
 
 def stable_fluids(
     equation: IncompressibleFlow,
-    grid: StaggeredGrid,
+    grid: Cells,
     dt: Any,
     sides: Sides | None = None,
     *,
@@ -159,15 +159,13 @@ def stable_fluids(
     return StableStep(flow, jnp.asarray(slip_length, grid.dtype), marker_transport)
 
 
-def _diffusive_limit(coefficient: Any, grid: StaggeredGrid) -> Array:
+def _diffusive_limit(coefficient: Any, grid: Cells) -> Array:
     """Above which an explicit Euler step of diffusion makes the shortest wave grow."""
     rate = decay_rate(jnp.asarray(coefficient), [float(h[0]) for h in grid.widths])
     return 2 / jnp.maximum(rate, 1e-30)
 
 
-def _refuse_above_limit(
-    dt: Any, equation: IncompressibleFlow, name: str, grid: StaggeredGrid
-) -> None:
+def _refuse_above_limit(dt: Any, equation: IncompressibleFlow, name: str, grid: Cells) -> None:
     limit = _diffusive_limit(getattr(equation, name), grid)
     if checks.is_concrete((dt, limit)) and float(dt) > float(limit):
         raise ValueError(

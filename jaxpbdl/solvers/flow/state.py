@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
+from jaxpbdl.grids.cells import Cells
 from jaxpbdl.solvers.flow.operators import Velocity
-from jaxpbdl.staggered import StaggeredGrid
 
 
 class Flow(NamedTuple):
@@ -24,7 +24,7 @@ class Rates(NamedTuple):
     marker: Float[Array, "*cells"] | None
 
 
-def check_flow(state: Any, grid: StaggeredGrid) -> None:
+def check_flow(state: Any, grid: Cells) -> None:
     """Refuse what is no state of the grid, or not finite."""
     if not isinstance(state, Flow):
         raise ValueError(

@@ -3,8 +3,8 @@
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from jaxpbdl.grids.cells import close
 from jaxpbdl.solvers.flow.operators import Stencil
-from jaxpbdl.staggered import close
 
 
 class LinearStencils(eqx.Module):

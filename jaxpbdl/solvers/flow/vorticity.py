@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxpbdl.equations.navier_stokes import velocity_modes
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import Spectrum
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
 from jaxpbdl.solvers.flow.state import Flow
-from jaxpbdl.spectrum import Spectrum
 from jaxpbdl.step import Step
 
 
@@ -27,7 +27,7 @@ class VorticityForm(Step):
     """1 on modes whose mirror image the grid holds too: a shift of others is not real."""
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> Periodic:
         return self.spectrum.grid
 
     def velocity(self, vorticity: Float[Array, "nx ny"]) -> tuple[Array, Array]:
@@ -62,8 +62,8 @@ class VorticityForm(Step):
 
 def vorticity_form(flow: IncompressibleStep) -> VorticityForm:
     """The step `flow` on states that are the vorticity w = dv/dx - du/dy at the points of
-    `Grid(flow.grid.shape, ...)`, without mean flow: so it stands beside spectral solvers, starts
-    from their states and is measured as they are.
+    `Periodic(flow.grid.shape, ...)`, without mean flow: so it stands beside spectral solvers,
+    starts from their states and is measured as they are.
 
     Raises ValueError unless the grid is two-dimensional, equidistant and periodic.
     """
@@ -74,7 +74,7 @@ def vorticity_form(flow: IncompressibleStep) -> VorticityForm:
             f"{cells.ndim} axes, periodic {cells.periodic}"
         )
     corner = tuple(line[0] for line in cells.edges)
-    spectrum = Spectrum(Grid(cells.shape, cells.lengths, corner, dtype=cells.dtype))
+    spectrum = Spectrum(Periodic(cells.shape, cells.lengths, corner, dtype=cells.dtype))
     factors = []
     for component in range(2):
         other = 1 - component

@@ -74,7 +74,7 @@ def test_drag_minimisation(tmp_path, monkeypatch):
         return (value, start), jax.tree.map(lambda part: 1.01 * part, change)
 
     step = SimpleNamespace(start=lambda velocity: None)
-    stream = SimpleNamespace(dt=0.1, room=4, step=lambda coefficients, room: step)
+    stream = SimpleNamespace(dt=0.1, max_cut_faces=4, step=lambda coefficients, max_cut_faces: step)
     monkeypatch.setattr(drag_minimisation, "Stream", lambda config: stream)
     monkeypatch.setattr(drag_minimisation, "_drag", drag)
     monkeypatch.setattr(drag_minimisation, "_slope", slope)

@@ -16,7 +16,7 @@ TINY = Config(solutions=3, points=16, modes=4, width=2, batch=3, updates=3)
 
 
 def test_initial_states_have_their_covariance():
-    grid = jp.Grid(32, 1.0)
+    grid = jp.grids.Periodic(32, 1.0)
     states = initial(jax.random.key(0), 4000, grid)
     modes = np.abs(np.fft.rfft(np.asarray(states)) / 32) ** 2
     k = 2 * np.pi * np.arange(17)
@@ -26,7 +26,7 @@ def test_initial_states_have_their_covariance():
 
 
 def test_histories_keep_the_mean_and_lose_energy():
-    grid = jp.Grid(32, 1.0)
+    grid = jp.grids.Periodic(32, 1.0)
     found = histories(initial(jax.random.key(0), 4, grid), grid, 0.02, 4, 8)
     assert found.shape == (4, 5, 32)
     np.testing.assert_allclose(found.mean(-1), 0, atol=1e-5)

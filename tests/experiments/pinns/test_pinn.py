@@ -22,9 +22,9 @@ from jaxpbdl.experiments.pinns import (
     spectral_bias,
 )
 from jaxpbdl.experiments.pinns.training import Settings, reference
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.rollout import repeat
-from jaxpbdl.solvers import spectral
+from jaxpbdl.solvers.spectral import semilinear
 
 TINY = Settings(width=8, depth=2, points=200, adam=100, updates=40, chunk=30)
 
@@ -108,7 +108,7 @@ def test_reference_without_the_file_is_the_published_one(
     path = real_data(f"pinns-raissi/{files[name]}.mat")
     published = reference(name, path, equation, module.initial)
     monkeypatch.delenv("JAXPBDL_DATA", raising=False)
-    ours = reference(name, None, equation, module.initial, Grid(1024, 2.0, -1.0), steps=4000)
+    ours = reference(name, None, equation, module.initial, Periodic(1024, 2.0, -1.0), steps=4000)
     column = np.argmin(abs(published.t - 0.5))
     at = published.t[column]
     frame = np.array([np.interp(at, ours.t, row) for row in ours.values])
@@ -120,7 +120,7 @@ def test_reference_without_the_file_is_the_published_one(
 
 @pytest.mark.x64
 def test_schroedinger_reference_without_the_file_is_the_published_one(real_data, monkeypatch):
-    grid, equation = Grid((256,), lengths=10.0, origin=-5.0), eq.Schroedinger()
+    grid, equation = Periodic((256,), lengths=10.0, origin=-5.0), eq.Schroedinger()
     arguments = equation, pinn_schroedinger.initial, grid, np.pi / 2
     published = reference("schroedinger", real_data("pinns-raissi/NLS.mat"), *arguments)
     monkeypatch.delenv("JAXPBDL_DATA", raising=False)
@@ -180,8 +180,8 @@ def test_the_opening_of_allen_cahn_has_no_corner():
     slope = jax.grad(at)
     assert abs(slope(1.0, 0.5)) < 1e-4 and abs(slope(-1.0, 0.5)) < 1e-4
     # A little later the solver has the same values about the seam, but for the nonlinear term.
-    later, grid = 0.05, Grid((2048,), lengths=2.0, origin=-1.0)
-    step = spectral(equation, grid, later / 100, keep=1.0)
+    later, grid = 0.05, Periodic((2048,), lengths=2.0, origin=-1.0)
+    step = semilinear(equation, grid, later / 100, keep=1.0)
     solved = repeat(step, 100)(pinn_allen_cahn.initial(grid.axes[0]))
     seam = np.abs(grid.axes[0]) > 0.99
     opened = jax.vmap(lambda x: at(x, later))(grid.axes[0])

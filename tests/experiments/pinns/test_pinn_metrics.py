@@ -231,7 +231,7 @@ def test_looks_end_with_the_last_update(updates, count, looks):
 def test_spectral_bias_trains_as_long_as_it_is_told(tmp_path):
     config = spectral_bias.Config(width=4, depth=1, features=2, points=50, updates=4, looks=3)
     equation = spectral_bias.AdvectionDiffusion(1.0, 1e-3)
-    grid = spectral_bias.Grid((spectral_bias.POINTS,), lengths=2.0, origin=-1.0)
+    grid = spectral_bias.Periodic((spectral_bias.POINTS,), lengths=2.0, origin=-1.0)
     start = spectral_bias.initial(grid.axes[0], 0.1)
     field, loss, batches = spectral_bias._methods(config, equation, grid, start)["plain"]
     looks, frames, losses = spectral_bias._watched(

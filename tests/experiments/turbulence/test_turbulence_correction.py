@@ -42,7 +42,9 @@ def test_frames_are_those_of_the_solver():
     truth, initial = simulate(TINY, jax.random.key(0), 1, 0.6, 24)
     step, every = TINY.solver(24)
     frames = jp.rollout(step, initial[0], 3 * every, every)
-    expected = jax.vmap(lambda w: jp.resample(w, step.grid, jp.Grid((12, 12))))(frames)
+    expected = jax.vmap(lambda w: jp.grids.resample(w, step.grid, jp.grids.Periodic((12, 12))))(
+        frames
+    )
     np.testing.assert_allclose(truth[0], expected, atol=1e-4)
 
 
@@ -72,7 +74,7 @@ def test_trajectories_by_others(tmp_path, channels):
     train, test = read_trajectories(path, coarse=12, frame=0.2)
     assert train.shape == (1, 4, 12, 12) and test["coarse"].shape == (1, 4, 12, 12)
     np.testing.assert_allclose(test["initial"][0], values[1, 0], atol=1e-4)
-    expected = jp.resample(values[0, 2], grid, jp.Grid((12, 12)))
+    expected = jp.grids.resample(values[0, 2], grid, jp.grids.Periodic((12, 12)))
     np.testing.assert_allclose(train[0, 1], expected, atol=1e-4)
 
 
@@ -110,7 +112,7 @@ class Perturbed(jp.Step):
 def test_the_metrics_of_known_predictions():
     """Two members of an ensemble, marks and a coarse solver whose errors are known: a frame of
     factor f has the relative error f^n - 1, the correlation 1, and the energy f^2n."""
-    grid, frame = jp.Grid((12, 12)), 0.2
+    grid, frame = jp.grids.Periodic((12, 12)), 0.2
     start = jp.initial_states.random_vorticity(jax.random.key(0), grid)[None]
     truth = jnp.repeat(start[:, None], 11, axis=1)
     times = frame * np.arange(11)

@@ -10,7 +10,7 @@ from jaxpbdl.experiments.wakes import wake_correction
 from jaxpbdl.experiments.wakes.flow import Setting, coarsened, solenoidal
 from jaxpbdl.experiments.wakes.wake_correction import EXPERIMENT, Config, run
 from jaxpbdl.learning import History
-from jaxpbdl.solvers import limited
+from jaxpbdl.solvers.flow import limited
 from tests.experiments.fakes import LOSSES, Scaled
 
 CELLS = (32, 16)

@@ -14,7 +14,7 @@ from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.wakes import wake_forecast
 from jaxpbdl.experiments.wakes.wake_forecast import EXPERIMENT, Config, metrics_of, prepared, run
 from jaxpbdl.learning import History, compare
-from jaxpbdl.solvers.dmd import dynamic_modes
+from jaxpbdl.learning.dmd import dynamic_modes
 from tests.experiments.fakes import LOSSES
 
 TINY = Config(members=2, width=4, depth=3, batch=2, unroll=2, updates=6)

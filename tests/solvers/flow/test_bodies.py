@@ -9,7 +9,7 @@ import pytest
 
 import jaxpbdl as jp
 from jaxpbdl import shapes
-from jaxpbdl.solvers import (
+from jaxpbdl.solvers.flow import (
     Flow,
     force_on_body,
     incompressible,
@@ -52,7 +52,7 @@ def test_second_order_about_a_disc():
     velocity, flow, field = steady(stream)
     errors, forces = [], []
     for n in (28, 56):
-        grid = jp.StaggeredGrid((n, n + 2), 2.0, -1.0, periodic=True)
+        grid = jp.grids.Cells((n, n + 2), 2.0, -1.0, periodic=True)
         step = incompressible(flow, grid, 0.25 / n, body=shapes.Ball(CENTRE, RADIUS))
         end = jax.jit(jp.repeat(step, 14 * n, checkpoint=False))(step.start(velocity))
         assert jnp.max(jnp.abs(step.divergence(end.velocity))) < 1e-13
@@ -71,9 +71,9 @@ def test_second_order_about_a_disc():
 @pytest.fixture
 def channel():
     """A small channel with a disc, as a function of its parameters."""
-    grid = jp.StaggeredGrid((24, 16), (3.0, 2.0))
+    grid = jp.grids.Cells((24, 16), (3.0, 2.0))
 
-    def make(p, room=None):
+    def make(p, max_cut_faces=None):
         entering = inflow(jnp.stack([p["speed"], jnp.zeros(())]))
         return incompressible(
             FLOW(p["viscosity"]),
@@ -81,7 +81,7 @@ def channel():
             0.03,
             sides=((entering, outflow()), slip()),
             body=shapes.Ball(p["centre"], p["radius"]),
-            room=room,
+            max_cut_faces=max_cut_faces,
         )
 
     at = {"viscosity": 0.03, "speed": 1.0, "centre": (1.01, 1.04), "radius": 0.42}
@@ -100,7 +100,7 @@ def test_gradients_to_shape_place_and_inflow(channel):
     at = arrays(at)
 
     def drag(p):
-        step = make(p, room=60)
+        step = make(p, max_cut_faces=60)
         end = jp.repeat(step, 12)(step.start((1.0, 0.0)))
         return force_on_body(step, end) @ jnp.asarray([1.0, 0.3])
 
@@ -127,7 +127,7 @@ def test_a_traced_shape_gives_the_same_flow(channel):
 
     @jax.jit
     def inside(p):
-        return jp.repeat(make(p, room=80), 5)(start).velocity
+        return jp.repeat(make(p, max_cut_faces=80), 5)(start).velocity
 
     for a, b in zip(inside(at), jp.repeat(plain, 5)(start).velocity, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-12)
@@ -148,8 +148,8 @@ def test_drag_in_a_channel_near_the_published_one():
     """Schaefer and Turek's steady case (DFG 2D-1), drag 5.5795 at Re 20, on a coarse grid: 16
     cells a diameter. `benchmarks/flow_references.py` has the finer ones."""
     width = 0.1 / 16
-    edges = jp.graded(0.0, 2.2, (0.1, 0.35), width, 1.06)
-    grid = jp.StaggeredGrid((len(edges) - 1, 66), (2.2, 0.41), edges=(edges, None))
+    edges = jp.grids.graded(0.0, 2.2, (0.1, 0.35), width, 1.06)
+    grid = jp.grids.Cells((len(edges) - 1, 66), (2.2, 0.41), edges=(edges, None))
 
     def profile(point):
         return jnp.stack([1.2 * point[1] * (0.41 - point[1]) / 0.41**2, 0 * point[0]])
@@ -164,7 +164,7 @@ def test_drag_in_a_channel_near_the_published_one():
 @pytest.mark.x64
 def test_a_ball_in_three_dimensions():
     """Free of divergence, and pushed along the stream alone."""
-    grid = jp.StaggeredGrid((16, 12, 12), (4.0, 3.0, 3.0))
+    grid = jp.grids.Cells((16, 12, 12), (4.0, 3.0, 3.0))
     sides = ((inflow((1.0, 0.0, 0.0)), outflow()), slip(), slip())
     step = incompressible(
         FLOW(0.1), grid, 0.05, sides=sides, body=shapes.Ball((1.5, 1.5, 1.5), 0.6)
@@ -188,14 +188,14 @@ def test_a_ball_in_three_dimensions():
     ],
 )
 def test_refused_shapes(shape, message):
-    grid = jp.StaggeredGrid((24, 16), (3.0, 2.0))
+    grid = jp.grids.Cells((24, 16), (3.0, 2.0))
     with pytest.raises(ValueError, match=message):
         incompressible(FLOW(0.1), grid, 0.01, body=shape)
 
 
 def test_a_thin_tail_is_warned_of_unless_the_stencils_are_bounded():
     """A wedge, several cells thick at its foot and pointed at its end."""
-    grid = jp.StaggeredGrid((32, 24), (4.0, 3.0))
+    grid = jp.grids.Cells((32, 24), (4.0, 3.0))
     wedge = shapes.Outline([[1.0, 1.1], [2.9, 1.5], [1.0, 1.9]])
     with pytest.warns(UserWarning, match=r"thinner than two cells about \(2\.\d+, 1\.\d+\)"):
         incompressible(FLOW(0.1), grid, 0.01, body=wedge)
@@ -210,7 +210,7 @@ def test_a_thin_tail_is_warned_of_unless_the_stencils_are_bounded():
 def test_a_fixed_body_inside_jit_needs_no_room(channel, kind):
     """Gradients to viscosity and inflow; eagerly the body is the same."""
     _, at = channel
-    at, grid = arrays(at), jp.StaggeredGrid((24, 16), (3.0, 2.0))
+    at, grid = arrays(at), jp.grids.Cells((24, 16), (3.0, 2.0))
     centre, radius = np.array([1.01, 1.04]), 0.42
     outside = shapes.Ball(centre, radius)
 
@@ -234,7 +234,7 @@ def test_a_fixed_body_inside_jit_needs_no_room(channel, kind):
 
 
 def test_an_unresolved_body_is_refused_inside_jit_too():
-    grid = jp.StaggeredGrid((24, 16), (3.0, 2.0))
+    grid = jp.grids.Cells((24, 16), (3.0, 2.0))
 
     def speed(viscosity):
         step = incompressible(FLOW(viscosity), grid, 0.01, body=shapes.Ball((0.3, 1.0), 0.25))
@@ -245,7 +245,7 @@ def test_an_unresolved_body_is_refused_inside_jit_too():
 
 
 def test_a_function_that_closes_over_traced_numbers_needs_room():
-    grid = jp.StaggeredGrid((24, 16), (3.0, 2.0))
+    grid = jp.grids.Cells((24, 16), (3.0, 2.0))
 
     def force(radius):
         def disc(point):
@@ -255,20 +255,20 @@ def test_a_function_that_closes_over_traced_numbers_needs_room():
         return jnp.sum(step.start().velocity[0])
 
     for transformed in (jax.jit(force), jax.grad(force)):
-        with pytest.raises(ValueError, match="give `room`"):
+        with pytest.raises(ValueError, match="give `max_cut_faces`"):
             transformed(0.4)
 
 
 def test_a_traced_shape_needs_room(channel):
     make, at = channel
-    with pytest.raises(ValueError, match="give `room`"):
+    with pytest.raises(ValueError, match="give `max_cut_faces`"):
         jax.jit(lambda p: make(p).start((1.0, 0.0)))(arrays(at))
 
 
 def test_too_little_room_is_said(channel):
     make, at = channel
-    with pytest.raises(RuntimeError, match="cuts more faces than `room` = 10"):
-        jax.jit(lambda p: make(p, room=10).start((1.0, 0.0)))(arrays(at))
+    with pytest.raises(RuntimeError, match="cuts more faces than `max_cut_faces` = 10"):
+        jax.jit(lambda p: make(p, max_cut_faces=10).start((1.0, 0.0)))(arrays(at))
 
 
 @pytest.mark.x64
@@ -286,7 +286,7 @@ def test_pressure_on_a_body_is_that_of_fluid_at_rest(bend):
     points = CENTRE + RADIUS * jnp.stack([jnp.cos(angles), jnp.sin(angles)], axis=1)
     exact, errors = jax.vmap(potential)(points), []
     for n in (20, 40):
-        grid = jp.StaggeredGrid((n, n + 2), 2.0, -1.0)
+        grid = jp.grids.Cells((n, n + 2), 2.0, -1.0)
         step = incompressible(FLOW(0.1, forcing=jax.grad(potential)), grid, 0.01, body=ball)
         found = pressure_on_body(step, step.start(), ball, points)
         difference = found - exact
@@ -296,6 +296,6 @@ def test_pressure_on_a_body_is_that_of_fluid_at_rest(bend):
 
 
 def test_force_needs_a_body():
-    step = incompressible(FLOW(0.1), jp.StaggeredGrid((8, 8)), 0.01)
+    step = incompressible(FLOW(0.1), jp.grids.Cells((8, 8)), 0.01)
     with pytest.raises(ValueError, match="no body"):
         force_on_body(step, Flow(step.start().velocity, jnp.zeros(())))

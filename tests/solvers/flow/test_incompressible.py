@@ -9,7 +9,7 @@ import pytest
 
 import jaxpbdl as jp
 from jaxpbdl import learning
-from jaxpbdl.solvers import (
+from jaxpbdl.solvers.flow import (
     Flow,
     adams_bashforth,
     incompressible,
@@ -51,7 +51,7 @@ def vortices(point, time=0.0, viscosity=0.05):
 def test_fault_14_second_order_in_space_on_taylor_green():
     errors = []
     for n in (12, 24):
-        grid = jp.StaggeredGrid((n, n + n // 4), 2 * jnp.pi, periodic=True)
+        grid = jp.grids.Cells((n, n + n // 4), 2 * jnp.pi, periodic=True)
         step = incompressible(FLOW(0.05), grid, 0.01)
         end = advanced(step, step.start(vortices), 0.5)
         errors.append(largest(end.velocity, grid.velocity(lambda p: vortices(p, 0.5))))
@@ -63,7 +63,7 @@ def test_fault_14_second_order_in_space_on_taylor_green():
 @pytest.mark.parametrize("scheme", [runge_kutta, adams_bashforth])
 def test_third_order_in_time(scheme):
     """Against a tenth of the smallest step, so that the error in space does not enter."""
-    grid = jp.StaggeredGrid((8, 10), 2 * jnp.pi, periodic=True)
+    grid = jp.grids.Cells((8, 10), 2 * jnp.pi, periodic=True)
     start = grid.velocity(lambda p: vortices(p) + jnp.stack([jnp.sin(p[1]), jnp.cos(2 * p[0])]))
     ends = []
     for dt in (0.1, 0.05, 0.005):
@@ -87,7 +87,7 @@ def test_second_order_between_walls(graded):
     for n in (12, 24):
         line = np.linspace(0, 1, n + 1)
         edges = line - 0.05 * np.sin(2 * np.pi * line) if graded else line
-        grid = jp.StaggeredGrid((n, n), edges=(edges, edges))
+        grid = jp.grids.Cells((n, n), edges=(edges, edges))
         lid = wall(lambda point: velocity(point))
         step = incompressible(flow, grid, 0.4 / n**2, sides=(wall(), (wall(), lid)))
         end = advanced(step, step.start(velocity), 2.0)
@@ -106,7 +106,7 @@ def test_channel_flow_from_inflow_to_outflow():
         return jnp.stack([4 * point[1] * (1 - point[1]), 0 * point[0]])
 
     for n in (8, 16):
-        grid = jp.StaggeredGrid((n + 3, n), (2.0, 1.0))
+        grid = jp.grids.Cells((n + 3, n), (2.0, 1.0))
         sides = ((inflow(profile), outflow()), (wall(), wall()))
         step = incompressible(FLOW(0.2), grid, 0.5 / n**2, sides=sides)
         end = advanced(step, step.start(profile), 1.0)
@@ -119,7 +119,7 @@ def test_channel_flow_from_inflow_to_outflow():
 
 @pytest.mark.x64
 def test_couette_flow_is_exact():
-    grid = jp.StaggeredGrid((5, 7), (1.0, 2.0), periodic=(True, False))
+    grid = jp.grids.Cells((5, 7), (1.0, 2.0), periodic=(True, False))
     step = incompressible(FLOW(0.5), grid, 0.02, sides=(None, (wall(), wall((3.0, 0.0)))))
     end = advanced(step, step.start(), 20.0)
     np.testing.assert_allclose(end.velocity[0][0], 1.5 * grid.centres[1], rtol=1e-6)
@@ -128,7 +128,7 @@ def test_couette_flow_is_exact():
 @pytest.mark.x64
 def test_hydrostatic_balance():
     """A uniform marker under buoyancy in a closed box stays at rest; the pressure carries it."""
-    grid = jp.StaggeredGrid((5, 6), (1.0, 1.0))
+    grid = jp.grids.Cells((5, 6), (1.0, 1.0))
     step = incompressible(FLOW(0.1, buoyancy=(0.0, 2.0)), grid, 0.01)
     start = step.start(marker=lambda point: point[1])
     end = advanced(step, start, 0.5)
@@ -139,7 +139,7 @@ def test_hydrostatic_balance():
 
 @pytest.mark.x64
 def test_marker_is_conserved_and_bounded():
-    grid = jp.StaggeredGrid((16, 12), 2 * jnp.pi, periodic=True)
+    grid = jp.grids.Cells((16, 12), 2 * jnp.pi, periodic=True)
     step = incompressible(FLOW(0.01, diffusivity=0.001), grid, 0.05)
 
     def blob(point):
@@ -163,8 +163,8 @@ def test_three_dimensions_contain_two():
     lifted = jp.equations.IncompressibleFlow(
         0.05, forcing=lambda p: jnp.append(flow.forcing(p[:2]), 0.0)
     )
-    flat = jp.StaggeredGrid((8, 6), (2.0, 1.0), periodic=(True, False))
-    deep = jp.StaggeredGrid((8, 6, 5), (2.0, 1.0, 0.7), periodic=(True, False, True))
+    flat = jp.grids.Cells((8, 6), (2.0, 1.0), periodic=(True, False))
+    deep = jp.grids.Cells((8, 6, 5), (2.0, 1.0, 0.7), periodic=(True, False, True))
     ends = []
     for equation, grid, start in (
         (flow, flat, velocity),
@@ -182,7 +182,7 @@ def test_three_dimensions_contain_two():
 def test_fault_24_transformations(scheme):
     """jit == eager, vmap == loop, and the gradient of a rollout against finite differences with
     respect to state, viscosity, inflow, force and dt."""
-    grid = jp.StaggeredGrid((7, 5), (1.4, 1.0))
+    grid = jp.grids.Cells((7, 5), (1.4, 1.0))
 
     def run(p, steps=4):
         flow = FLOW(p["viscosity"], forcing=lambda x: p["force"] * jnp.stack([x[1], -x[0]]))
@@ -222,7 +222,7 @@ LIMITS = {
 @pytest.mark.parametrize("name", LIMITS)
 def test_fault_11_a_dt_above_the_limit_is_refused(name, scheme):
     equation, marked = LIMITS[name]
-    grid = jp.StaggeredGrid((16, 16), 2 * jnp.pi, periodic=True)
+    grid = jp.grids.Cells((16, 16), 2 * jnp.pi, periodic=True)
 
     def step(dt):
         return incompressible(equation, grid, dt, scheme=scheme)
@@ -238,7 +238,7 @@ def test_fault_11_a_dt_above_the_limit_is_refused(name, scheme):
 
 
 def test_diffusivity_sets_no_limit_without_a_marker():
-    grid = jp.StaggeredGrid((16, 16), 2 * jnp.pi, periodic=True)
+    grid = jp.grids.Cells((16, 16), 2 * jnp.pi, periodic=True)
     fast, still = FLOW(1e-3, diffusivity=1.0), FLOW(1e-3)
     step = incompressible(fast, grid, 1.0)
     alone, marked = step.start(vortices), step.start(vortices, marker=1.0)
@@ -266,7 +266,7 @@ def test_diffusivity_sets_no_limit_without_a_marker():
         ),
         (
             lambda g: incompressible(
-                FLOW(0.1), jp.StaggeredGrid((8, 8), periodic=True), 0.1, sides=(wall(), None)
+                FLOW(0.1), jp.grids.Cells((8, 8), periodic=True), 0.1, sides=(wall(), None)
             ),
             "axis 0 is periodic",
         ),
@@ -281,7 +281,7 @@ def test_diffusivity_sets_no_limit_without_a_marker():
 )
 def test_refused(make, message):
     with pytest.raises(ValueError, match=message):
-        make(jp.StaggeredGrid((8, 8)))
+        make(jp.grids.Cells((8, 8)))
 
 
 @pytest.mark.parametrize("pairs, balanced", [
@@ -291,7 +291,7 @@ def test_refused(make, message):
     (((1.0, 0.0), (0.0, 0.0)), False),
 ])  # fmt: skip
 def test_inflow_through_two_sides_must_balance(pairs, balanced):
-    grid = jp.StaggeredGrid((8, 6))
+    grid = jp.grids.Cells((8, 6))
     sides = (tuple(inflow(velocity) for velocity in pairs), slip())
     if not balanced:
         with pytest.raises(ValueError, match="inflow must balance outflow"):
@@ -305,7 +305,7 @@ def test_inflow_through_two_sides_must_balance(pairs, balanced):
 @pytest.mark.x64
 def test_adams_bashforth_starts_with_the_rates_before_the_start():
     """So that the first step is of third order already."""
-    grid = jp.StaggeredGrid((6, 6), 6.0, periodic=True)
+    grid = jp.grids.Cells((6, 6), 6.0, periodic=True)
     errors = []
     for dt in (0.1, 0.05):
         step = incompressible(FLOW(0.0, drag=1.0), grid, dt, scheme=adams_bashforth)

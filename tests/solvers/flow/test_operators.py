@@ -21,10 +21,10 @@ CASES = [
 
 
 def grids(shape, periodic, random):
-    yield jp.StaggeredGrid(shape, (2.0, 3.0, 1.0)[: len(shape)], periodic=periodic)
+    yield jp.grids.Cells(shape, (2.0, 3.0, 1.0)[: len(shape)], periodic=periodic)
     uneven = np.cumsum(np.append(0, random.uniform(0.5, 1, shape[0])))
     edges = [uneven] + [None] * (len(shape) - 1)
-    yield jp.StaggeredGrid(shape, 1.5, periodic=periodic, edges=edges)
+    yield jp.grids.Cells(shape, 1.5, periodic=periodic, edges=edges)
 
 
 @pytest.mark.x64
@@ -74,7 +74,7 @@ def test_gradient_is_minus_the_adjoint_of_divergence(shape, periodic, is_open):
 @pytest.mark.parametrize("shape", [(8, 9), (6, 5, 7)])
 def test_periodic_momentum_is_conserved(shape, interpolation):
     random = np.random.default_rng(2)
-    grid = jp.StaggeredGrid(shape, 2.0, periodic=True)
+    grid = jp.grids.Cells(shape, 2.0, periodic=True)
     velocity = tuple(jnp.asarray(random.normal(size=shape)) for _ in shape)
     rates = momentum_rate(
         velocity, Boundary(None, grid).at(jnp.zeros(())), jnp.asarray(0.1), grid, interpolation
@@ -85,9 +85,9 @@ def test_periodic_momentum_is_conserved(shape, interpolation):
 @pytest.mark.x64
 def test_central_stencils_keep_the_energy_and_limited_ones_lose_it():
     """sum u . rate of an inviscid flow without divergence."""
-    grid = jp.StaggeredGrid((9, 8), (2.0, 1.0), periodic=(True, False))
+    grid = jp.grids.Cells((9, 8), (2.0, 1.0), periodic=(True, False))
     flow = jp.equations.IncompressibleFlow(0.0)
-    step = jp.solvers.incompressible(flow, grid, 1e-3, sides=(None, jp.solvers.slip()))
+    step = jp.solvers.flow.incompressible(flow, grid, 1e-3, sides=(None, jp.solvers.flow.slip()))
     random = np.random.default_rng(3)
     start = tuple(jnp.asarray(random.normal(size=grid.face_shape(a))) for a in range(2))
     velocity = step.start(start).velocity

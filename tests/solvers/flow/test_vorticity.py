@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
-from jaxpbdl.solvers import LinearStencils, incompressible, spectral, vorticity_form
+from jaxpbdl.solvers.flow import LinearStencils, incompressible, vorticity_form
 from jaxpbdl.solvers.flow.operators import Stencil, central, momentum_rate
 from jaxpbdl.solvers.flow.sides import Boundary
+from jaxpbdl.solvers.spectral import semilinear
 
 FORCE = jp.equations.kolmogorov(2)
 SIDES = (2 * np.pi, np.pi)
@@ -16,16 +17,16 @@ SIDES = (2 * np.pi, np.pi)
 
 def volumes(shape, dt=0.02, **options):
     equation = jp.equations.IncompressibleFlow(0.05, FORCE, drag=0.3)
-    grid = jp.StaggeredGrid(shape, SIDES, periodic=True)
+    grid = jp.grids.Cells(shape, SIDES, periodic=True)
     return vorticity_form(incompressible(equation, grid, dt, **options))
 
 
 @pytest.mark.x64
 def test_enters_and_leaves_without_loss_or_divergence():
     step = volumes((9, 14))
-    smaller = jp.Grid((7, 11), SIDES)
+    smaller = jp.grids.Periodic((7, 11), SIDES)
     state = jp.initial_states.random_vorticity(jax.random.key(0), smaller, 2.0)
-    state = jp.resample(state, smaller, step.grid)
+    state = jp.grids.resample(state, smaller, step.grid)
     working = step.enter(state)
     np.testing.assert_allclose(step.leave(working), state, atol=1e-12)
     assert float(jnp.max(jnp.abs(step.flow.divergence(working.velocity)))) < 1e-13
@@ -34,16 +35,16 @@ def test_enters_and_leaves_without_loss_or_divergence():
 @pytest.mark.x64
 def test_tends_to_the_spectral_solver_at_second_order():
     """With drag and force, which both solvers know."""
-    coarse = jp.Grid((16, 12), SIDES)
+    coarse = jp.grids.Periodic((16, 12), SIDES)
     start = jp.initial_states.random_vorticity(jax.random.key(0), coarse, 2.0)
     equation = jp.equations.NavierStokes2D(0.05, 0.3, forcing=FORCE)
     errors = []
     for n in (2, 4):
-        grid = jp.Grid((16 * n, 12 * n), SIDES)
-        begin = jp.resample(start, coarse, grid)
+        grid = jp.grids.Periodic((16 * n, 12 * n), SIDES)
+        begin = jp.grids.resample(start, coarse, grid)
         ends = [
             jp.rollout(step, begin, 20, 20)[-1]
-            for step in (volumes(grid.shape), spectral(equation, grid, 0.02))
+            for step in (volumes(grid.shape), semilinear(equation, grid, 0.02))
         ]
         errors.append(float(jp.diagnostics.relative_l2(*ends)))
     assert errors[1] < 0.02
@@ -55,7 +56,7 @@ def test_tends_to_the_spectral_solver_at_second_order():
 def test_linear_stencils(shape):
     """None is the mean; any carries momentum and a constant velocity without change."""
     random = np.random.default_rng(0)
-    grid = jp.StaggeredGrid(shape, 2.0, periodic=True)
+    grid = jp.grids.Cells(shape, 2.0, periodic=True)
     velocity = tuple(jnp.asarray(random.normal(size=shape)) for _ in shape)
     planes = Boundary(None, grid).at(jnp.zeros(()))
 
@@ -93,7 +94,7 @@ def test_coefficients_are_in_the_documented_order():
 def test_refused():
     equation = jp.equations.IncompressibleFlow(0.05)
     with pytest.raises(ValueError, match="equidistant periodic grid of 2 axes"):
-        vorticity_form(incompressible(equation, jp.StaggeredGrid((8, 8)), 0.01))
+        vorticity_form(incompressible(equation, jp.grids.Cells((8, 8)), 0.01))
     step = volumes((8, 8))
     with pytest.raises(ValueError, match=r"\(8, 8\)"):
         step(jnp.zeros((8, 9)))

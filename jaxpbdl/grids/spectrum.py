@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
 
 
 def highest_kept(n: int, keep: float) -> int:
@@ -52,14 +52,14 @@ class Spectrum(eqx.Module):
 
     trainable_fields = ()
 
-    grid: Grid
+    grid: Periodic
     keep: float = eqx.field(static=True)
     k: tuple[Float[Array, "..."], ...]
     k_squared: Float[Array, "*modes"]
     inverse_k_squared: Float[Array, "*modes"]
     mask: Float[Array, "*modes"]
 
-    def __init__(self, grid: Grid, keep: float = 1.0):
+    def __init__(self, grid: Periodic, keep: float = 1.0):
         if not 0 < keep <= 1:
             raise ValueError(f"keep must be in (0, 1], got {keep}")
         self.grid, self.keep = grid, keep
@@ -132,7 +132,7 @@ class CentredModes(eqx.Module):
 
     trainable_fields = ()
 
-    grid: Grid
+    grid: Periodic
     highest: tuple[int, int] = eqx.field(static=True)
     k: tuple[Float[Array, "nx 1"], Float[Array, "1 ny"]]
     k_squared: Float[Array, "nx ny"]
@@ -195,7 +195,7 @@ class CentredModes(eqx.Module):
         return product
 
 
-def _constant(array: np.ndarray, grid: Grid) -> Array:
+def _constant(array: np.ndarray, grid: Periodic) -> Array:
     # Cast before JAX sees it: a cast there compiles a program for every shape.
     dtype = np.result_type(grid.dtype, np.complex64) if np.iscomplexobj(array) else grid.dtype
     return jnp.asarray(array.astype(dtype))
@@ -215,7 +215,9 @@ def scaled(multiplier: Array, coefficients: Array) -> Array:
     return lax.complex(multiplier * coefficients.real, multiplier * coefficients.imag)
 
 
-def resample(values: Float[Array, "..."], source: Grid, target: Grid) -> Float[Array, "..."]:
+def resample(
+    values: Float[Array, "..."], source: Periodic, target: Periodic
+) -> Float[Array, "..."]:
     """Trigonometric interpolation of `values` to the points of another grid of the same box.
 
     Going coarser cuts the modes the target cannot hold, so it is a sharp spectral filter. The

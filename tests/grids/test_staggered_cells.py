@@ -8,7 +8,7 @@ import jaxpbdl as jp
 
 
 def test_components_lie_on_their_faces():
-    grid = jp.StaggeredGrid((4, 5), (2.0, 1.0), (-1.0, 3.0), periodic=(True, False))
+    grid = jp.grids.Cells((4, 5), (2.0, 1.0), (-1.0, 3.0), periodic=(True, False))
     assert grid.face_shape(0) == (4, 5) and grid.face_shape(1) == (4, 6)
     np.testing.assert_allclose(grid.face_points(0)[1, 0], [-0.5, 3.1], atol=1e-6)
     np.testing.assert_allclose(grid.face_points(1)[0, 5], [-0.75, 4.0], atol=1e-6)
@@ -18,19 +18,19 @@ def test_components_lie_on_their_faces():
 
 
 def test_graded_edges():
-    edges = jp.graded(0.0, 10.0, (2.0, 3.0), 0.1, growth=1.1)
+    edges = jp.grids.graded(0.0, 10.0, (2.0, 3.0), 0.1, growth=1.1)
     h = np.diff(edges)
     assert edges[0] == pytest.approx(0) and edges[-1] == pytest.approx(10)
     middle = (edges[:-1] > 2 - 1e-9) & (edges[1:] < 3 + 1e-9)
     np.testing.assert_allclose(h[middle], 0.1)
     assert np.all(h[1:] / h[:-1] < 1.11) and np.all(h[:-1] / h[1:] < 1.11)
-    grid = jp.StaggeredGrid((len(h), 4), edges=(edges, None))
+    grid = jp.grids.Cells((len(h), 4), edges=(edges, None))
     np.testing.assert_allclose(grid.volumes.sum(), 10.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("periodic", [False, True, (True, False)])
 def test_means_of_linear_fields_are_exact(periodic):
-    grid = jp.StaggeredGrid((6, 5), (1.0, 2.0), periodic=periodic)
+    grid = jp.grids.Cells((6, 5), (1.0, 2.0), periodic=periodic)
     velocity = grid.velocity((0.5, -2.0))
     cells = grid.to_cells(velocity)
     np.testing.assert_allclose(cells[0], 0.5, rtol=1e-6)
@@ -41,10 +41,10 @@ def test_means_of_linear_fields_are_exact(periodic):
 
 
 def test_vorticity_of_solid_rotation():
-    grid = jp.StaggeredGrid((5, 6), (1.0, 2.0))
+    grid = jp.grids.Cells((5, 6), (1.0, 2.0))
     turning = grid.velocity(lambda point: jnp.stack([-point[1], point[0]]))
     np.testing.assert_allclose(grid.vorticity(turning), 2.0, rtol=1e-5)
-    deep = jp.StaggeredGrid((4, 4, 4))
+    deep = jp.grids.Cells((4, 4, 4))
     with pytest.raises(ValueError, match="two dimensions"):
         deep.vorticity(deep.velocity())
 
@@ -52,14 +52,14 @@ def test_vorticity_of_solid_rotation():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: jp.StaggeredGrid((8,)), "2 or 3 axes"),
-        (lambda: jp.StaggeredGrid((8, 3)), ">= 4"),
-        (lambda: jp.StaggeredGrid((8, 8), -1.0), "lengths"),
-        (lambda: jp.StaggeredGrid((8, 8), periodic=(True,)), "periodic must be one or 2"),
-        (lambda: jp.StaggeredGrid((4, 4), edges=([0, 1, 2, 3], None)), "must be 5"),
-        (lambda: jp.StaggeredGrid((4, 4), edges=([0, 1, 1, 3, 4], None)), "must increase"),
-        (lambda: jp.graded(0, 1, (0.5, 2.0), 0.1), "within 0..1"),
-        (lambda: jp.graded(0, 1, (0.2, 0.4), 0.1, growth=0.9), "at least 1"),
+        (lambda: jp.grids.Cells((8,)), "2 or 3 axes"),
+        (lambda: jp.grids.Cells((8, 3)), ">= 4"),
+        (lambda: jp.grids.Cells((8, 8), -1.0), "lengths"),
+        (lambda: jp.grids.Cells((8, 8), periodic=(True,)), "periodic must be one or 2"),
+        (lambda: jp.grids.Cells((4, 4), edges=([0, 1, 2, 3], None)), "must be 5"),
+        (lambda: jp.grids.Cells((4, 4), edges=([0, 1, 1, 3, 4], None)), "must increase"),
+        (lambda: jp.grids.graded(0, 1, (0.5, 2.0), 0.1), "within 0..1"),
+        (lambda: jp.grids.graded(0, 1, (0.2, 0.4), 0.1, growth=0.9), "at least 1"),
     ],
 )
 def test_refused(make, message):

@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.grid import one_per_axis
+from jaxpbdl.grids.periodic import one_per_axis
 
 
-class StaggeredGrid(eqx.Module):
+class Cells(eqx.Module):
     """Cells of a box between given edges, in two or three dimensions.
 
     Axis `i` of an array belongs to coordinate `i`. A scalar has the shape of the cells. Component
@@ -241,7 +241,7 @@ def points(axes: Sequence[np.ndarray], dtype: Any) -> Array:
     return jnp.asarray(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1), dtype)
 
 
-def face_widths(component: int, grid: StaggeredGrid) -> list[np.ndarray]:
+def face_widths(component: int, grid: Cells) -> list[np.ndarray]:
     """Sides of the control volumes of the faces that hold a component, along each axis."""
     lines = list(grid.widths)
     lines[component] = grid.gaps[component][: grid.face_shape(component)[component]]

@@ -12,7 +12,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxpbdl.solvers.integrator import Integrator, NonlinearTerm, weighted_sum
+from jaxpbdl.solvers.time.integrator import Integrator, NonlinearTerm, weighted_sum
 
 _TAYLOR_TERMS = 18  # 1 / 18! is below float64 round-off for |z| <= 1
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpbdl.spread import spread
+from jaxpbdl.distributed.members import map_members
 
 
 def test_spread_is_vmap():
@@ -17,27 +17,27 @@ def test_spread_is_vmap():
 
     factors = jnp.linspace(0, 1, 5)
     expected = jax.vmap(function)(members, factors)
-    np.testing.assert_allclose(spread(function, members, factors), expected, rtol=1e-6)
+    np.testing.assert_allclose(map_members(function, members, factors), expected, rtol=1e-6)
 
 
 def test_bad_input():
     with pytest.raises(ValueError, match="share a first axis"):
-        spread(jnp.add, jnp.zeros(3), jnp.zeros(4))
+        map_members(jnp.add, jnp.zeros(3), jnp.zeros(4))
     for numbers in (jnp.zeros((0, 2)), 1.0, [1.0, 2.0], None):
         with pytest.raises(ValueError, match="arrays with a first axis of at least 1, got shapes"):
-            spread(jnp.sin, numbers)
+            map_members(jnp.sin, numbers)
 
 
 @pytest.mark.parametrize("members", [1, 2, 3, 5])
 def test_fault_21_devices_need_not_divide_the_members(members):
     assert len(jax.devices()) > 1  # see conftest
     states = jnp.arange(2.0 * members).reshape(members, 2)
-    found = spread(lambda member: {"sum": member.sum(), "twice": 2 * member}, states)
+    found = map_members(lambda member: {"sum": member.sum(), "twice": 2 * member}, states)
     np.testing.assert_allclose(found["sum"], states.sum(1))
     np.testing.assert_allclose(found["twice"], 2 * states)
     assert found["sum"].devices() == {jax.devices()[0]}
     on_last = jax.device_put(states, jax.devices()[-1])
-    np.testing.assert_allclose(spread(jnp.sum, on_last), states.sum(1))
+    np.testing.assert_allclose(map_members(jnp.sum, on_last), states.sum(1))
 
 
 def test_members_are_shared_out():
@@ -49,7 +49,7 @@ def test_members_are_shared_out():
         places.append(jax.typeof(member).shape)
         return member
 
-    text = jax.jit(lambda x: spread(function, x)).lower(jnp.ones((4, 3))).as_text()
+    text = jax.jit(lambda x: map_members(function, x)).lower(jnp.ones((4, 3))).as_text()
     assert "2x3xf32" in text and places == [(3,)]
 
 
@@ -61,4 +61,4 @@ def test_fault_23_one_trace_a_shape():
         return 2 * member
 
     for members, factor in ((3, 1.0), (3, 2.0), (4, 1.0), (4, 3.0)):
-        spread(function, factor * jnp.ones((members, 2)))
+        map_members(function, factor * jnp.ones((members, 2)))

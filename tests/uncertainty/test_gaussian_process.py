@@ -8,8 +8,8 @@ import optax
 import pytest
 
 from jaxpbdl.learning import fit
-from jaxpbdl.learning.gaussian_process import GaussianProcess, condition, negative_log_likelihood
-from jaxpbdl.learning.kernels import AtomPairs, Gaussian, Molecules
+from jaxpbdl.uncertainty.gaussian_process import GaussianProcess, condition, negative_log_likelihood
+from jaxpbdl.uncertainty.kernels import AtomPairs, Gaussian, Molecules
 
 pytestmark = pytest.mark.x64
 

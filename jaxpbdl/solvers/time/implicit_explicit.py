@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxpbdl.solvers.integrator import Integrator, NonlinearTerm
-from jaxpbdl.spectrum import scaled
+from jaxpbdl.grids.spectrum import scaled
+from jaxpbdl.solvers.time.integrator import Integrator, NonlinearTerm
 
 _GAMMA = 1 - 1 / sqrt(2)
 _DELTA = 1 - 1 / (2 * _GAMMA)

@@ -9,15 +9,15 @@ from jaxtyping import Array
 
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import Equation
-from jaxpbdl.grid import Grid
-from jaxpbdl.solvers.exponential import etdrk4, phi
-from jaxpbdl.solvers.integrator import Integrator, Scheme
-from jaxpbdl.spectrum import Spectrum
+from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.spectrum import Spectrum
+from jaxpbdl.solvers.time.exponential import etdrk4, phi
+from jaxpbdl.solvers.time.integrator import Integrator, Scheme
 from jaxpbdl.step import Step
 
 
 class SpectralStep(Step):
-    """One time step of an equation in Fourier space; made by `spectral`.
+    """One time step of an equation in Fourier space; made by `semilinear`.
 
     States are real arrays of shape `equation.value_shape + grid.shape`. Inside a rollout the state
     stays in Fourier space and is transformed back for saved frames only.
@@ -32,7 +32,7 @@ class SpectralStep(Step):
     dt: Array
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> Periodic:
         return self.spectrum.grid
 
     def nonlinear(self, modes: Array) -> Array:
@@ -75,9 +75,9 @@ class SpectralStep(Step):
         return self.integrator.stability / fastest if fastest > 0 else float("inf")
 
 
-def spectral(
+def semilinear(
     equation: Equation,
-    grid: Grid,
+    grid: Periodic,
     dt: Any,
     scheme: Scheme = etdrk4,
     keep: float | None = None,

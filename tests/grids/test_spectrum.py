@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
-from jaxpbdl.spectrum import CentredModes, highest_kept, scaled
+from jaxpbdl.grids.spectrum import CentredModes, highest_kept, scaled
 
 pytestmark = pytest.mark.x64
 SHAPES = [(8,), (9,), (1,), (12, 9), (1, 8), (5, 6, 7)]
@@ -16,10 +16,10 @@ every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
 def grid_of(shape):
-    return jp.Grid(shape, (2.0, 3.0, 5.0)[: len(shape)], (0.3, -1.0, 0.0)[: len(shape)])
+    return jp.grids.Periodic(shape, (2.0, 3.0, 5.0)[: len(shape)], (0.3, -1.0, 0.0)[: len(shape)])
 
 
-resample = jax.jit(jp.resample, static_argnums=(1, 2))
+resample = jax.jit(jp.grids.resample, static_argnums=(1, 2))
 
 
 def noise(shape, seed=0):
@@ -29,7 +29,7 @@ def noise(shape, seed=0):
 @every_shape
 def test_transform_is_inverted(shape):
     grid = grid_of(shape)
-    spectrum, values = jp.Spectrum(grid), noise((2, *shape))
+    spectrum, values = jp.grids.Spectrum(grid), noise((2, *shape))
     np.testing.assert_allclose(spectrum.to_grid(spectrum.to_modes(values)), values, atol=1e-13)
     assert spectrum.transform(values).shape == (2, *spectrum.modes)
 
@@ -37,7 +37,7 @@ def test_transform_is_inverted(shape):
 @every_shape
 def test_derivatives_of_the_highest_wave(shape):
     grid = grid_of(shape)
-    spectrum = jp.Spectrum(grid)
+    spectrum = jp.grids.Spectrum(grid)
     for axis, (x, n) in enumerate(zip(grid.coordinates, shape, strict=True)):
         k = 2 * pi / grid.lengths[axis] * ((n - 1) // 2)
         modes = spectrum.transform(jnp.sin(k * x))
@@ -55,7 +55,7 @@ def test_derivatives_of_the_highest_wave(shape):
 def test_derivative_is_antisymmetric_and_real(shape):
     """Summation by parts, with the Nyquist modes of the noise included."""
     grid = grid_of(shape)
-    spectrum = jp.Spectrum(grid)
+    spectrum = jp.grids.Spectrum(grid)
     f, g = noise(shape, 1), noise(shape, 2)
     for axis in range(grid.ndim):
         slopes = [
@@ -77,7 +77,7 @@ def test_mask_keeps_what_products_cannot_reach(keep, length):
     of any length."""
     factors = round(2 / keep - 1)
     for n in (2, 3, 6, 8, 9, 12, 15, 24, 30, 31, 32, 33, 48, 60, 96, 97, 192):
-        mask = np.asarray(jp.Spectrum(jp.Grid(n, length), keep).mask)
+        mask = np.asarray(jp.grids.Spectrum(jp.grids.Periodic(n, length), keep).mask)
         highest = int(np.flatnonzero(mask).max())
         assert (factors + 1) * highest < n <= (factors + 1) * (highest + 1), n
 
@@ -117,7 +117,7 @@ def test_resampling_is_interpolation(shape):
 
 def test_resampling_needs_the_same_box():
     with pytest.raises(ValueError, match="must be the same box, got lengths"):
-        resample(jnp.zeros(8), jp.Grid(8), jp.Grid(8, 3.0))
+        resample(jnp.zeros(8), jp.grids.Periodic(8), jp.grids.Periodic(8, 3.0))
 
 
 @pytest.mark.parametrize("keep", [2 / 3, 1.0])
@@ -127,7 +127,7 @@ def test_centred_modes(shape, keep):
 
     @jax.jit
     def run(values):
-        spectrum = jp.Spectrum(jp.Grid(shape, (2.0, 3.0)), keep)
+        spectrum = jp.grids.Spectrum(jp.grids.Periodic(shape, (2.0, 3.0)), keep)
         centred = CentredModes(spectrum)
 
         def enter(field):

@@ -11,7 +11,7 @@ import jaxpbdl as jp
 @pytest.mark.parametrize("shape", [5, (8,), (6, 7), (4, 5, 6)], ids=str)
 def test_points_fill_the_box(shape):
     ndim = 1 if isinstance(shape, int) else len(shape)
-    grid = jp.Grid(shape, (2.0, 3.0, 5.0)[:ndim], (-1.0, 0.0, 4.0)[:ndim])
+    grid = jp.grids.Periodic(shape, (2.0, 3.0, 5.0)[:ndim], (-1.0, 0.0, 4.0)[:ndim])
     assert grid.points.shape == (*grid.shape, ndim) and grid.size == np.prod(shape)
     np.testing.assert_allclose(grid.volume, np.prod(grid.lengths))
     for axis, (x, h) in enumerate(zip(grid.axes, grid.spacing, strict=True)):
@@ -24,7 +24,7 @@ def test_points_fill_the_box(shape):
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8])
 def test_wavenumbers_and_nyquist(n):
-    grid = jp.Grid((n, n), (2.0, 3.0))
+    grid = jp.grids.Periodic((n, n), (2.0, 3.0))
     np.testing.assert_allclose(grid.wavenumbers(1), 2 * pi / 3 * np.arange(n // 2 + 1))
     np.testing.assert_allclose(grid.wavenumbers(0), pi * np.fft.fftfreq(n, 1 / n))
     for axis in range(2):
@@ -33,5 +33,5 @@ def test_wavenumbers_and_nyquist(n):
 
 
 def test_resized_keeps_the_box():
-    grid = jp.Grid((8, 6), (2.0, 3.0), (1.0, 2.0)).resized(5)
-    assert grid == jp.Grid((5, 5), (2.0, 3.0), (1.0, 2.0)) and hash(grid) is not None
+    grid = jp.grids.Periodic((8, 6), (2.0, 3.0), (1.0, 2.0)).resized(5)
+    assert grid == jp.grids.Periodic((5, 5), (2.0, 3.0), (1.0, 2.0)) and hash(grid) is not None

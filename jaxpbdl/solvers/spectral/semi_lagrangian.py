@@ -7,7 +7,7 @@ from jaxtyping import Array
 
 from jaxpbdl import checks
 from jaxpbdl.equations.burgers import Burgers
-from jaxpbdl.grid import Grid
+from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.step import Step
 
 
@@ -17,7 +17,7 @@ class SemiLagrangianStep(Step):
     trainable_fields = ()
 
     equation: Burgers
-    grid: Grid
+    grid: Periodic
     dt: Array
 
     def advance(self, working: Array) -> Array:
@@ -30,7 +30,7 @@ class SemiLagrangianStep(Step):
         checks.finite("state", self.grid.check_state(state, self.equation.value_shape))
 
 
-def semi_lagrangian(equation: Burgers, grid: Grid, dt: Any) -> SemiLagrangianStep:
+def semi_lagrangian(equation: Burgers, grid: Periodic, dt: Any) -> SemiLagrangianStep:
     """The step of Burgers' equation that first diffuses (explicit Euler, second-order stencil) and
     then follows the velocity backwards over dt and interpolates linearly (Stam 1999).
 
@@ -52,7 +52,7 @@ def semi_lagrangian(equation: Burgers, grid: Grid, dt: Any) -> SemiLagrangianSte
     return SemiLagrangianStep(equation, grid, jnp.asarray(dt, grid.dtype))
 
 
-def laplacian(values: Array, grid: Grid) -> Array:
+def laplacian(values: Array, grid: Periodic) -> Array:
     """Second-order Laplacian on the last `grid.ndim` axes, periodic."""
     total = jnp.zeros_like(values)
     for axis, spacing in zip(range(-grid.ndim, 0), grid.spacing, strict=True):
@@ -61,7 +61,7 @@ def laplacian(values: Array, grid: Grid) -> Array:
     return total
 
 
-def advect(values: Array, velocity: Array, grid: Grid, dt: Any) -> Array:
+def advect(values: Array, velocity: Array, grid: Periodic, dt: Any) -> Array:
     """Values at the points that `velocity` carries to the grid's in the time dt, by multilinear
     interpolation.
     """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
-from jaxpbdl.solvers.molecular_dynamics import (
+from jaxpbdl.solvers.molecular import (
     ACCELERATION,
     BOLTZMANN,
     Phase,

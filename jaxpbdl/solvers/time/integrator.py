@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import equinox as eqx
 from jaxtyping import Array
 
-from jaxpbdl.spectrum import scaled
+from jaxpbdl.grids.spectrum import scaled
 
 NonlinearTerm: TypeAlias = Callable[[Array], Array]
 

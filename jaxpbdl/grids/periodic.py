@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 
 
-class Grid(eqx.Module):
+class Periodic(eqx.Module):
     """Equidistant points of a periodic box.
 
     Axis `i` of an array belongs to coordinate `i` (`values[ix, iy]` in two dimensions) and its
@@ -89,10 +89,10 @@ class Grid(eqx.Module):
         """All points, coordinates last."""
         return jnp.stack(self.coordinates, axis=-1)
 
-    def resized(self, shape: int | Sequence[int]) -> "Grid":
+    def resized(self, shape: int | Sequence[int]) -> "Periodic":
         """The same box with another number of points."""
         shape = (shape,) * self.ndim if isinstance(shape, int) else shape
-        return Grid(shape, self.lengths, self.origin, self.dtype)
+        return Periodic(shape, self.lengths, self.origin, self.dtype)
 
     def modes(self, axis: int) -> np.ndarray:
         """Mode numbers m along `axis`, integers, in the order of the real transform over all axes.

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Array
 
-from jaxpbdl.solvers.exponential import ExponentialRungeKutta, etdrk4, phi
-from jaxpbdl.solvers.integrator import Integrator, NonlinearTerm, weighted_sum
-from jaxpbdl.spectrum import total
+from jaxpbdl.grids.spectrum import total
+from jaxpbdl.solvers.time.exponential import ExponentialRungeKutta, etdrk4, phi
+from jaxpbdl.solvers.time.integrator import Integrator, NonlinearTerm, weighted_sum
 
 _PAST = (0, -1, -2, -3)
 _AHEAD = (1, 0, -1, -2)

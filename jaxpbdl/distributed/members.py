@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxpbdl.checks import is_concrete
 
 
-def spread(
+def map_members(
     function: Callable[..., Any], *batched: Any, devices: Sequence[Any] | None = None
 ) -> Any:
     """`function` of each member along the first axis of `batched`, like
@@ -57,7 +57,7 @@ def spread(
         mesh = Mesh(np.array(devices), ("member",))
         function = _placed(function, NamedSharding(mesh, PartitionSpec()))
         batched = _placed(batched, NamedSharding(mesh, PartitionSpec("member")))
-    results = _spread(function, batched, tuple(devices))
+    results = _mapped(function, batched, tuple(devices))
     if missing:
         results = jax.tree.map(lambda a: a[:members], results)
     return jax.device_put(results, devices[0]) if concrete else results
@@ -77,7 +77,7 @@ def of_each(function: Callable[..., Any], *batched: Any) -> Any:
 
 
 @eqx.filter_jit
-def _spread(function: Callable[..., Any], batched: Any, devices: tuple[Any, ...]) -> Any:
+def _mapped(function: Callable[..., Any], batched: Any, devices: tuple[Any, ...]) -> Any:
     def on_one_device(*mine: Any) -> Any:
         return of_each(function, *mine)
 

@@ -1,0 +1,5 @@
+"""Work over several devices."""
+
+from jaxpbdl.distributed.members import map_members
+
+__all__ = ["map_members"]
