@@ -17,12 +17,13 @@ from peers import jax_cfd_base
 from timing import Line, in_own_process, side_by_side
 
 import jaxpbdl as jp
-from jaxpbdl.solvers.flow import adams_bashforth, incompressible, runge_kutta
+from jaxpbdl.solvers.flow import incompressible
+from jaxpbdl.solvers.time import adams_bashforth, rk3
 
 VISCOSITY, DT = 1e-3, 0.005
 
 
-def ours(points: int, scheme=runge_kutta, *, periodic: bool = True, ndim: int = 2):
+def ours(points: int, scheme=rk3, *, periodic: bool = True, ndim: int = 2):
     grid = jp.grids.Cells((points,) * ndim, 2 * jnp.pi, periodic=periodic)
     step = incompressible(jp.equations.IncompressibleFlow(VISCOSITY), grid, DT, scheme=scheme)
 
@@ -88,7 +89,7 @@ def lines() -> list[Line]:
         closed = side_by_side({"ours": call})["ours"] / steps
         peer = in_own_process("phiflow_peer.py", points, DT, 10, "closed")
         made.append(Line(f"step {points}² in a closed box", closed, "PhiFlow", peer, "ms", 2.0))
-    schemes = {"Runge-Kutta": runge_kutta, "Adams-Bashforth": adams_bashforth}
+    schemes = {"Runge-Kutta": rk3, "Adams-Bashforth": adams_bashforth}
     deep = {
         name: flows.loop(*ours(64, scheme, periodic=False, ndim=3), 5)
         for name, scheme in schemes.items()

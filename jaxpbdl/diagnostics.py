@@ -5,12 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.navier_stokes import velocity_modes
 from jaxpbdl.grids.periodic import Periodic
-from jaxpbdl.grids.spectrum import Spectrum, total
+from jaxpbdl.grids.spectrum import Spectrum, fourier_modes, total
 
 
 def velocity(vorticity: Float[Array, "nx ny"], grid: Periodic) -> Float[Array, "2 nx ny"]:
@@ -66,7 +66,10 @@ def power_spectrum(
     """
     longest = max(grid.lengths)
     # In units of the fundamental, so that shells do not depend on rounding of the box's length.
-    along = (longest / grid.lengths[a] * grid.modes(a) for a in range(grid.ndim))
+    along = (
+        longest / grid.lengths[a] * fourier_modes(n, half=a == grid.ndim - 1)
+        for a, n in enumerate(grid.shape)
+    )
     shell = np.rint(np.sqrt(sum(k**2 for k in np.meshgrid(*along, indexing="ij")))).astype(int)
     shells = int(shell.max()) + 1
     # The half spectrum stands for its mirror image too, except where it is its own (m = 0 and
@@ -91,16 +94,29 @@ def energy_spectrum(
     return k, 0.5 * (of_u + power_spectrum(v, grid)[1])
 
 
-def correlation(first: Float[Array, "..."], second: Float[Array, "..."]) -> Float[Array, ""]:
-    """Pearson correlation of two fields over all their points."""
+def correlation(first: PyTree, second: PyTree) -> Float[Array, ""]:
+    """Pearson correlation of two states over all their values."""
+    first, second = _vector(first), _vector(second)
     first, second = first - jnp.mean(first), second - jnp.mean(second)
     norms = jnp.sqrt(jnp.sum(first**2) * jnp.sum(second**2))
     return jnp.sum(first * second) / jnp.where(norms == 0, 1.0, norms)
 
 
-def relative_l2(value: Float[Array, "..."], reference: Float[Array, "..."]) -> Float[Array, ""]:
-    """|value - reference| / |reference| in the Euclidean norm over all points."""
-    return jnp.linalg.norm(jnp.ravel(value - reference)) / jnp.linalg.norm(jnp.ravel(reference))
+def relative_l2(value: PyTree, reference: PyTree) -> Float[Array, ""]:
+    """|value - reference| / |reference| of states in the Euclidean norm over all their values."""
+    value, reference = _vector(value), _vector(reference)
+    return jnp.linalg.norm(value - reference) / jnp.linalg.norm(reference)
+
+
+def mean_square(value: PyTree, reference: PyTree) -> Float[Array, ""]:
+    """The mean of the squared differences over all values of two states."""
+    pairs = list(zip(jax.tree.leaves(value), jax.tree.leaves(reference), strict=True))
+    squares = total(jnp.sum((a - b) ** 2) for a, b in pairs)
+    return squares / sum(b.size for _, b in pairs)
+
+
+def _vector(state: PyTree) -> Float[Array, " values"]:
+    return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)])
 
 
 def time_above(times: Any, values: Any, threshold: float) -> float:

@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from jaxpbdl import checks
-from jaxpbdl.step import AnyStep, as_step
+from jaxpbdl.step import AnyStep, Step, as_step
 
 
 def rollout(
@@ -24,6 +24,7 @@ def rollout(
     steps: int,
     every: int = 1,
     *,
+    inputs: Any = None,
     observe: Callable[[Any], Any] | None = None,
     checkpoint: bool = True,
     stop_gradient: bool = False,
@@ -32,9 +33,12 @@ def rollout(
 
     **Arguments:**
 
-    - `step`: any callable `state -> state`; a `Step` keeps its working variables between steps.
+    - `step`: any callable `state -> state`, or `(state, input) -> state`; a `Step` keeps its
+      working variables between steps.
     - `state`: the initial state, an array or any pytree of arrays.
     - `steps`: number of steps, a multiple of `every`.
+    - `inputs`: what the step is given besides the state, one for each step: a tree of arrays with
+      a first axis of length `steps` (forces, controls, keys). Gradients reach it.
     - `observe`: what to keep of a state, by default all of it (a coarser copy, a spectrum, a
       probe).
     - `checkpoint`: recompute instead of store for the gradient. Its memory then grows like the
@@ -48,17 +52,23 @@ def rollout(
     take, if the device has no room for what it computes. BlowUp, naming the first bad frame, if the
     result is not finite and this is not itself being traced; `watched_rollout` finds the very step.
     """
-    inner, state, steps, every = _prepare(step, state, steps, every)
-    arguments = (inner, state, steps, every, observe, checkpoint, stop_gradient)
+    inner, state, steps, every, inputs = _prepare(step, state, steps, every, inputs)
+    arguments = (inner, state, inputs, steps, every, observe, checkpoint, stop_gradient)
     with _memory_explained(_rollout, arguments):
         trajectory = _rollout(*arguments)
         if checks.is_concrete(trajectory):
-            _raise_if_blown_up(trajectory, every, getattr(inner, "dt", None))
+            _raise_if_blown_up(trajectory, every, inner.interval)
     return trajectory
 
 
 def watched_rollout(
-    step: AnyStep, state: Any, steps: int, every: int = 1, *, checkpoint: bool = True
+    step: AnyStep,
+    state: Any,
+    steps: int,
+    every: int = 1,
+    *,
+    inputs: Any = None,
+    checkpoint: bool = True,
 ) -> tuple[Any, Int[Array, ""]]:
     """Like `rollout`, with the number of the first step whose result was not finite; `steps + 1` if
     all were.
@@ -66,22 +76,55 @@ def watched_rollout(
     Works for each member under `vmap` and raises nothing; `raise_blow_up` turns the numbers into an
     error.
     """
-    inner, state, steps, every = _prepare(step, state, steps, every)
-    arguments = (inner, state, steps, every, checkpoint)
+    inner, state, steps, every, inputs = _prepare(step, state, steps, every, inputs)
+    arguments = (inner, state, inputs, steps, every, checkpoint)
     with _memory_explained(_watched_rollout, arguments):
         return _watched_rollout(*arguments)
 
 
-def repeat(step: AnyStep, steps: int, *, checkpoint: bool = True) -> AnyStep:
-    """The step `steps` times as long: `steps` applications of `step` as one."""
-    steps = checks.count("steps", steps)
-    inner = as_step(step)
+class Repeated(Step):
+    """Several applications of a step as one; made by `repeat`."""
 
-    def advance(state: Any) -> Any:
-        working = nested_scan(inner.advance, inner.enter(state), steps, checkpoint)
-        return inner.leave(working)
+    step: Step
+    steps: int = eqx.field(static=True)
+    checkpoint: bool = eqx.field(static=True)
 
-    return advance
+    @property
+    def interval(self) -> Array | None:
+        return None if self.step.interval is None else self.steps * self.step.interval
+
+    def enter(self, state: Any) -> Any:
+        return self.step.enter(state)
+
+    def advance(self, working: Any, *inputs: Any) -> Any:
+        def once(working: Any, _: None) -> Any:
+            return self.step.advance(working, *inputs)
+
+        return nested_scan(once, working, self.steps, self.checkpoint)
+
+    def leave(self, working: Any) -> Any:
+        return self.step.leave(working)
+
+    def check(self, state: Any) -> None:
+        self.step.check(state)
+
+    def largest_dt(self, state: Any) -> Any:
+        return self.steps * self.step.largest_dt(state)
+
+    def channels(self, state: Any) -> Array:
+        return self.step.channels(state)
+
+    def corrected(self, state: Any, change: Array) -> Any:
+        return self.step.corrected(state, change)
+
+    def equation_and_field(self, states: Any, times: Array, degree: int = 4) -> tuple[Any, Any]:
+        return self.step.equation_and_field(states, times, degree)
+
+
+def repeat(step: AnyStep, steps: int, *, checkpoint: bool = True) -> Repeated:
+    """The step `steps` times as long: `steps` applications of `step` as one. An input is held over
+    all of them."""
+    return Repeated(as_step(step), checks.count("steps", steps), checkpoint)
 
 
 def raise_blow_up(first_bad: Any, steps: int, dt: Any = None) -> None:
@@ -101,28 +144,34 @@ def raise_blow_up(first_bad: Any, steps: int, dt: Any = None) -> None:
 
 
 def nested_scan(
-    advance: Callable[[Any], Any], working: Any, steps: int, checkpoint: bool = True
+    advance: Callable[[Any, Any], Any],
+    working: Any,
+    steps: int,
+    checkpoint: bool = True,
+    inputs: Any = None,
 ) -> Any:
-    """`advance` applied `steps` times. With `checkpoint`, two nested loops of about sqrt(steps)
-    turns store one state
-    a turn, so reverse mode keeps 2 sqrt(steps) states instead of what every step computes."""
+    """`advance(working, input)` applied `steps` times, `inputs` of that length or None. With
+    `checkpoint`, two nested loops of about sqrt(steps) turns store one state a turn, so reverse
+    mode keeps 2 sqrt(steps) states instead of what every step computes."""
 
-    def body(carry: Any, _: None) -> tuple[Any, None]:
-        return advance(carry), None
+    def body(carry: Any, given: Any) -> tuple[Any, None]:
+        return advance(carry, given), None
 
     if not checkpoint or steps == 1:
-        return lax.scan(body, working, None, length=steps)[0]
+        return lax.scan(body, working, inputs, length=steps)[0]
     body = jax.checkpoint(body, prevent_cse=False)
     inner = isqrt(steps)
+    outer, rest = divmod(steps, inner)
 
-    def turn(carry: Any, _: None) -> tuple[Any, None]:
-        return lax.scan(body, carry, None, length=inner)[0], None
+    def turn(carry: Any, given: Any) -> tuple[Any, None]:
+        return lax.scan(body, carry, given, length=inner)[0], None
 
-    working = lax.scan(
-        jax.checkpoint(turn, prevent_cse=False), working, None, length=steps // inner
-    )[0]
-    rest = steps % inner
-    return lax.scan(body, working, None, length=rest)[0] if rest else working
+    blocks = jax.tree.map(lambda x: x[: outer * inner].reshape(outer, inner, *x.shape[1:]), inputs)
+    working = lax.scan(jax.checkpoint(turn, prevent_cse=False), working, blocks, length=outer)[0]
+    if not rest:
+        return working
+    last = jax.tree.map(lambda x: x[outer * inner :], inputs)
+    return lax.scan(body, working, last, length=rest)[0]
 
 
 @contextmanager
@@ -141,23 +190,36 @@ def _memory_explained(function: Callable[..., Any], arguments: tuple[Any, ...]) 
         ) from error
 
 
-def _prepare(step: AnyStep, state: Any, steps: int, every: int) -> tuple[Any, Any, int, int]:
+def _prepare(
+    step: AnyStep, state: Any, steps: int, every: int, inputs: Any
+) -> tuple[Step, Any, int, int, Any]:
     """The arguments of a rollout, checked, with numbers as arrays."""
     steps, every = checks.count("steps", steps), checks.count("every", every)
     if steps % every:
         raise ValueError(f"steps must be a multiple of every = {every}, got {steps}")
     inner = as_step(step)
-    state = jax.tree.map(jnp.asarray, state)
+    state, inputs = jax.tree.map(jnp.asarray, (state, inputs))
     if not jax.tree.leaves(state):
         raise ValueError(f"state must hold at least one array, got {state!r}")
+    for leaf in jax.tree.leaves(inputs):
+        if not leaf.ndim or len(leaf) != steps:
+            raise ValueError(
+                f"inputs must have a first axis of length steps = {steps}, got shape {leaf.shape}"
+            )
     inner.check(state)
-    return inner, state, steps, every
+    return inner, state, steps, every, inputs
+
+
+def _by_snapshot(inputs: Any, every: int) -> Any:
+    """The inputs of the steps between two snapshots together."""
+    return jax.tree.map(lambda x: x.reshape(-1, every, *x.shape[1:]), inputs)
 
 
 @eqx.filter_jit
 def _rollout(
     step: Any,
     state: Any,
+    inputs: Any,
     steps: int,
     every: int,
     observe: Callable[[Any], Any] | None,
@@ -166,34 +228,40 @@ def _rollout(
 ) -> Any:
     keep = (lambda state: state) if observe is None else observe
 
-    def advance(working: Any) -> Any:
-        return step.advance(lax.stop_gradient(working) if stop_gradient else working)
+    def advance(working: Any, given: Any) -> Any:
+        working = lax.stop_gradient(working) if stop_gradient else working
+        return step.advance(working) if given is None else step.advance(working, given)
 
-    def frame(working: Any, _: None) -> tuple[Any, Any]:
-        working = nested_scan(advance, working, every, checkpoint)
+    def frame(working: Any, given: Any) -> tuple[Any, Any]:
+        working = nested_scan(advance, working, every, checkpoint, given)
         return working, keep(step.leave(working))
 
     if checkpoint:
         frame = jax.checkpoint(frame, prevent_cse=False)
-    frames = lax.scan(frame, step.enter(state), None, length=steps // every)[1]
+    given = _by_snapshot(inputs, every)
+    frames = lax.scan(frame, step.enter(state), given, length=steps // every)[1]
     return _with_first(keep(state), frames)
 
 
 @eqx.filter_jit
-def _watched_rollout(step: Any, state: Any, steps: int, every: int, checkpoint: bool) -> Any:
-    def advance(carry: Any) -> Any:
+def _watched_rollout(
+    step: Any, state: Any, inputs: Any, steps: int, every: int, checkpoint: bool
+) -> Any:
+    def advance(carry: Any, given: Any) -> Any:
         working, number, first_bad = carry
-        working = step.advance(working)
+        working = step.advance(working) if given is None else step.advance(working, given)
         number = number + 1
         bad = ~_is_finite(working)
         return working, number, jnp.where(bad, jnp.minimum(first_bad, number), first_bad)
 
-    def frame(carry: Any, _: None) -> tuple[Any, Any]:
-        carry = nested_scan(advance, carry, every, checkpoint)
+    def frame(carry: Any, given: Any) -> tuple[Any, Any]:
+        carry = nested_scan(advance, carry, every, checkpoint, given)
         return carry, step.leave(carry[0])
 
     start = (step.enter(state), jnp.asarray(0), jnp.asarray(steps + 1))
-    (_, _, first_bad), frames = lax.scan(frame, start, None, length=steps // every)
+    (_, _, first_bad), frames = lax.scan(
+        frame, start, _by_snapshot(inputs, every), length=steps // every
+    )
     return _with_first(state, frames), first_bad
 
 

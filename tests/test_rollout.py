@@ -282,7 +282,7 @@ REFUSED = {
     "no step": (lambda: jp.rollout(3.0, STATE, 1), "a step must be a callable .* got float"),
     "grid zero": (lambda: jp.grids.Periodic(0), "shape must be an integer >= 1, got 0"),
     "grid negative": (lambda: jp.grids.Periodic((8, -1)), "shape must be an integer >= 1, got -1"),
-    "grid 4D": (lambda: jp.grids.Periodic((2,) * 4), "shape must have 1 to 3 axes"),
+    "grid 4D": (lambda: jp.grids.Periodic((2,) * 7), "shape must have 1 to 6 axes"),
     "lengths": (lambda: jp.grids.Periodic(8, -1.0), "lengths must be finite and > 0"),
     "lengths count": (lambda: jp.grids.Periodic((8, 8), (1.0,)), "lengths must be one number or 2"),
     "grid dtype": (

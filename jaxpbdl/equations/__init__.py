@@ -16,6 +16,7 @@ from jaxpbdl.equations.reaction_diffusion import (
     SwiftHohenberg,
 )
 from jaxpbdl.equations.schroedinger import Schroedinger
+from jaxpbdl.equations.semilinear import SemilinearEquation
 
 __all__ = [
     "AdvectionDiffusion",
@@ -34,6 +35,7 @@ __all__ = [
     "NavierStokes3D",
     "Parameter",
     "Schroedinger",
+    "SemilinearEquation",
     "SwiftHohenberg",
     "Wave",
     "kolmogorov",

@@ -5,20 +5,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import (
-    Equation,
-    Parameter,
-    advective_rate,
-    laplacian_symbol,
-    parameter,
-    require_ndim,
-)
+from jaxpbdl.equations.equation import Parameter, parameter, require_ndim
+from jaxpbdl.equations.semilinear import SemilinearEquation, advective_rate
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
-from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.grid import Grid
 from jaxpbdl.grids.spectrum import Spectrum, total
 
 
-class Burgers(Equation):
+class Burgers(SemilinearEquation):
     """du/dt + (u . grad) u = viscosity lap u.
 
     A scalar on a one-dimensional grid, a vector with one component per axis otherwise.
@@ -36,11 +30,11 @@ class Burgers(Equation):
     def value_shape(self) -> tuple[int, ...]:
         return () if self.ndim == 1 else (self.ndim,)
 
-    def check_grid(self, grid: Periodic) -> None:
+    def check_grid(self, grid: Grid) -> None:
         require_ndim(self, grid, self.ndim)
 
     def symbol(self, spectrum: Spectrum) -> Array:
-        return self.viscosity * laplacian_symbol(spectrum)
+        return self.viscosity * spectrum.laplacian
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         velocity = spectrum.to_grid(modes)
@@ -61,10 +55,10 @@ class Burgers(Equation):
             - self.viscosity * laplacian(snapshot)(position)
         )
 
-    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+    def space_time_flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """(u^2 / 2 - viscosity du/dx, u), in one dimension."""
         if self.ndim > 1:
-            return super().flux(field, point)
+            return super().space_time_flux(field, point)
         u, slope = field(point), partial(field, 0)(point)
         return jnp.stack([u**2 / 2 - self.viscosity * slope, u])
 

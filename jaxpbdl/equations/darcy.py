@@ -1,12 +1,12 @@
 """Steady diffusion through a medium: pressure in a porous body, temperature, electric potential."""
 
-import equinox as eqx
 from jaxtyping import Array, Float
 
+from jaxpbdl.equations.equation import Equation
 from jaxpbdl.fields import Field, gradient, laplacian
 
 
-class Darcy(eqx.Module):
+class Darcy(Equation):
     """-div(permeability grad u) = source.
 
     **Arguments:** `permeability` > 0 and `source`, fields `position -> value`, of which the first

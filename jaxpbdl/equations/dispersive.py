@@ -6,13 +6,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Equation, Parameter, advective_rate, parameter, require_ndim
+from jaxpbdl.equations.equation import Parameter, parameter, require_ndim
+from jaxpbdl.equations.semilinear import SemilinearEquation, advective_rate
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
-from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.grid import Grid
 from jaxpbdl.grids.spectrum import Spectrum, scaled
 
 
-class KortewegDeVries(Equation):
+class KortewegDeVries(SemilinearEquation):
     """du/dt + advection u du/dx + dispersion d^3u/dx^3 = 0: solitons. One dimension.
 
     The defaults are the form of soliton theory, u_t + 6 u u_x + u_xxx = 0.
@@ -25,7 +26,7 @@ class KortewegDeVries(Equation):
         checks.finite("advection", self.advection)
         checks.finite("dispersion", self.dispersion)
 
-    def check_grid(self, grid: Periodic) -> None:
+    def check_grid(self, grid: Grid) -> None:
         require_ndim(self, grid, 1)
 
     def symbol(self, spectrum: Spectrum) -> Array:
@@ -43,7 +44,7 @@ class KortewegDeVries(Equation):
             + self.dispersion * partial(field, 0, 3)(point)
         )
 
-    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+    def space_time_flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """(advection u^2 / 2 + dispersion d^2u/dx^2, u)."""
         u, bending = field(point), partial(field, 0, 2)(point)
         return jnp.stack([self.advection * u**2 / 2 + self.dispersion * bending, u])
@@ -73,7 +74,7 @@ class KortewegDeVries(Equation):
         return 2 * (moment[2] / moment[0] - (moment[1] / moment[0]) ** 2)
 
 
-class KuramotoSivashinsky(Equation):
+class KuramotoSivashinsky(SemilinearEquation):
     """Spatio-temporal chaos of flame fronts.
 
     One dimension: du/dt + advection u du/dx + growth d^2u/dx^2 + damping d^4u/dx^4 = 0, u the slope

@@ -1,18 +1,15 @@
-"""What an equation is: named parameters, a residual that judges any field, and the terms a
-discretisation needs.
-"""
+"""What an equation is: named parameters, and a residual that judges any field."""
 
 from typing import Any, ClassVar, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.fields import Field, Interpolant, interpolate
-from jaxpbdl.grids.periodic import Periodic
-from jaxpbdl.grids.spectrum import Spectrum, total
+from jaxpbdl.grids.grid import Grid
 
 Parameter: TypeAlias = Any
 """Given as a number or an array, kept as an array of floats."""
@@ -35,10 +32,10 @@ def optional_parameter(**options: Any) -> Any:
 
 
 class Equation(eqx.Module):
-    """A semi-linear evolution equation, du/dt = L u + N(u) + source, on a periodic box.
+    """The physics: named parameters, and the residual of a field, zero for a solution.
 
-    To write one: name the parameters, give the diagonal of L in Fourier space (`symbol`), the
-    Fourier coefficients of N (`nonlinear`) and the `residual`. The rest has defaults.
+    What a discretisation needs besides stands in a second layer (`SemilinearEquation` for spectral
+    solvers), or in the solver of the equation.
     """
 
     judged_quantity: ClassVar[str | None] = None
@@ -54,38 +51,17 @@ class Equation(eqx.Module):
         """Shape of what a field that `residual` judges gives at a point."""
         return self.value_shape
 
-    @property
-    def keep(self) -> float:
-        """Fraction of wavenumbers free of aliasing: 2/3 for products of two, 1/2 of three, 1
-        without products.
-        """
-        return 2 / 3
-
-    def symbol(self, spectrum: Spectrum) -> Array:
-        """The eigenvalues of L, broadcasting against the coefficients; real where L is
-        symmetric.
-        """
-        raise NotImplementedError(f"{type(self).__name__} must define symbol")
-
-    def nonlinear(
-        self, modes: Complex[Array, "*value_and_modes"], spectrum: Spectrum
-    ) -> Complex[Array, "*value_and_modes"]:
-        """Fourier coefficients of N; the solver removes the aliased ones and adds `source`."""
-        return jnp.zeros_like(modes)
-
-    def source(self, spectrum: Spectrum) -> Array | None:
-        """Fourier coefficients of a force that depends on space alone, or None."""
-        return None
-
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        """du/dt - L u - N(u) - source of a field at the point (x_1, .., x_d, t), zero for a
-        solution.
-        """
+        """What the field leaves of the equation at a point: (x_1, .., x_d, t), or (x_1, .., x_d)
+        where nothing depends on time."""
         raise NotImplementedError(f"{type(self).__name__} must define residual")
+
+    def check_grid(self, grid: Grid) -> None:
+        """Raise ValueError if the equation cannot live on the grid."""
 
     def field_of(
         self,
-        grid: Periodic,
+        grid: Grid,
         states: Float[Array, "times *value_and_grid"],
         times: Float[Array, " times"],
         degree: int = 4,
@@ -102,10 +78,10 @@ class Equation(eqx.Module):
         self.check_grid(grid)
         states = jnp.asarray(states)
         checks.shape("states", states, (np.size(times), *self.value_shape, *grid.shape))
-        judged = eqx.filter_jit(type(self).judged_states)(self, states, Spectrum(grid))
+        judged = eqx.filter_jit(type(self).judged_states)(self, states, grid)
         return interpolate(grid, judged, times, degree, self.judged_quantity)
 
-    def judged_states(self, states: Array, spectrum: Spectrum) -> Array:
+    def judged_states(self, states: Array, grid: Grid) -> Array:
         """What `residual` takes the fields of, at the times of the states; by default the states
         themselves."""
         return states
@@ -122,9 +98,10 @@ class Equation(eqx.Module):
                 "`interpolate(.., quantity=..)`"
             )
 
-    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        """The flux through space-time, its last component the conserved quantity, on a new last
-        axis of the value: where the equation is a balance, residual = div flux - production.
+    def space_time_flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+        """The flux of a field through space-time, its last component the conserved quantity, on a
+        new last axis of the value: where the equation is a balance, residual = div flux -
+        production.
         """
         raise ValueError(f"{type(self).__name__} with these terms has no flux: use its residual")
 
@@ -132,44 +109,11 @@ class Equation(eqx.Module):
         """What the balance produces at the point."""
         return jnp.zeros(self.value_shape, point.dtype)
 
-    def enter(self, modes: Array, spectrum: Spectrum) -> Array:
-        """Coefficients of the unknown to the variables in which L is diagonal."""
-        return modes
 
-    def leave(self, modes: Array, spectrum: Spectrum) -> Array:
-        """The inverse of `enter`."""
-        return modes
-
-    def kept(self, spectrum: Spectrum) -> Array:
-        """1 on the modes that dealiasing keeps and 0 elsewhere, in the variables of `enter`."""
-        return spectrum.mask
-
-    def transport_rate(
-        self, state: Float[Array, "*value_and_grid"], spectrum: Spectrum
-    ) -> Array | None:
-        """Rate at which the fastest motion carries each mode along, sum_i max|u_i| |k_i|, in the
-        layout of `symbol`;
-        None where nothing is transported explicitly. It bounds dt."""
-        return None
-
-    def check_grid(self, grid: Periodic) -> None:
-        """Raise ValueError if the equation cannot live on the grid."""
-
-
-def advective_rate(speeds: Any, wavenumbers: Any) -> Array:
-    """sum_i speed_i |k_i| from the largest speed along each axis."""
-    return total(s * jnp.abs(k) for s, k in zip(speeds, wavenumbers, strict=True))
-
-
-def require_ndim(equation: Equation, grid: Periodic, *allowed: int) -> None:
+def require_ndim(equation: Equation, grid: Grid, *allowed: int) -> None:
     """Refuse a grid of another dimension."""
     if grid.ndim not in allowed:
         choice = " or ".join(str(n) for n in allowed)
         raise ValueError(
             f"{type(equation).__name__} needs a grid of {choice} axes, got shape {grid.shape}"
         )
-
-
-def laplacian_symbol(spectrum: Spectrum) -> Array:
-    """The Laplacian in Fourier space."""
-    return -spectrum.k_squared

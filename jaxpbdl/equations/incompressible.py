@@ -2,19 +2,18 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Parameter, optional_parameter, parameter
+from jaxpbdl.equations.equation import Equation, Parameter, optional_parameter, parameter
 from jaxpbdl.fields import Field, at_time, divergence, gradient, laplacian, time_derivative
 
 Force = Callable[[Float[Array, " dim"]], Float[Array, " dim"]]
 
 
-class IncompressibleFlow(eqx.Module):
+class IncompressibleFlow(Equation):
     """Velocity u and pressure p (over density) of a flow in two or three dimensions, and a marker m
     that it carries.
 

@@ -4,13 +4,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Equation, Parameter, optional_parameter, parameter
+from jaxpbdl.equations.equation import Parameter, optional_parameter, parameter
+from jaxpbdl.equations.semilinear import SemilinearEquation
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, partial, time_derivative
-from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.grid import Grid
 from jaxpbdl.grids.spectrum import Spectrum
 
 
-class AdvectionDiffusion(Equation):
+class AdvectionDiffusion(SemilinearEquation):
     """du/dt + velocity . grad u = diffusivity lap u + dispersion sum_i d^3u/dx_i^3 -
     hyper_diffusivity lap^2 u.
 
@@ -34,7 +35,7 @@ class AdvectionDiffusion(Equation):
     def keep(self) -> float:
         return 1.0
 
-    def check_grid(self, grid: Periodic) -> None:
+    def check_grid(self, grid: Grid) -> None:
         if self.velocity is not None and self.velocity.ndim > 0:
             checks.shape("velocity", self.velocity, (grid.ndim,))
 
@@ -66,10 +67,10 @@ class AdvectionDiffusion(Equation):
             total = total + self.hyper_diffusivity * laplacian(laplacian(snapshot))(position)
         return total
 
-    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+    def space_time_flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """(velocity u - diffusivity grad u, u), without the higher derivatives."""
         if self.dispersion is not None or self.hyper_diffusivity is not None:
-            return super().flux(field, point)
+            return super().space_time_flux(field, point)
         u, slopes = field(point), gradient(field)(point)[:-1]
         through = jnp.zeros_like(slopes)
         if self.velocity is not None:
@@ -79,7 +80,7 @@ class AdvectionDiffusion(Equation):
         return jnp.append(through, u)
 
 
-class Wave(Equation):
+class Wave(SemilinearEquation):
     """d^2u/dt^2 = speed^2 lap u, as the state (u, du/dt) of shape (2, *grid); exact for any dt.
 
     In Fourier space the pair is carried as the two travelling waves du/dt +- i speed |k| u, whose

@@ -10,23 +10,17 @@ from jax import lax
 from jaxtyping import Array, Complex, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import (
-    Equation,
-    Parameter,
-    advective_rate,
-    laplacian_symbol,
-    optional_parameter,
-    parameter,
-    require_ndim,
-)
+from jaxpbdl.equations.centred_modes import CentredModes
+from jaxpbdl.equations.equation import Parameter, optional_parameter, parameter, require_ndim
+from jaxpbdl.equations.semilinear import SemilinearEquation, advective_rate
 from jaxpbdl.fields import Field, at_time, curl, divergence, gradient, laplacian, time_derivative
-from jaxpbdl.grids.periodic import Periodic
-from jaxpbdl.grids.spectrum import CentredModes, Spectrum, scaled, total
+from jaxpbdl.grids.grid import Grid
+from jaxpbdl.grids.spectrum import Spectrum, scaled, total
 
 Force = Callable[[Float[Array, " dim"]], Float[Array, " dim"]]
 
 
-class NavierStokes2D(Equation):
+class NavierStokes2D(SemilinearEquation):
     """Vorticity w = dv/dx - du/dy of a two-dimensional flow.
 
         dw/dt + u . grad w + beta v = viscosity lap w - drag w + curl force,   lap psi = -w,
@@ -49,32 +43,29 @@ class NavierStokes2D(Equation):
         if self.drag is not None:
             checks.non_negative("drag", self.drag)
 
-    def check_grid(self, grid: Periodic) -> None:
+    def check_grid(self, grid: Grid) -> None:
         require_ndim(self, grid, 2)
 
-    def enter(self, modes: Array, spectrum: Spectrum) -> Array:
+    def layout(self, spectrum: Spectrum) -> CentredModes:
+        return CentredModes(spectrum)
+
+    def enter(self, modes: Array, layout: CentredModes) -> Array:
         """Coefficients of the complex velocity u + i v, (kx + i ky) / k^2 times those of w: it is
         what the products are made of. The mean vorticity, zero in a periodic flow, is dropped."""
-        centred = CentredModes(spectrum)
-        return centred.velocity * centred.from_half(modes)
+        return layout.velocity * layout.from_half(modes)
 
-    def leave(self, modes: Array, spectrum: Spectrum) -> Array:
-        centred = CentredModes(spectrum)
-        return centred.to_half(jnp.conj(centred.wave) * modes)
+    def leave(self, modes: Array, layout: CentredModes) -> Array:
+        return layout.to_half(jnp.conj(layout.wave) * modes)
 
-    def kept(self, spectrum: Spectrum) -> Array:
-        return jnp.ones((), spectrum.grid.dtype)  # centred modes hold nothing else
-
-    def symbol(self, spectrum: Spectrum) -> Array:
-        modes = CentredModes(spectrum)
-        symbol = -self.viscosity * modes.k_squared
+    def symbol(self, layout: CentredModes) -> Array:
+        symbol = -self.viscosity * layout.k_squared
         if self.drag is not None:
             symbol = symbol - self.drag
         if self.beta is not None:
-            symbol = symbol + 1j * self.beta * modes.k[0] * modes.inverse_k_squared
+            symbol = symbol + 1j * self.beta * layout.k[0] * layout.inverse_k_squared
         return symbol
 
-    def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
+    def nonlinear(self, modes: Array, layout: CentredModes) -> Array:
         """-u . grad w with one complex transform each way, the work of four real ones.
 
         Basdevant (J. Comput. Phys. 50 (1983) 209): u . grad w = (d_xx - d_yy)(u v) + d_xy (v^2 -
@@ -82,15 +73,12 @@ class NavierStokes2D(Equation):
         the field with coefficients (kx - i ky)^2 / 2 S(k). The imaginary part needs S(-k) too, and
         times (kx + i ky) / k^2 it is again a complex velocity.
         """
-        centred = CentredModes(spectrum)
-        square = centred.square(modes)
-        mirrored = jnp.conj(jnp.flip(square, (0, 1)))
-        return centred.own * square + centred.mirrored * mirrored
+        square = layout.square(modes)
+        mirror_image = jnp.conj(jnp.flip(square, (0, 1)))
+        return layout.of_square * square + layout.of_mirror_image * mirror_image
 
     def source(self, spectrum: Spectrum) -> Array | None:
-        if self.forcing is None:
-            return None
-        return self.enter(_modes_of(curl(self.forcing), spectrum), spectrum)
+        return None if self.forcing is None else _modes_of(curl(self.forcing), spectrum)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """Of a field that gives the stream function psi; see `field_of` for states of vorticity."""
@@ -116,8 +104,9 @@ class NavierStokes2D(Equation):
             total = total - curl(self.forcing)(position)
         return total
 
-    def judged_states(self, states: Array, spectrum: Spectrum) -> Array:
+    def judged_states(self, states: Array, grid: Grid) -> Array:
         """The stream function of vorticities, of mean zero."""
+        spectrum = Spectrum(grid)
         return spectrum.to_grid(scaled(spectrum.inverse_k_squared, spectrum.transform(states)))
 
     def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
@@ -125,7 +114,7 @@ class NavierStokes2D(Equation):
         return advective_rate(jnp.max(jnp.abs(velocity), axis=(1, 2)), CentredModes(spectrum).k)
 
 
-class NavierStokes3D(Equation):
+class NavierStokes3D(SemilinearEquation):
     """Velocity u of shape (3, *grid) of a three-dimensional flow; the pressure keeps it free of
     divergence.
 
@@ -155,11 +144,11 @@ class NavierStokes3D(Equation):
         """Velocity and pressure."""
         return (4,)
 
-    def check_grid(self, grid: Periodic) -> None:
+    def check_grid(self, grid: Grid) -> None:
         require_ndim(self, grid, 3)
 
     def symbol(self, spectrum: Spectrum) -> Array:
-        symbol = self.viscosity * laplacian_symbol(spectrum)
+        symbol = self.viscosity * spectrum.laplacian
         return symbol if self.drag is None else symbol - self.drag
 
     def enter(self, modes: Array, spectrum: Spectrum) -> Array:
@@ -184,7 +173,7 @@ class NavierStokes3D(Equation):
     def source(self, spectrum: Spectrum) -> Array | None:
         if self.forcing is None:
             return None
-        return project(_modes_of(self.forcing, spectrum), spectrum)
+        return _modes_of(self.forcing, spectrum)
 
     def pressure(self, state: Float[Array, "3 *grid"], spectrum: Spectrum) -> Float[Array, "*grid"]:
         """Pressure (over density, zero mean) of a velocity: lap p = -div((u . grad) u - force)."""
@@ -220,8 +209,9 @@ class NavierStokes3D(Equation):
             momentum = momentum - self.forcing(position)
         return jnp.append(momentum, divergence(velocity)(position))
 
-    def judged_states(self, states: Array, spectrum: Spectrum) -> Array:
+    def judged_states(self, states: Array, grid: Grid) -> Array:
         """The velocities with their pressure as a fourth component."""
+        spectrum = Spectrum(grid)
         pressure = jax.lax.map(lambda velocity: self.pressure(velocity, spectrum), states)
         return jnp.concatenate([states, pressure[:, None]], axis=1)
 

@@ -4,12 +4,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Equation, Parameter, laplacian_symbol, parameter
+from jaxpbdl.equations.equation import Parameter, parameter
+from jaxpbdl.equations.semilinear import SemilinearEquation
 from jaxpbdl.fields import Field, at_time, gradient, laplacian, time_derivative
 from jaxpbdl.grids.spectrum import Spectrum
 
 
-def _spread(diffusivity: Array, field: Field, point: Float[Array, " dim"]) -> Array:
+def _diffusion_residual(diffusivity: Array, field: Field, point: Float[Array, " dim"]) -> Array:
     """du/dt - diffusivity lap u, the divergence of the diffusive flux."""
     diffusion = diffusivity * laplacian(at_time(field, point[-1]))(point[:-1])
     return time_derivative(field)(point) - diffusion
@@ -20,7 +21,7 @@ def _diffusive_flux(diffusivity: Array, field: Field, point: Float[Array, " dim"
     return jnp.append(-diffusivity * gradient(field)(point)[:-1], field(point))
 
 
-class AllenCahn(Equation):
+class AllenCahn(SemilinearEquation):
     """du/dt = diffusivity lap u + growth u - saturation u^3: two phases and their interface."""
 
     diffusivity: Parameter = parameter(default=1e-4)
@@ -35,15 +36,15 @@ class AllenCahn(Equation):
         return 1 / 2
 
     def symbol(self, spectrum: Spectrum) -> Array:
-        return self.diffusivity * laplacian_symbol(spectrum) + self.growth
+        return self.diffusivity * spectrum.laplacian + self.growth
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         return -self.saturation * spectrum.transform(spectrum.to_grid(modes) ** 3)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        return _spread(self.diffusivity, field, point) - self.production(field, point)
+        return _diffusion_residual(self.diffusivity, field, point) - self.production(field, point)
 
-    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+    def space_time_flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """(-diffusivity grad u, u)."""
         return _diffusive_flux(self.diffusivity, field, point)
 
@@ -52,7 +53,7 @@ class AllenCahn(Equation):
         return self.growth * value - self.saturation * value**3
 
 
-class FisherKPP(Equation):
+class FisherKPP(SemilinearEquation):
     """du/dt = diffusivity lap u + growth u (1 - u): a population that spreads."""
 
     diffusivity: Parameter = parameter(default=0.01)
@@ -62,15 +63,15 @@ class FisherKPP(Equation):
         checks.non_negative("diffusivity", self.diffusivity)
 
     def symbol(self, spectrum: Spectrum) -> Array:
-        return self.diffusivity * laplacian_symbol(spectrum) + self.growth
+        return self.diffusivity * spectrum.laplacian + self.growth
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         return -self.growth * spectrum.transform(spectrum.to_grid(modes) ** 2)
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
-        return _spread(self.diffusivity, field, point) - self.production(field, point)
+        return _diffusion_residual(self.diffusivity, field, point) - self.production(field, point)
 
-    def flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
+    def space_time_flux(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """(-diffusivity grad u, u)."""
         return _diffusive_flux(self.diffusivity, field, point)
 
@@ -79,7 +80,7 @@ class FisherKPP(Equation):
         return self.growth * value * (1 - value)
 
 
-class GrayScott(Equation):
+class GrayScott(SemilinearEquation):
     """Two species that react and diffuse, state (substrate, activator) of shape (2, *grid).
 
     du/dt = diffusivities[0] lap u - u v^2 + feed (1 - u);  dv/dt = diffusivities[1] lap v + u v^2 -
@@ -102,8 +103,8 @@ class GrayScott(Equation):
         return 1 / 2
 
     def symbol(self, spectrum: Spectrum) -> Array:
-        substrate = self.diffusivities[0] * laplacian_symbol(spectrum) - self.feed
-        activator = self.diffusivities[1] * laplacian_symbol(spectrum) - self.feed - self.kill
+        substrate = self.diffusivities[0] * spectrum.laplacian - self.feed
+        activator = self.diffusivities[1] * spectrum.laplacian - self.feed - self.kill
         return jnp.stack([substrate, activator])
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
@@ -112,8 +113,7 @@ class GrayScott(Equation):
         return jnp.stack([-reaction, reaction])
 
     def source(self, spectrum: Spectrum) -> Array:
-        # A constant lives in the mean alone, whose coefficient is the number of points.
-        feed = jnp.where(spectrum.k_squared == 0, self.feed * spectrum.grid.size, 0.0)
+        feed = self.feed * spectrum.transform(jnp.ones(spectrum.grid.shape, spectrum.grid.dtype))
         return jnp.stack([feed, jnp.zeros_like(feed)])
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
@@ -126,7 +126,7 @@ class GrayScott(Equation):
         return time_derivative(field)(point) - diffusion - source
 
 
-class SwiftHohenberg(Equation):
+class SwiftHohenberg(SemilinearEquation):
     """du/dt = growth u - (wavenumber^2 + lap)^2 u + asymmetry u^2 - u^3: stripes and hexagons."""
 
     growth: Parameter = parameter(default=0.7)
@@ -141,7 +141,7 @@ class SwiftHohenberg(Equation):
         return 1 / 2
 
     def symbol(self, spectrum: Spectrum) -> Array:
-        return self.growth - (self.wavenumber**2 + laplacian_symbol(spectrum)) ** 2
+        return self.growth - (self.wavenumber**2 + spectrum.laplacian) ** 2
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         value = spectrum.to_grid(modes)
@@ -160,7 +160,7 @@ class SwiftHohenberg(Equation):
         return time_derivative(field)(point) + band - reaction
 
 
-class CahnHilliard(Equation):
+class CahnHilliard(SemilinearEquation):
     """du/dt = mobility lap (u^3 - u - interface_width^2 lap u): phases that separate and keep their
     mass.
     """
@@ -182,7 +182,7 @@ class CahnHilliard(Equation):
 
     def nonlinear(self, modes: Array, spectrum: Spectrum) -> Array:
         cube = spectrum.transform(spectrum.to_grid(modes) ** 3)
-        return self.mobility * laplacian_symbol(spectrum) * cube
+        return self.mobility * spectrum.laplacian * cube
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
         snapshot = at_time(field, point[-1])

@@ -4,12 +4,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.equations.equation import Equation, Parameter, laplacian_symbol, parameter
+from jaxpbdl.equations.equation import Parameter, parameter
+from jaxpbdl.equations.semilinear import SemilinearEquation
 from jaxpbdl.fields import Field, at_time, laplacian, time_derivative
 from jaxpbdl.grids.spectrum import Spectrum
 
 
-class Schroedinger(Equation):
+class Schroedinger(SemilinearEquation):
     """i dh/dt + dispersion lap h + interaction |h|^2 h = 0, with h as its real and imaginary part,
     shape (2, *grid).
 
@@ -34,7 +35,7 @@ class Schroedinger(Equation):
         return 1 / 2
 
     def symbol(self, spectrum: Spectrum) -> Array:
-        rotation = 1j * self.dispersion * laplacian_symbol(spectrum)
+        rotation = 1j * self.dispersion * spectrum.laplacian
         return jnp.stack([rotation, -rotation])
 
     def enter(self, modes: Array, spectrum: Spectrum) -> Array:

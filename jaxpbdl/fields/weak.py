@@ -56,7 +56,7 @@ def weak_residual(
 
     def balance(point: Array) -> tuple[Array, Array]:
         """Flux (coordinate, *value) and source at a point."""
-        flux = expanded(equation.flux, field, point)
+        flux = expanded(equation.space_time_flux, field, point)
         source = expanded(equation.production, field, point)
         return jnp.moveaxis(jnp.asarray(flux), -1, 0), jnp.broadcast_to(source, flux.shape[:-1])
 

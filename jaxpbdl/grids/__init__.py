@@ -1,7 +1,21 @@
 """Grids: where values live, and what each kind of grid makes of them."""
 
 from jaxpbdl.grids.cells import Cells, graded
+from jaxpbdl.grids.grid import Grid
+from jaxpbdl.grids.location import Location, cell, edge, face, node
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import Spectrum, resample
 
-__all__ = ["Cells", "Periodic", "Spectrum", "graded", "resample"]
+__all__ = [
+    "Cells",
+    "Grid",
+    "Location",
+    "Periodic",
+    "Spectrum",
+    "cell",
+    "edge",
+    "face",
+    "graded",
+    "node",
+    "resample",
+]

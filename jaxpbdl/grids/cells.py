@@ -2,7 +2,6 @@
 (Harlow and Welch, Phys. Fluids 8 (1965) 2182)."""
 
 from collections.abc import Sequence
-from math import prod
 from typing import Any
 
 import equinox as eqx
@@ -12,20 +11,21 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.grids.periodic import one_per_axis
+from jaxpbdl.grids.grid import Grid, float_dtype, one_per_axis, outer, points_of, shape_of
+from jaxpbdl.grids.location import Location, face
 
 
-class Cells(eqx.Module):
-    """Cells of a box between given edges, in two or three dimensions.
+class Cells(Grid):
+    """Cells of a box between given edges.
 
-    Axis `i` of an array belongs to coordinate `i`. A scalar has the shape of the cells. Component
+    A scalar has the shape of the cells, its points are their centres. Component
     `a` of a velocity lies on the faces across axis `a`: one more than cells along it, both sides of
     the box included, or as many where the axis is periodic (the face at the origin is also the
     last).
 
     **Arguments:**
 
-    - `shape`: cells along each axis, at least 4.
+    - `shape`: cells along each axis, at least 4, one to six axes.
     - `lengths`: of the box, one number or one each; `origin`: its lowest corner.
     - `periodic`: whether the axes close on themselves, one or one each.
     - `edges`: instead of the three above, the edges of the cells along each axis, increasing, one
@@ -33,13 +33,15 @@ class Cells(eqx.Module):
     - `dtype`: float32 or float64; by default JAX's own default.
     """
 
+    shape: tuple[int, ...] = eqx.field(static=True)
+    lengths: tuple[float, ...] = eqx.field(static=True)
     edges: tuple[tuple[float, ...], ...] = eqx.field(static=True)
     periodic: tuple[bool, ...] = eqx.field(static=True)
     dtype: Any = eqx.field(static=True)
 
     def __init__(
         self,
-        shape: Sequence[int],
+        shape: int | Sequence[int],
         lengths: float | Sequence[float] = 1.0,
         origin: float | Sequence[float] = 0.0,
         *,
@@ -47,11 +49,7 @@ class Cells(eqx.Module):
         edges: Sequence[Any] | None = None,
         dtype: Any = None,
     ):
-        shape = tuple(shape)
-        if not 2 <= len(shape) <= 3:
-            raise ValueError(f"shape must have 2 or 3 axes, got {shape}")
-        for cells in shape:
-            checks.count("every entry of shape", cells, least=4)
+        shape = shape_of(shape, minimum=4)
         sides = one_per_axis("lengths", lengths, len(shape))
         first = one_per_axis("origin", origin, len(shape))
         checks.positive("lengths", sides)
@@ -67,24 +65,9 @@ class Cells(eqx.Module):
         if len(wraps) != len(shape):
             raise ValueError(f"periodic must be one or {len(shape)}, one per axis; got {periodic}")
         self.periodic = wraps
-        self.dtype = jnp.dtype(jnp.zeros(()).dtype if dtype is None else dtype)
-
-    @property
-    def ndim(self) -> int:
-        return len(self.edges)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Cells along each axis."""
-        return tuple(len(line) - 1 for line in self.edges)
-
-    @property
-    def size(self) -> int:
-        return prod(self.shape)
-
-    @property
-    def lengths(self) -> tuple[float, ...]:
-        return tuple(line[-1] - line[0] for line in self.edges)
+        self.dtype = float_dtype(dtype)
+        self.shape = tuple(len(line) - 1 for line in self.edges)
+        self.lengths = tuple(line[-1] - line[0] for line in self.edges)
 
     @property
     def widths(self) -> tuple[np.ndarray, ...]:
@@ -118,47 +101,56 @@ class Cells(eqx.Module):
         """Of the cells."""
         return jnp.asarray(outer(self.widths), self.dtype)
 
-    def face_shape(self, component: int) -> tuple[int, ...]:
-        """Of the array of a velocity component."""
-        n = list(self.shape)
-        n[component] += not self.periodic[component]
-        return tuple(n)
-
-    def face_axes(self, component: int) -> tuple[np.ndarray, ...]:
-        """Coordinates of the faces that hold a component, along each axis."""
-        lines = list(self.centres)
-        own = np.asarray(self.edges[component])
-        lines[component] = own[:-1] if self.periodic[component] else own
-        return tuple(lines)
-
-    def face_points(self, component: int) -> Float[Array, "*faces dim"]:
-        """The centres of the faces that hold a component."""
-        return points(self.face_axes(component), self.dtype)
+    @property
+    def lines(self) -> tuple[np.ndarray, ...]:
+        """The centres of the cells along each axis, in double precision."""
+        return self.centres
 
     @property
-    def cell_points(self) -> Float[Array, "*cells dim"]:
-        """The centres of the cells."""
-        return points(self.centres, self.dtype)
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """The widths of the cells along each axis."""
+        return self.widths
+
+    def lines_at(self, location: Location) -> tuple[np.ndarray, ...]:
+        """The coordinates along each axis of the values that live at a location."""
+        return tuple(
+            (line[:-1] if wraps else line) if on_boundary else centres
+            for line, centres, wraps, on_boundary in zip(
+                map(np.asarray, self.edges),
+                self.centres,
+                self.periodic,
+                location.on_boundary(self.ndim),
+                strict=True,
+            )
+        )
+
+    def shape_at(self, location: Location) -> tuple[int, ...]:
+        """Of the array of values that live at a location: one more than cells along an axis on
+        whose boundaries they lie, or as many where that axis is periodic."""
+        return tuple(len(line) for line in self.lines_at(location))
+
+    def points_at(self, location: Location) -> Float[Array, "*values dim"]:
+        """Where the values of a location lie."""
+        return points_of(self.lines_at(location), self.dtype)
 
     @property
     def corner_points(self) -> Float[Array, "*corners dim"]:
         """The corners of the cells, one more than cells along each axis."""
-        return points([np.asarray(line) for line in self.edges], self.dtype)
+        return points_of([np.asarray(line) for line in self.edges], self.dtype)
 
     def velocity(self, field: Any = None) -> tuple[Array, ...]:
         """Components on their faces of a function `point -> velocity` or of constants; zero by
         default."""
         if field is None:
-            return tuple(jnp.zeros(self.face_shape(c), self.dtype) for c in range(self.ndim))
+            return tuple(jnp.zeros(self.shape_at(face(c)), self.dtype) for c in range(self.ndim))
         return tuple(
-            component_of(field, self.face_points(c), c, self.ndim) for c in range(self.ndim)
+            component_of(field, self.points_at(face(c)), c, self.ndim) for c in range(self.ndim)
         )
 
     def scalar(self, field: Any = 0.0) -> Float[Array, "*cells"]:
         """A function of the point, a constant or an array, in the cells."""
         if callable(field):
-            where = self.cell_points
-            values = jax.vmap(field)(where.reshape(-1, self.ndim))
+            values = jax.vmap(field)(self.points.reshape(-1, self.ndim))
             return jnp.asarray(values, self.dtype).reshape(self.shape)
         return jnp.broadcast_to(jnp.asarray(field, self.dtype), self.shape)
 
@@ -236,24 +228,11 @@ def _checked(given: Any, cells: int, axis: int) -> np.ndarray:
     return line
 
 
-def points(axes: Sequence[np.ndarray], dtype: Any) -> Array:
-    """All combinations of coordinates, coordinates last."""
-    return jnp.asarray(np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1), dtype)
-
-
 def face_widths(component: int, grid: Cells) -> list[np.ndarray]:
     """Sides of the control volumes of the faces that hold a component, along each axis."""
     lines = list(grid.widths)
-    lines[component] = grid.gaps[component][: grid.face_shape(component)[component]]
+    lines[component] = grid.gaps[component][: grid.shape_at(face(component))[component]]
     return lines
-
-
-def outer(lines: Sequence[np.ndarray]) -> np.ndarray:
-    """The product of one array per axis at all combinations."""
-    made = np.ones(())
-    for line in lines:
-        made = np.multiply.outer(made, line)
-    return made
 
 
 def component_of(field: Any, where: Array, component: int, ndim: int) -> Array:

@@ -1,10 +1,10 @@
-"""The Fourier side of a periodic grid: transforms, derivatives, dealiasing, resampling.
+"""The spectral side of a grid: transforms, Laplacian, derivatives, dealiasing, resampling.
 
-Coefficients follow `numpy.fft.rfftn` over the last `ndim` axes, unnormalised, half the modes on the
-last axis.
+Along periodic axes coefficients follow `numpy.fft.rfftn`, unnormalised, with half the modes on the
+last of them; along axes between walls they are those of cosines or sines (see `grids.walls`).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from functools import reduce
 from operator import add
@@ -15,7 +15,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Complex, Float
 
+from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.grid import Grid
 from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.grids.walls import Wall, WallBasis
 
 
 def highest_kept(n: int, keep: float) -> int:
@@ -31,85 +34,144 @@ def highest_kept(n: int, keep: float) -> int:
     return max(share.numerator * n - 1, 0) // (2 * share.denominator)
 
 
+Sides = Sequence[None | Wall | tuple[Wall, Wall]]
+"""One entry per axis: the lower and the upper wall, one for both, or None for a periodic axis."""
+
+
 class Spectrum(eqx.Module):
-    """Wavenumbers and transforms of a grid, with the modes beyond the dealiasing limit removed.
+    """Transforms of a grid and what is diagonal in them, with the modes beyond the dealiasing limit
+    removed.
 
     **Arguments:**
 
-    - `grid`: the grid.
-    - `keep`: fraction of the wavenumbers per axis that survive, 1 for all. A product of `p` fields
+    - `grid`: periodic points; or equidistant cells, whose axes without a period are bounded by
+      walls.
+    - `keep`: fraction of the modes per axis that survive, 1 for all. A product of `p` fields
       is free of aliasing with `keep = 2 / (p + 1)` (Orszag 1971): 2/3 for quadratic, 1/2 for cubic
       terms.
+    - `sides`: what the walls of a box of cells do, no flux by default.
 
     **Attributes:** (each broadcasts against the coefficients of one scalar field)
 
-    - `k`: wavenumbers, one array per axis, zero at the Nyquist mode; the multiplier of `d/dx` is
-      `1j * k`.
-    - `k_squared`: squared length of the wave vector, the multiplier of minus the Laplacian.
-    - `inverse_k_squared`: its inverse on the kept modes, 0 for the mean.
+    - `k_squared`: minus the eigenvalues of the Laplacian.
+    - `inverse_k_squared`: its inverse, 0 where it is 0.
     - `mask`: 1 on kept modes, 0 elsewhere.
+
+    **Raises:** ValueError for cells that are not equidistant, or sides that do not fit the axes.
     """
 
     trainable_fields = ()
 
-    grid: Periodic
+    grid: Grid
     keep: float = eqx.field(static=True)
-    k: tuple[Float[Array, "..."], ...]
+    walls: tuple[WallBasis | None, ...]
+    wavenumbers: tuple[Float[Array, "..."] | None, ...]
     k_squared: Float[Array, "*modes"]
     inverse_k_squared: Float[Array, "*modes"]
     mask: Float[Array, "*modes"]
 
-    def __init__(self, grid: Periodic, keep: float = 1.0):
+    def __init__(self, grid: Grid, keep: float = 1.0, sides: Sides | None = None):
         if not 0 < keep <= 1:
             raise ValueError(f"keep must be in (0, 1], got {keep}")
         self.grid, self.keep = grid, keep
-        k, squares, kept = [], [], []
-        for axis, n in enumerate(grid.shape):
+        self.walls = _bases(grid, sides)
+        numbers, squares, kept = [], [], []
+        for axis, (n, wall) in enumerate(zip(grid.shape, self.walls, strict=True)):
             along = tuple(-1 if other == axis else 1 for other in range(grid.ndim))
-            wavenumbers = grid.wavenumbers(axis)
-            kept.append((np.abs(grid.modes(axis)) <= highest_kept(n, keep)).reshape(along))
-            k.append(np.where(grid.is_nyquist(axis), 0.0, wavenumbers).reshape(along))
-            squares.append((wavenumbers**2).reshape(along))
+            if wall is None:
+                modes = fourier_modes(n, half=axis == self.half_axis)
+                k = 2 * np.pi / grid.lengths[axis] * modes
+                nyquist = (2 * np.abs(modes) == n) & (n > 1)
+                numbers.append(constant(np.where(nyquist, 0.0, k).reshape(along), grid))
+                survives = np.abs(modes) <= highest_kept(n, keep)
+            else:
+                k = np.pi / grid.lengths[axis] * wall.half_modes / 2
+                numbers.append(None)
+                # Of the wave of 4 n points that the axis is a quarter of.
+                survives = wall.half_modes <= highest_kept(4 * n, keep)
+            squares.append((k**2).reshape(along))
+            kept.append(survives.reshape(along))
+        self.wavenumbers = tuple(numbers)
         k_squared = sum(squares) + np.zeros(self.modes)
         mask = np.ones(self.modes)
         for along_axis in kept:
             mask = mask * along_axis
         safe = np.where(k_squared == 0, 1.0, k_squared)
-        self.k = tuple(_constant(array, grid) for array in k)
-        self.k_squared = _constant(k_squared, grid)
-        self.inverse_k_squared = _constant(np.where(k_squared == 0, 0.0, mask / safe), grid)
-        self.mask = _constant(mask, grid)
+        self.k_squared = constant(k_squared, grid)
+        self.inverse_k_squared = constant(np.where(k_squared == 0, 0.0, 1 / safe), grid)
+        self.mask = constant(mask, grid)
+
+    @property
+    def half_axis(self) -> int | None:
+        """The last periodic axis, of whose modes half are kept: a real field has no others."""
+        periodic = [axis for axis, wall in enumerate(self.walls) if wall is None]
+        return periodic[-1] if periodic else None
 
     @property
     def modes(self) -> tuple[int, ...]:
         """Shape of the coefficients of one scalar field."""
-        return (*self.grid.shape[:-1], self.grid.shape[-1] // 2 + 1)
+        half = self.half_axis
+        return tuple(n // 2 + 1 if axis == half else n for axis, n in enumerate(self.grid.shape))
+
+    @property
+    def laplacian(self) -> Float[Array, "*modes"]:
+        """The eigenvalues of the Laplacian, zero or negative."""
+        return -self.k_squared
+
+    @property
+    def k(self) -> tuple[Float[Array, "..."], ...]:
+        """Wavenumbers, one array per axis, zero at the Nyquist mode: `1j * k` is the multiplier of
+        `d/dx`. Raises ValueError where an axis has walls: there a derivative turns cosines into
+        sines and is no multiplier."""
+        found = [k for k in self.wavenumbers if k is not None]
+        if len(found) < len(self.wavenumbers):
+            axis = self.wavenumbers.index(None)
+            raise ValueError(
+                f"axis {axis} has walls: first derivatives (transport, dispersion) need a periodic "
+                "axis; equations of the Laplacian alone run between walls"
+            )
+        return tuple(found)
+
+    @property
+    def _waves(self) -> tuple[int, ...]:
+        """The periodic axes, counted from the last."""
+        ndim = self.grid.ndim
+        return tuple(axis - ndim for axis, wall in enumerate(self.walls) if wall is None)
 
     def transform(
         self, values: Float[Array, "*value_and_grid"]
-    ) -> Complex[Array, "*value_and_modes"]:
-        """Coefficients of `values`, all modes."""
-        return jnp.fft.rfftn(values, axes=tuple(range(-self.grid.ndim, 0)))
+    ) -> Float[Array, "*value_and_modes"] | Complex[Array, "*value_and_modes"]:
+        """Coefficients of `values`, all modes; real between walls on all sides."""
+        for axis, wall in enumerate(self.walls):
+            if wall is not None:
+                values = wall.forward(values, axis - self.grid.ndim)
+        return _rfftn(values, self._waves)
 
     def to_modes(
         self, values: Float[Array, "*value_and_grid"]
-    ) -> Complex[Array, "*value_and_modes"]:
+    ) -> Float[Array, "*value_and_modes"] | Complex[Array, "*value_and_modes"]:
         """Coefficients of `values`, those beyond the dealiasing limit set to zero."""
-        coefficients = self.transform(values)
+        return self.truncate(self.transform(values))
+
+    def truncate(self, coefficients: Array) -> Array:
+        """The coefficients with those beyond the dealiasing limit set to zero."""
         return coefficients if self.keep == 1.0 else coefficients * self.mask
 
-    def to_grid(
-        self, coefficients: Complex[Array, "*value_and_modes"]
-    ) -> Float[Array, "*value_and_grid"]:
+    def to_grid(self, coefficients: Array) -> Float[Array, "*value_and_grid"]:
         """Values on the grid."""
-        ndim = self.grid.ndim
-        return jnp.fft.irfftn(coefficients, s=self.grid.shape, axes=tuple(range(-ndim, 0)))
+        values = _irfftn(coefficients, self.grid.shape, self._waves)
+        for axis, wall in enumerate(self.walls):
+            if wall is not None:
+                values = wall.backward(values, axis - self.grid.ndim)
+        return values
 
     def derivative(
         self, coefficients: Complex[Array, "*modes"], axis: int
     ) -> Complex[Array, "*modes"]:
-        """Coefficients of the first derivative along `axis`."""
-        k = self.k[axis]
+        """Coefficients of the first derivative along a periodic axis."""
+        k = self.wavenumbers[axis]
+        if k is None:
+            k = self.k[axis]  # refuses
         return lax.complex(-k * coefficients.imag, k * coefficients.real)
 
     def gradient(self, coefficients: Complex[Array, "*modes"]) -> Complex[Array, "dim *modes"]:
@@ -117,85 +179,59 @@ class Spectrum(eqx.Module):
         return jnp.stack([self.derivative(coefficients, axis) for axis in range(self.grid.ndim)])
 
 
-class CentredModes(eqx.Module):
-    """The kept modes of a two-dimensional grid in ascending order, -K .. K along both axes.
-
-    Both halves of the spectrum are there, so that two real fields travel as one complex field, and
-    the mirror image of a mode is a plain reversal of the array. Made for `NavierStokes2D`;
-    coefficients are unnormalised as elsewhere.
-
-    **Attributes:** `k`, `k_squared`, `inverse_k_squared` as of `Spectrum`; `wave`, kx + i ky, and
-    `velocity`, (kx + i ky) / k^2, which makes the complex velocity u + i v of the vorticity; `own`
-    and `mirrored`, what makes minus the transport of vorticity, again as a complex velocity, of the
-    square of u + i v and of its conjugate mirror image (see `NavierStokes2D.nonlinear`).
-    """
-
-    trainable_fields = ()
-
-    grid: Periodic
-    highest: tuple[int, int] = eqx.field(static=True)
-    k: tuple[Float[Array, "nx 1"], Float[Array, "1 ny"]]
-    k_squared: Float[Array, "nx ny"]
-    inverse_k_squared: Float[Array, "nx ny"]
-    wave: Complex[Array, "nx ny"]
-    velocity: Complex[Array, "nx ny"]
-    own: Complex[Array, "nx ny"]
-    mirrored: Complex[Array, "nx ny"]
-
-    def __init__(self, spectrum: Spectrum):
-        grid = self.grid = spectrum.grid
-        # Without the Nyquist mode, which has no mirror image.
-        top_x, top_y = (min(highest_kept(n, spectrum.keep), (n - 1) // 2) for n in grid.shape)
-        self.highest = (top_x, top_y)
-        kx, ky = (
-            2 * np.pi / length * np.arange(-top, top + 1)
-            for length, top in zip(grid.lengths, self.highest, strict=True)
-        )
-        squared = kx[:, None] ** 2 + ky**2
-        inverse = np.where(squared == 0, 0.0, 1 / np.where(squared == 0, 1.0, squared))
-        self.k = (_constant(kx[:, None], grid), _constant(ky[None], grid))
-        self.k_squared = _constant(squared, grid)
-        self.inverse_k_squared = _constant(inverse, grid)
-        # Multiplied out here: XLA would do it again at every step.
-        wave = kx[:, None] + 1j * ky
-        self.wave, self.velocity = _constant(wave, grid), _constant(wave * inverse, grid)
-        self.own = _constant(np.conj(wave) / 4j, grid)
-        self.mirrored = _constant(-(wave**3) * inverse / 4j, grid)
-
-    def from_half(self, modes: Complex[Array, "mx my"]) -> Complex[Array, "nx ny"]:
-        """From the layout of `Spectrum`, dropping what is not kept."""
-        top_x, top_y = self.highest
-        negative = modes[modes.shape[0] - top_x :] if top_x else modes[:0]
-        right = jnp.concatenate([negative, modes[: top_x + 1]])[:, : top_y + 1]
-        return jnp.concatenate([jnp.conj(jnp.flip(right[:, 1:], (0, 1))), right], axis=1)
-
-    def to_half(self, centred: Complex[Array, "nx ny"]) -> Complex[Array, "mx my"]:
-        """To the layout of `Spectrum`, zero where nothing was kept."""
-        (top_x, top_y), (n_x, n_y) = self.highest, self.grid.shape
-        right = centred[:, top_y:]
-        gap = jnp.zeros((n_x - right.shape[0], right.shape[1]), right.dtype)
-        columns = jnp.concatenate([right[top_x:], gap, right[:top_x]])
-        return jnp.pad(columns, ((0, 0), (0, n_y // 2 + 1 - right.shape[1])))
-
-    def square(self, centred: Complex[Array, "nx ny"]) -> Complex[Array, "nx ny"]:
-        """Coefficients of the square of the complex field with the given coefficients: one
-        transform each way.
-
-        Storing mode -K first multiplies the field by a plane wave, and its square by the square of
-        that wave; the modes of the product are then found 2K further on.
-        """
-        room = [(0, n - 2 * top - 1) for n, top in zip(self.grid.shape, self.highest, strict=True)]
-        field = jnp.fft.ifft2(jnp.pad(centred, room))
-        product = jnp.fft.fft2(field * field)
-        for axis, (n, top) in enumerate(zip(self.grid.shape, self.highest, strict=True)):
-            if 3 * top < n:
-                product = lax.slice_in_dim(product, top, 3 * top + 1, axis=axis)
-            else:
-                product = jnp.take(product, np.arange(top, 3 * top + 1) % n, axis=axis)
-        return product
+def fourier_modes(n: int, half: bool) -> np.ndarray:
+    """Mode numbers m of a periodic axis of `n` points, integers: m = 0..n//2 of a real transform
+    (`half`), else m = 0, 1, .., -1."""
+    frequencies = np.fft.rfftfreq(n) if half else np.fft.fftfreq(n)
+    return np.rint(n * frequencies).astype(int)
 
 
-def _constant(array: np.ndarray, grid: Periodic) -> Array:
+def _bases(grid: Grid, sides: Sides | None) -> tuple[WallBasis | None, ...]:
+    """What each axis is expanded in; None for waves."""
+    if not isinstance(grid, Cells):
+        if sides is not None:
+            raise ValueError(
+                "sides belong to a box of cells, the points of this grid are periodic: use "
+                "`grids.Cells(shape, lengths)`"
+            )
+        return (None,) * grid.ndim
+    if not grid.uniform:
+        raise ValueError("transforms need equidistant cells, these are graded")
+    given = (None,) * grid.ndim if sides is None else tuple(sides)
+    if len(given) != grid.ndim:
+        raise ValueError(f"sides must have {grid.ndim} entries, one per axis; got {len(given)}")
+    bases: list[WallBasis | None] = []
+    for axis, (pair, periodic) in enumerate(zip(given, grid.periodic, strict=True)):
+        if periodic and pair is not None:
+            raise ValueError(f"axis {axis} is periodic, its entry of sides must be None")
+        pair = Wall.no_flux if pair is None else pair
+        lower, upper = pair if isinstance(pair, tuple) else (pair, pair)
+        bases.append(None if periodic else WallBasis(grid.shape[axis], lower, upper))
+    return tuple(bases)
+
+
+MOST_AXES = 3
+"""That XLA transforms at once."""
+
+
+def _rfftn(values: Array, axes: tuple[int, ...]) -> Array:
+    if not axes:
+        return values
+    modes = jnp.fft.rfftn(values, axes=axes[-MOST_AXES:])
+    rest = axes[:-MOST_AXES]
+    return jnp.fft.fftn(modes, axes=rest) if rest else modes
+
+
+def _irfftn(modes: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    if not axes:
+        return modes.real
+    rest, last = axes[:-MOST_AXES], axes[-MOST_AXES:]
+    modes = jnp.fft.ifftn(modes, axes=rest) if rest else modes
+    return jnp.fft.irfftn(modes, s=[shape[axis] for axis in last], axes=last)
+
+
+def constant(array: np.ndarray, grid: Grid) -> Array:
+    """An array of the grid's precision, real or complex."""
     # Cast before JAX sees it: a cast there compiles a program for every shape.
     dtype = np.result_type(grid.dtype, np.complex64) if np.iscomplexobj(array) else grid.dtype
     return jnp.asarray(array.astype(dtype))

@@ -8,7 +8,8 @@ from jaxpbdl.learning.delta import Delta, data_factors
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
-from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, as_channels
+from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, Varied, Varying
+from jaxpbdl.learning.judge import residual_of
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
 from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
@@ -51,8 +52,9 @@ __all__ = [
     "PotentialLoss",
     "RunLock",
     "Samples",
+    "Varied",
+    "Varying",
     "Windows",
-    "as_channels",
     "ascent",
     "balance",
     "causal_weights",
@@ -80,6 +82,7 @@ __all__ = [
     "relative_l2_loss",
     "residual_at",
     "residual_loss",
+    "residual_of",
     "save",
     "scale_and_shift",
     "stack",

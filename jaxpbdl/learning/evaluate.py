@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.diagnostics import correlation, relative_l2, time_above
@@ -20,10 +20,10 @@ from jaxpbdl.step import AnyStep
 class Evaluation(NamedTuple):
     """Predictions beside a reference, from `evaluate`."""
 
-    times: Float[np.ndarray, " frames"]
-    prediction: Float[Array, "trajectories frames *state"]
-    correlation: Float[np.ndarray, "trajectories frames"]
-    relative_l2: Float[np.ndarray, "trajectories frames"]
+    times: Float[np.ndarray, " snapshots"]
+    prediction: PyTree[Float[Array, "trajectories snapshots ..."]]
+    correlation: Float[np.ndarray, "trajectories snapshots"]
+    relative_l2: Float[np.ndarray, "trajectories snapshots"]
 
     def time_above(self, threshold: float) -> float:
         """Mean over trajectories of the time until the correlation falls below `threshold`."""
@@ -37,38 +37,45 @@ class Evaluation(NamedTuple):
 
 def evaluate(
     step: AnyStep,
-    reference: Float[Array, "trajectories frames *state"],
-    times: Float[np.ndarray, " frames"],
+    reference: PyTree[Float[Array, "trajectories snapshots ..."]],
+    times: Float[np.ndarray, " snapshots"],
     every: int = 1,
     *,
     initial: Any = None,
-    observe: Callable[[Array], Array] | None = None,
+    observe: Callable[[Any], Any] | None = None,
 ) -> Evaluation:
-    """Roll `step` out from each trajectory's first frame and compare frame by frame.
+    """Roll `step` out from each trajectory's first state and compare snapshot by snapshot.
 
     **Arguments:**
 
     - `step`: solver, emulator or hybrid.
     - `reference`, `times`: the true trajectories and their times.
-    - `every`: steps between frames.
-    - `initial`: `(trajectories, *state)` to start from, where the step lives on another grid than
-      the reference.
+    - `every`: steps between snapshots.
+    - `initial`: states to start from, leaves `(trajectories, ..)`, where the states of the step are
+      not those of the reference.
     - `observe`: from a state of the step to one of the reference (for example `resample` to its
-      grid).
+      grid, or the velocity of a flow).
 
     A prediction that blows up counts as uncorrelated, with infinite error, from there on.
     """
-    initial = reference[:, 0] if initial is None else initial
-    checks.shape("times", times, (reference.shape[1],))
+    initial = jax.tree.map(lambda leaf: leaf[:, 0], reference) if initial is None else initial
+    count = jax.tree.leaves(reference)[0].shape[1]
+    checks.shape("times", times, (count,))
     # As a pytree, so that members of one structure share the compiled program.
-    predict = eqx.Partial(_predict, step, observe, (reference.shape[1] - 1) * every, every)
+    predict = eqx.Partial(_predict, step, observe, (count - 1) * every, every)
     prediction = map_members(predict, initial)
     return compare(prediction, reference, times)
 
 
-def compare(prediction: Array, reference: Array, times: Any) -> Evaluation:
+def compare(prediction: PyTree, reference: PyTree, times: Any) -> Evaluation:
     """The measures of `evaluate` for predictions that are there already."""
-    checks.shape("prediction", prediction, reference.shape)
+    if jax.tree.structure(prediction) != jax.tree.structure(reference):
+        raise ValueError(
+            "prediction must be of the structure of the reference, "
+            f"{jax.tree.structure(reference)}, got {jax.tree.structure(prediction)}"
+        )
+    for mine, other in zip(jax.tree.leaves(prediction), jax.tree.leaves(reference), strict=True):
+        checks.shape("prediction", mine, other.shape)
     each = jax.vmap(jax.vmap(lambda p, r: (correlation(p, r), relative_l2(p, r))))
     correlations, errors = (np.array(values, dtype=float) for values in each(prediction, reference))
     bad = ~np.isfinite(errors)
@@ -76,5 +83,5 @@ def compare(prediction: Array, reference: Array, times: Any) -> Evaluation:
     return Evaluation(np.asarray(times, float), prediction, correlations, errors)
 
 
-def _predict(step: Any, observe: Any, steps: int, every: int, state: Array) -> Array:
+def _predict(step: Any, observe: Any, steps: int, every: int, state: Any) -> Any:
     return rollout(step, state, steps, every, observe=observe, checkpoint=False)

@@ -3,9 +3,10 @@ network alone.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -13,8 +14,11 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.step import AnyStep, Step, as_step
 
-Network: TypeAlias = Callable[[Float[Array, "channels *grid"]], Float[Array, "channels *grid"]]
-Features: TypeAlias = Callable[[Array], Float[Array, "channels *grid"]]
+Network: TypeAlias = Callable[[Any], Any]
+"""From features to increments, both usually of shape (channels, *grid)."""
+Features: TypeAlias = Callable[[Any], Any]
+Change: TypeAlias = Callable[[Any, Any], Any]
+"""From a state and the increments of a network to the changed state."""
 
 
 class Corrected(Step):
@@ -31,7 +35,10 @@ class Corrected(Step):
     - `network`: maps the features to as many values as the state has.
     - `scale`: typical size of a correction, so that a network with small output starts near the
       plain solver.
-    - `features`: from the state to the channels the network sees; by default `as_channels`.
+    - `features`: from the state to the channels the network sees; by default the solver's own
+      `channels`.
+    - `change`: from a state and the scaled increments to the corrected state; by default the
+      solver's own `corrected`, which keeps what the solver keeps (a velocity without divergence).
     - `substeps`: solver steps between corrections.
     """
 
@@ -40,7 +47,8 @@ class Corrected(Step):
     solver: Step
     network: Network
     scale: Array
-    features: Features
+    features: Features | None
+    change: Change | None
     substeps: int = eqx.field(static=True)
 
     def __init__(
@@ -50,22 +58,36 @@ class Corrected(Step):
         *,
         scale: Any = 1.0,
         features: Features | None = None,
+        change: Change | None = None,
         substeps: int = 1,
     ):
         checks.count("substeps", substeps)
         self.solver, self.network = as_step(solver), network
         self.scale = jnp.asarray(scale, float)
-        self.features = as_channels if features is None else features
+        self.features, self.change = features, change
         self.substeps = substeps
 
-    def advance(self, working: Array) -> Array:
+    @property
+    def interval(self) -> Array | None:
+        return None if self.solver.interval is None else self.substeps * self.solver.interval
+
+    def advance(self, working: Any, *inputs: Any) -> Any:
         inner = self.solver.enter(working)
         for _ in range(self.substeps):
-            inner = self.solver.advance(inner)
-        return _add(self.solver.leave(inner), self.network, self.features, self.scale)
+            inner = self.solver.advance(inner, *inputs)
+        state = self.solver.leave(inner)
+        features = self.solver.channels if self.features is None else self.features
+        change = self.solver.corrected if self.change is None else self.change
+        return change(state, _scaled(self.network(features(state)), self.scale))
 
     def check(self, state: Any) -> None:
         self.solver.check(state)
+
+    def channels(self, state: Any) -> Array:
+        return self.solver.channels(state)
+
+    def corrected(self, state: Any, change: Array) -> Any:
+        return self.solver.corrected(state, change)
 
 
 class Parametrised(Step):
@@ -102,10 +124,14 @@ class Parametrised(Step):
     def enter(self, state: Any) -> Any:
         return self.solver.enter(state)
 
-    def advance(self, working: Any) -> Any:
+    @property
+    def interval(self) -> Array | None:
+        return None if self.solver.interval is None else self.substeps * self.solver.interval
+
+    def advance(self, working: Any, *inputs: Any) -> Any:
         def once(working: Any, _: None) -> tuple[Any, None]:
             part = self.part(self.network(self.features(working)))
-            return eqx.tree_at(self.place, self.solver, part).advance(working), None
+            return eqx.tree_at(self.place, self.solver, part).advance(working, *inputs), None
 
         return lax.scan(once, working, None, length=self.substeps)[0]
 
@@ -116,11 +142,67 @@ class Parametrised(Step):
         self.solver.check(state)
 
 
+class Varied(NamedTuple):
+    """A state of `Varying`."""
+
+    state: Any
+    parameter: Any
+
+
+class Varying(Step):
+    """A solver one part of which travels in the state: one step for a whole family of flows, each
+    trajectory with a Reynolds number of its own.
+
+    **Arguments:** `solver`, any step; `place`, where the part stands in it, a function `solver ->
+    part`. States are `Varied(state, parameter)`.
+    """
+
+    trainable_fields = ()
+
+    solver: Step
+    place: Callable[[Any], Any] = eqx.field(static=True)
+
+    @property
+    def interval(self) -> Array | None:
+        return self.solver.interval
+
+    def with_parameter(self, parameter: Any) -> Step:
+        """The solver of one member of the family."""
+        return eqx.tree_at(self.place, self.solver, parameter)
+
+    def enter(self, state: Varied) -> Varied:
+        solver = self.with_parameter(state.parameter)
+        return Varied(solver.enter(state.state), state.parameter)
+
+    def advance(self, working: Varied, *inputs: Any) -> Varied:
+        solver = self.with_parameter(working.parameter)
+        return Varied(solver.advance(working.state, *inputs), working.parameter)
+
+    def leave(self, working: Varied) -> Varied:
+        solver = self.with_parameter(working.parameter)
+        return Varied(solver.leave(working.state), working.parameter)
+
+    def check(self, state: Varied) -> None:
+        self.with_parameter(state.parameter).check(state.state)
+
+    def largest_dt(self, state: Varied) -> Any:
+        return self.with_parameter(state.parameter).largest_dt(state.state)
+
+    def channels(self, state: Varied) -> Array:
+        return self.solver.channels(state.state)
+
+    def corrected(self, state: Varied, change: Array) -> Varied:
+        return Varied(self.solver.corrected(state.state, change), state.parameter)
+
+
 class Emulator(Step):
     """A network alone as a step: state -> state + scale * network(features(state)).
 
-    The comparison every hybrid owes: what the same network learns without a solver. Arguments as
-    for `Corrected`.
+    The comparison every hybrid owes: what the same network learns without a solver.
+
+    **Arguments:** `network` and `scale` as of `Corrected`; `features`, from the state to what the
+    network sees, such as the `channels` of the solver that it replaces; `change`, from a state and
+    the scaled increments to the next state, by default their sum, where the state is an array.
     """
 
     trainable_fields = ("network",)
@@ -128,24 +210,27 @@ class Emulator(Step):
     network: Network
     scale: Array
     features: Features
+    change: Change
 
-    def __init__(self, network: Network, *, scale: Any = 1.0, features: Features | None = None):
+    def __init__(
+        self,
+        network: Network,
+        *,
+        features: Features,
+        scale: Any = 1.0,
+        change: Change | None = None,
+    ):
         self.network, self.scale = network, jnp.asarray(scale, float)
-        self.features = as_channels if features is None else features
+        self.features = features
+        self.change = _sum if change is None else change
 
-    def advance(self, working: Array) -> Array:
-        return _add(working, self.network, self.features, self.scale)
-
-
-def as_channels(state: Array) -> Float[Array, "channels *grid"]:
-    """A scalar field in two dimensions as one channel; arrays of another rank as they are, channels
-    first.
-
-    A scalar field in one or three dimensions needs `features=lambda state: state[None]`.
-    """
-    return state[None] if state.ndim == 2 else state
+    def advance(self, working: Any) -> Any:
+        return self.change(working, _scaled(self.network(self.features(working)), self.scale))
 
 
-def _add(state: Array, network: Network, features: Features, scale: Array) -> Array:
-    increment = network(features(state))
-    return state + scale.astype(state.dtype) * increment.reshape(state.shape)
+def _sum(state: Array, increment: Array) -> Array:
+    return state + increment.reshape(state.shape).astype(state.dtype)
+
+
+def _scaled(increments: Any, scale: Array) -> Any:
+    return jax.tree.map(lambda leaf: scale.astype(leaf.dtype) * leaf, increments)

@@ -1,88 +1,120 @@
 """What a learned step is trained on: windows of trajectories, and losses over them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
+from jaxpbdl.diagnostics import mean_square
 from jaxpbdl.step import AnyStep, as_step
 
 
 class Windows(eqx.Module):
-    """Random windows of trajectories: `windows(key)` gives `(batch, steps + 1, *state)`.
+    """Random windows of trajectories: `windows(key)` gives leaves `(batch, steps + 1, ..)`.
 
     **Arguments:**
 
-    - `trajectories`: `(trajectories, frames, *state)`, frames at equal distances in time.
+    - `trajectories`: states at equal distances in time, an array or a tree of arrays with leaves
+      `(trajectories, snapshots, ..)`.
     - `steps`: steps of the model a window spans.
     - `batch`: windows drawn at a time.
-    - `stride`: frames per step of the model.
+    - `stride`: snapshots per step of the model.
 
     **Raises:** ValueError if a window is longer than a trajectory, or there is none; TypeError for
     what is no array.
     """
 
-    trajectories: Float[Array, "trajectories frames *state"]
+    trajectories: PyTree[Float[Array, "trajectories snapshots ..."]]
     steps: int = eqx.field(static=True)
     batch: int = eqx.field(static=True)
     stride: int = eqx.field(static=True)
 
     def __init__(self, trajectories: Any, steps: int, batch: int, stride: int = 1):
         checks.counts(steps=steps, batch=batch, stride=stride)
-        if not hasattr(trajectories, "dtype") and not isinstance(trajectories, (list, tuple)):
-            hint = "; give its values[:]" if hasattr(trajectories, "values") else ""
-            raise TypeError(
-                "trajectories must be an array (trajectories, frames, *state), got "
-                f"{type(trajectories).__name__}{hint}"
-            )
-        self.trajectories = jnp.asarray(trajectories)
+        self.trajectories = _as_trajectories(trajectories)
         self.steps, self.batch, self.stride = steps, batch, stride
-        if self.trajectories.ndim < 3 or not len(self.trajectories):
+        shapes = [leaf.shape for leaf in jax.tree.leaves(self.trajectories)]
+        if not shapes or not all(len(s) >= 2 and s[0] and s[:2] == shapes[0][:2] for s in shapes):
             raise ValueError(
-                "trajectories must have shape (trajectories, frames, *state) with at least one "
-                f"trajectory, got {self.trajectories.shape}"
+                "trajectories must have leaves (trajectories, snapshots, ..) with at least one "
+                f"trajectory, got {', '.join(map(str, shapes)) or 'no array'}"
             )
-        if self.trajectories.shape[1] < steps * stride + 1:
+        if shapes[0][1] < steps * stride + 1:
             raise ValueError(
-                f"a window of {steps} steps of {stride} frames needs {steps * stride + 1} frames, "
-                f"the trajectories have {self.trajectories.shape[1]}"
+                f"a window of {steps} steps of {stride} snapshots needs {steps * stride + 1} of "
+                f"them, the trajectories have {shapes[0][1]}"
             )
 
-    def __call__(self, key: PRNGKeyArray) -> Float[Array, "batch frames *state"]:
-        count, frames = self.trajectories.shape[:2]
+    def __call__(self, key: PRNGKeyArray) -> PyTree[Float[Array, "batch snapshots ..."]]:
+        count, snapshots = jax.tree.leaves(self.trajectories)[0].shape[:2]
         span = self.steps * self.stride + 1
         which, start = jax.random.split(key)
         which = jax.random.randint(which, (self.batch,), 0, count)
-        start = jax.random.randint(start, (self.batch,), 0, frames - span + 1)
+        start = jax.random.randint(start, (self.batch,), 0, snapshots - span + 1)
 
-        def cut(trajectory: Array, first: Array) -> Array:
-            tail = self.trajectories.shape[2:]
+        def cut(leaf: Array, trajectory: Array, first: Array) -> Array:
+            tail = leaf.shape[2:]
             corner = (trajectory, first) + (0,) * len(tail)
-            return lax.dynamic_slice(self.trajectories, corner, (1, span, *tail))[0]
+            return lax.dynamic_slice(leaf, corner, (1, span, *tail))[0]
 
-        return jax.vmap(cut)(which, start)[:, :: self.stride]
+        def windows(leaf: Array) -> Array:
+            cuts = jax.vmap(lambda trajectory, first: cut(leaf, trajectory, first))
+            return cuts(which, start)[:, :: self.stride]
+
+        return jax.tree.map(windows, self.trajectories)
 
 
-def one_step(model: AnyStep, windows: Float[Array, "batch frames *state"]) -> Float[Array, ""]:
+def _as_trajectories(trajectories: Any) -> PyTree[Array]:
+    """As a tree of arrays; a list of arrays is stacked, and a reader refused with its remedy."""
+    if isinstance(trajectories, list):
+        trajectories = np.asarray(trajectories)
+
+    def as_array(leaf: Any) -> Array:
+        if not hasattr(leaf, "dtype"):
+            hint = "; give its values[:]" if hasattr(leaf, "values") else ""
+            raise TypeError(
+                "trajectories must be an array (trajectories, snapshots, *state) or a tree of "
+                f"them, got {type(leaf).__name__}{hint}"
+            )
+        return jnp.asarray(leaf)
+
+    return jax.tree.map(as_array, trajectories)
+
+
+Windowed = PyTree[Float[Array, "batch snapshots ..."]]
+Measure = Callable[[Any], Any]
+"""What of a state counts: a function to an array or a tree of them."""
+
+
+def itself(state: Any) -> Any:
+    """All of a state counts."""
+    return state
+
+
+def one_step(model: AnyStep, windows: Windowed, *, measure: Measure = itself) -> Float[Array, ""]:
     """Mean square error of every single step in the windows, each from the true state: supervised
-    learning.
+    learning. `measure` gives what of a state counts.
     """
-    pairs = jax.vmap(jax.vmap(model))
-    return jnp.mean((pairs(windows[:, :-1]) - windows[:, 1:]) ** 2)
+    before, after = _part(windows, np.s_[:-1]), _part(windows, np.s_[1:])
+    ahead = jax.vmap(jax.vmap(model))(before)
+    return mean_square(jax.vmap(jax.vmap(measure))(ahead), jax.vmap(jax.vmap(measure))(after))
 
 
 def unrolled(
     model: AnyStep,
-    windows: Float[Array, "batch frames *state"],
+    windows: Windowed,
     *,
     stop_gradient: bool = False,
     checkpoint: bool = False,
+    measure: Measure = itself,
 ) -> Float[Array, ""]:
-    """Mean square error over a rollout from the first frame of each window: the model meets its own
+    """Mean square error over a rollout from the first state of each window: the model meets its own
     errors.
 
     **Arguments:**
@@ -91,33 +123,42 @@ def unrolled(
       the rollout reaches without differentiating the path to them (List, Chen, Thuerey 2024,
       arXiv:2402.12971).
     - `checkpoint`: recompute each step in the backward pass instead of storing what it computes.
+    - `measure`: what of a state counts, by default all of it.
     """
     step = as_step(model)
 
-    def ahead(working: Array) -> Array:
+    def ahead(working: Any) -> Any:
         return step.advance(lax.stop_gradient(working) if stop_gradient else working)
 
     if checkpoint:
         ahead = jax.checkpoint(ahead, prevent_cse=False)
 
-    def turn(working: Any, target: Array) -> tuple[Any, Array]:
+    def turn(working: Any, target: Any) -> tuple[Any, Array]:
         working = jax.vmap(ahead)(working)
-        return working, jnp.mean((jax.vmap(step.leave)(working) - target) ** 2)
+        reached = jax.vmap(lambda one: measure(step.leave(one)))(working)
+        return working, mean_square(reached, jax.vmap(measure)(target))
 
-    start = jax.vmap(step.enter)(windows[:, 0])
-    return jnp.mean(lax.scan(turn, start, jnp.moveaxis(windows[:, 1:], 1, 0))[1])
+    start = jax.vmap(step.enter)(_part(windows, 0))
+    targets = jax.tree.map(lambda leaf: jnp.moveaxis(leaf[:, 1:], 1, 0), windows)
+    return jnp.mean(lax.scan(turn, start, targets)[1])
 
 
-def pushforward(model: AnyStep, windows: Float[Array, "batch frames *state"]) -> Float[Array, ""]:
+def pushforward(
+    model: AnyStep, windows: Windowed, *, measure: Measure = itself
+) -> Float[Array, ""]:
     """Mean square error of the last step of each window, after a rollout to it that is not
-    differentiated: the price
-    of one step, the inputs of a rollout (Brandstetter, Worrall, Welling, ICLR 2022)."""
+    differentiated: the price of one step, the inputs of a rollout (Brandstetter, Worrall, Welling,
+    ICLR 2022). `measure` gives what of a state counts."""
+    steps = jax.tree.leaves(windows)[0].shape[1] - 2
 
-    def ahead(state: Array, _: None) -> tuple[Array, None]:
-        return model(state), None
+    def before_last(first: Any) -> Any:
+        return lax.scan(lambda state, _: (model(state), None), first, None, length=steps)[0]
 
-    def before_last(first: Array) -> Array:
-        return lax.scan(ahead, first, None, length=windows.shape[1] - 2)[0]
+    reached = lax.stop_gradient(jax.vmap(before_last)(_part(windows, 0)))
+    last = jax.vmap(lambda state: measure(model(state)))(reached)
+    return mean_square(last, jax.vmap(measure)(_part(windows, -1)))
 
-    reached = lax.stop_gradient(jax.vmap(before_last)(windows[:, 0]))
-    return jnp.mean((jax.vmap(model)(reached) - windows[:, -1]) ** 2)
+
+def _part(windows: Windowed, which: Any) -> Any:
+    """Some snapshots of every window."""
+    return jax.tree.map(lambda leaf: leaf[:, which], windows)

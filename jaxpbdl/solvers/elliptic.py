@@ -19,7 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-from jaxpbdl.grids.periodic import one_per_axis
+from jaxpbdl.grids.grid import one_per_axis
 from jaxpbdl.grids.spectrum import total
 
 FaceMean = Callable[[Array, Array], Array]

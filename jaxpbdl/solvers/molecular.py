@@ -20,6 +20,7 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
+from jaxpbdl.solvers.time.symplectic import SeparableSystem, velocity_verlet
 from jaxpbdl.step import Step
 
 ACCELERATION = 9.648533212331e-3
@@ -50,24 +51,35 @@ class Verlet(Step):
     masses: Float[Array, " atoms"]
     dt: Float[Array, ""]
 
+    @property
+    def interval(self) -> Float[Array, ""]:
+        return self.dt
+
+    def system(self, dtype: Any) -> SeparableSystem:
+        """Kicks by accelerations and drifts, in the precision of the positions."""
+
+        def kick(state: Phase, acceleration: Array, dt: Array) -> Phase:
+            return state._replace(velocities=state.velocities + dt * acceleration)
+
+        def drift(state: Phase, dt: Array) -> Phase:
+            return state._replace(positions=state.positions + dt * state.velocities)
+
+        def force(state: Phase) -> Array:
+            return self._accelerations(state.positions)
+
+        return SeparableSystem(force, kick, drift, self.dt.astype(dtype))
+
     def enter(self, state: Phase) -> tuple[Phase, Array]:
-        return state, self._accelerations(state.positions)
+        return velocity_verlet.start(state, self.system(state.positions.dtype))
 
     def leave(self, working: tuple[Phase, Array]) -> Phase:
-        return working[0]
+        return velocity_verlet.current(working)
 
     def advance(self, working: tuple[Phase, Array]) -> tuple[Phase, Array]:
-        (positions, velocities, key), accelerations = working
-        dt = self.dt.astype(positions.dtype)
-        velocities = velocities + dt / 2 * accelerations
-        positions = positions + dt * velocities
-        accelerations = self._accelerations(positions)
-        velocities = velocities + dt / 2 * accelerations
-        return Phase(positions, velocities, key), accelerations
+        return velocity_verlet.advance(working, self.system(working[0].positions.dtype))
 
-    def check(self, state: Phase) -> None:
-        """Refuse a state of another shape or that is not finite, and a dt at which the fastest
-        vibration of this state would grow."""
+    def check_state(self, state: Phase) -> None:
+        """Refuse a state of another shape, of mixed dtypes, or that is not finite."""
         for name in ("positions", "velocities"):
             value = getattr(state, name)
             checks.shape(name, value, (len(self.masses), 3))
@@ -78,15 +90,11 @@ class Verlet(Step):
             raise ValueError(
                 f"velocities must have the dtype {dtypes[0]} of positions, got {dtypes[1]}"
             )
-        if not checks.is_concrete((self.dt, state)):
-            return
-        limit = stable_dt(self.energy, self.masses, state.positions)
-        # The energy may be traced where the state is not.
-        if checks.is_concrete(limit) and float(self.dt) > float(limit):
-            raise ValueError(
-                f"dt = {float(self.dt):g} fs is above the stability limit of this state: use "
-                f"dt <= {float(limit):.3g} fs, better a tenth of that"
-            )
+
+    def largest_dt(self, state: Phase) -> Float[Array, ""]:
+        """Above which the fastest vibration of this state would grow, in fs; a tenth of it gives
+        accurate trajectories."""
+        return stable_dt(self.energy, self.masses, state.positions)
 
     def _accelerations(self, positions: Positions) -> Float[Array, "atoms 3"]:
         return _accelerations(self.energy, self.masses, positions)
@@ -100,25 +108,28 @@ class Langevin(Verlet):
     temperature: Float[Array, ""]
 
     def advance(self, working: tuple[Phase, Array]) -> tuple[Phase, Array]:
-        (positions, velocities, key), accelerations = working
-        assert key is not None  # see check
-        key, draw = jax.random.split(key)
-        numbers = (self.dt, self.friction, self.temperature, self.masses)
-        dt, friction, heat, masses = (value.astype(positions.dtype) for value in numbers)
-        velocities = velocities + dt / 2 * accelerations
-        positions = positions + dt / 2 * velocities
-        kept, share = jnp.exp(-friction * dt), jnp.sqrt(-jnp.expm1(-2 * friction * dt))
-        velocities = kept * velocities + share * thermal_velocities(draw, masses, heat)
-        positions = positions + dt / 2 * velocities
-        accelerations = self._accelerations(positions)
-        velocities = velocities + dt / 2 * accelerations
-        return Phase(positions, velocities, key), accelerations
+        state, acceleration = working
+        assert state.key is not None  # see check_state
+        key, draw = jax.random.split(state.key)
+        dtype = state.positions.dtype
+        numbers = (self.friction, self.temperature, self.masses)
+        friction, heat, masses = (value.astype(dtype) for value in numbers)
+        system = self.system(dtype)
+        half = system.dt / 2
+        state = system.drift(system.kick(state, acceleration, half), half)
+        kept = jnp.exp(-friction * system.dt)
+        share = jnp.sqrt(-jnp.expm1(-2 * friction * system.dt))
+        noise = share * thermal_velocities(draw, masses, heat)
+        state = Phase(state.positions, kept * state.velocities + noise, key)
+        state = system.drift(state, half)
+        acceleration = system.force(state)
+        return system.kick(state, acceleration, half), acceleration
 
-    def check(self, state: Phase) -> None:
+    def check_state(self, state: Phase) -> None:
         """As above; and a state without a key."""
         if state.key is None:
             raise ValueError("a bath of heat draws from the key of its state: make it by thermal()")
-        super().check(state)
+        super().check_state(state)
 
 
 def verlet(energy: Energy, masses: Any, dt: Any) -> Verlet:

@@ -20,7 +20,7 @@ class Scaled(eqx.Module):
     factor: float
 
     def __call__(self, values: Any) -> Any:
-        return self.factor * values
+        return jax.tree.map(lambda leaf: self.factor * leaf, values)
 
 
 class Training:

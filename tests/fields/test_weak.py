@@ -31,7 +31,7 @@ def smooth(point):
 @pytest.mark.parametrize("name", BALANCES)
 def test_divergence_of_the_flux_is_residual_and_production(name):
     equation, point = BALANCES[name], jnp.linspace(0.2, 0.7, DIMS.get(name, 2))
-    balance = divergence(lambda p: equation.flux(smooth, p))(point)
+    balance = divergence(lambda p: equation.space_time_flux(smooth, p))(point)
     expected = equation.residual(smooth, point) + equation.production(smooth, point)
     np.testing.assert_allclose(balance, expected, rtol=1e-12)
 

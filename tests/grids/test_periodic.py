@@ -23,13 +23,15 @@ def test_points_fill_the_box(shape):
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8])
-def test_wavenumbers_and_nyquist(n):
-    grid = jp.grids.Periodic((n, n), (2.0, 3.0))
-    np.testing.assert_allclose(grid.wavenumbers(1), 2 * pi / 3 * np.arange(n // 2 + 1))
-    np.testing.assert_allclose(grid.wavenumbers(0), pi * np.fft.fftfreq(n, 1 / n))
-    for axis in range(2):
-        expected = np.isclose(np.abs(grid.wavenumbers(axis)) * grid.lengths[axis] / pi, n) & (n > 1)
-        np.testing.assert_array_equal(grid.is_nyquist(axis), expected)
+def test_wavenumbers_vanish_at_nyquist(n):
+    spectrum = jp.grids.Spectrum(jp.grids.Periodic((n, n), (2.0, 3.0)))
+    half, full = np.arange(n // 2 + 1.0), np.rint(np.fft.fftfreq(n, 1 / n) * 1.0)
+    squares = (pi * full[:, None]) ** 2 + (2 * pi / 3 * half) ** 2
+    np.testing.assert_allclose(spectrum.k_squared, squares, rtol=1e-6)
+    for k, modes, length in zip(spectrum.k, (full, half), (2.0, 3.0), strict=True):
+        nyquist = (2 * np.abs(modes) == n) & (n > 1)
+        expected = np.where(nyquist, 0.0, 2 * pi / length * modes)
+        np.testing.assert_allclose(np.ravel(k), expected, rtol=1e-6)
 
 
 def test_resized_keeps_the_box():

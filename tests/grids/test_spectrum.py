@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
-from jaxpbdl.grids.spectrum import CentredModes, highest_kept, scaled
+from jaxpbdl.equations.centred_modes import CentredModes
+from jaxpbdl.grids.spectrum import highest_kept, scaled
 
 pytestmark = pytest.mark.x64
 SHAPES = [(8,), (9,), (1,), (12, 9), (1, 8), (5, 6, 7)]

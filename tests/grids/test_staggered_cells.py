@@ -9,12 +9,12 @@ import jaxpbdl as jp
 
 def test_components_lie_on_their_faces():
     grid = jp.grids.Cells((4, 5), (2.0, 1.0), (-1.0, 3.0), periodic=(True, False))
-    assert grid.face_shape(0) == (4, 5) and grid.face_shape(1) == (4, 6)
-    np.testing.assert_allclose(grid.face_points(0)[1, 0], [-0.5, 3.1], atol=1e-6)
-    np.testing.assert_allclose(grid.face_points(1)[0, 5], [-0.75, 4.0], atol=1e-6)
+    assert grid.shape_at(jp.grids.face(0)) == (4, 5) and grid.shape_at(jp.grids.face(1)) == (4, 6)
+    np.testing.assert_allclose(grid.points_at(jp.grids.face(0))[1, 0], [-0.5, 3.1], atol=1e-6)
+    np.testing.assert_allclose(grid.points_at(jp.grids.face(1))[0, 5], [-0.75, 4.0], atol=1e-6)
     u, v = grid.velocity(lambda point: jnp.stack([point[0], point[1] ** 2]))
-    np.testing.assert_allclose(u, grid.face_points(0)[..., 0])
-    np.testing.assert_allclose(v, grid.face_points(1)[..., 1] ** 2)
+    np.testing.assert_allclose(u, grid.points_at(jp.grids.face(0))[..., 0])
+    np.testing.assert_allclose(v, grid.points_at(jp.grids.face(1))[..., 1] ** 2)
 
 
 def test_graded_edges():
@@ -52,7 +52,7 @@ def test_vorticity_of_solid_rotation():
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda: jp.grids.Cells((8,)), "2 or 3 axes"),
+        (lambda: jp.grids.Cells((8,) * 7), "1 to 6 axes"),
         (lambda: jp.grids.Cells((8, 3)), ">= 4"),
         (lambda: jp.grids.Cells((8, 8), -1.0), "lengths"),
         (lambda: jp.grids.Cells((8, 8), periodic=(True,)), "periodic must be one or 2"),

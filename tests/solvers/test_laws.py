@@ -309,9 +309,10 @@ def test_kept_modes_are_free_of_aliasing(case, n):
 
     def nonlinear(grid, state, keep):
         spectrum = jp.grids.Spectrum(grid, keep)
-        modes = equation.enter(spectrum.to_modes(state), spectrum)
-        slope = equation.nonlinear(modes, spectrum)
-        return spectrum.to_grid(spectrum.mask * equation.leave(slope, spectrum))
+        layout = equation.layout(spectrum)
+        modes = equation.enter(spectrum.to_modes(state), layout)
+        slope = equation.nonlinear(modes, layout)
+        return spectrum.to_grid(spectrum.mask * equation.leave(slope, layout))
 
     noise = jax.random.normal(jax.random.key(n), equation.value_shape + shape)
 

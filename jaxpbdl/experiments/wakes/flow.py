@@ -1,16 +1,14 @@
 """Wakes of a cylinder over Reynolds numbers, on a coarse grid and on one four times finer.
 
 A box of 10 by 5 diameters with the cylinder a quarter in, a uniform inflow of speed one, slip along
-the stream: the set-up of the book's wake flow. A state is one vector, the velocities on all faces
-and the viscosity after them, so that one solver serves all Reynolds numbers.
+the stream: the set-up of the book's wake flow. A state is a flow and its viscosity, so that one
+solver serves all Reynolds numbers.
 """
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -18,6 +16,7 @@ from jaxtyping import Array, Float
 import jaxpbdl as jp
 from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.grids.cells import Cells
+from jaxpbdl.learning import Varied, Varying
 from jaxpbdl.solvers.flow import (
     Flow,
     IncompressibleStep,
@@ -28,43 +27,18 @@ from jaxpbdl.solvers.flow import (
     slip,
 )
 from jaxpbdl.solvers.flow.operators import Interpolation
-from jaxpbdl.step import Step
 
 LENGTHS, CENTRE, RADIUS = (10.0, 5.0), (2.5, 2.5), 0.5
 
 
-class WakeSolver(Step):
-    """The incompressible solver of a grid, viscosity in the state, on packed states."""
+def viscosity_of(step: IncompressibleStep) -> Array:
+    """The part of the solver that travels in the state."""
+    return step.equation.viscosity
 
-    flow: IncompressibleStep
 
-    @property
-    def grid(self) -> Cells:
-        return self.flow.grid
-
-    def enter(self, state: Float[Array, " values"]) -> tuple[Flow, Array]:
-        *velocity, viscosity = self.unpacked(state)
-        return Flow(tuple(velocity), jnp.zeros((), state.dtype)), viscosity[0]
-
-    def advance(self, working: tuple[Flow, Array]) -> tuple[Flow, Array]:
-        flow, viscosity = working
-        equation = IncompressibleFlow(viscosity)
-        step = eqx.tree_at(lambda s: s.equation, self.flow, equation)
-        return step.advance(flow), viscosity
-
-    def leave(self, working: tuple[Flow, Array]) -> Float[Array, " values"]:
-        return self.packed(working[0].velocity, working[1])
-
-    def packed(self, velocity: Any, viscosity: Any) -> Float[Array, " values"]:
-        parts = [u.reshape(-1) for u in velocity]
-        return jnp.concatenate([*parts, jnp.reshape(viscosity, (1,)).astype(parts[0].dtype)])
-
-    def unpacked(self, state: Float[Array, " values"]) -> list[Array]:
-        """Components on their faces, and the viscosity as an array of one."""
-        shapes = [self.grid.face_shape(axis) for axis in range(2)]
-        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-        parts = jnp.split(state, ends)
-        return [part.reshape(shape) for part, shape in zip(parts, [*shapes, (1,)], strict=True)]
+def velocity(state: Varied) -> tuple[Array, ...]:
+    """What of a state is compared."""
+    return state.state.velocity
 
 
 @dataclass(frozen=True)
@@ -75,7 +49,7 @@ class Setting:
     finer: int = 4
     dt: float = 0.1
 
-    def solver(self, factor: int = 1, interpolation: Interpolation = central) -> WakeSolver:
+    def solver(self, factor: int = 1, interpolation: Interpolation = central) -> Varying:
         grid = Cells(tuple(factor * n for n in self.cells), LENGTHS)
         sides = ((inflow((1.0, 0.0)), outflow()), slip())
         step = incompressible(
@@ -86,25 +60,32 @@ class Setting:
             body=jp.shapes.Ball(CENTRE, RADIUS),
             interpolation=interpolation,
         )
-        return WakeSolver(step)
+        return Varying(step, viscosity_of)
+
+
+def flow_of(solver: Varying) -> IncompressibleStep:
+    """The solver of one flow."""
+    step = solver.solver
+    assert isinstance(step, IncompressibleStep) and step.body is not None
+    return step
 
 
 def simulate(
-    fine: WakeSolver,
-    coarse: WakeSolver,
+    fine: Varying,
+    coarse: Varying,
     reynolds: Float[Array, " n"],
     warm_up: int,
-    frames: int,
-) -> Float[Array, "n frames values"]:
+    snapshots: int,
+) -> Varied:
     """States of the fine solver, brought to the coarse grid, a coarse time step apart, after
-    `warm_up` of these from an uneven start."""
+    `warm_up` of these from an uneven start: leaves `(n, snapshots, ..)`."""
     every = _factor(fine, coarse)
 
-    def one(number: Array) -> Array:
-        start = fine.packed(fine.flow.start(_kicked).velocity, 1 / number)
+    def one(number: Array) -> Varied:
+        start = Varied(flow_of(fine).start(_kicked), 1 / number)
         developed = jp.repeat(fine, warm_up * every, checkpoint=False)(start)
         observe = partial(coarsened, fine, coarse)
-        steps = (frames - 1) * every
+        steps = (snapshots - 1) * every
         return jp.rollout(fine, developed, steps, every, observe=observe, checkpoint=False)
 
     return jp.distributed.map_members(one, jnp.asarray(reynolds, jnp.float32))
@@ -117,67 +98,63 @@ def _kicked(point: Array) -> Array:
     return jnp.stack([1.0 - swirl * offset[1], swirl * offset[0]])
 
 
-def coarsened(
-    fine: WakeSolver, coarse: WakeSolver, state: Float[Array, " values"]
-) -> Float[Array, " fewer"]:
+def coarsened(fine: Varying, coarse: Varying, state: Varied) -> Varied:
     """The mean flow through the fine faces that make up each coarse face, freed of the divergence
     that the coarse body's other openings leave."""
-    *velocity, viscosity = fine.unpacked(state)
-    body = fine.flow.body
+    body = flow_of(fine).body
     assert body is not None
-    made = []
-    for axis, (u, fraction) in enumerate(zip(velocity, body.open, strict=True)):
-        flux, room = (_block_mean(part, axis, fine, coarse) for part in (fraction * u, fraction))
-        made.append(jnp.where(room > 0, flux / jnp.where(room > 0, room, 1.0), 0.0))
-    clean, _ = coarse.flow.projected(tuple(made), jnp.zeros((), state.dtype))
-    return coarse.packed(clean, viscosity)
+    coarse_faces = []
+    for axis, (u, fraction) in enumerate(zip(velocity(state), body.open, strict=True)):
+        flux, opened = (_block_mean(part, axis, fine, coarse) for part in (fraction * u, fraction))
+        coarse_faces.append(jnp.where(opened > 0, flux / jnp.where(opened > 0, opened, 1.0), 0.0))
+    # The inflow is steady: the time of a state does not matter, and is not stored.
+    still = jnp.zeros((), flow_of(coarse).grid.dtype)
+    clean, _ = flow_of(coarse).projected(tuple(coarse_faces), still)
+    return Varied(Flow(clean, still), state.parameter)
 
 
-def _block_mean(values: Array, axis: int, fine: WakeSolver, coarse: WakeSolver) -> Array:
+def _block_mean(values: Array, axis: int, fine: Varying, coarse: Varying) -> Array:
     factor = _factor(fine, coarse)
-    n = coarse.grid.shape[1 - axis]
+    n = flow_of(coarse).grid.shape[1 - axis]
     on_faces = values[::factor] if axis == 0 else values[:, ::factor]
     if axis == 0:
         return on_faces.reshape(-1, n, factor).mean(axis=2)
     return on_faces.reshape(n, factor, -1).mean(axis=1)
 
 
-def _factor(fine: WakeSolver, coarse: WakeSolver) -> int:
-    return fine.grid.shape[0] // coarse.grid.shape[0]
+def _factor(fine: Varying, coarse: Varying) -> int:
+    return flow_of(fine).grid.shape[0] // flow_of(coarse).grid.shape[0]
 
 
-def vorticity(solver: WakeSolver, state: Float[Array, " values"]) -> Float[Array, "nx ny"]:
-    """Of a packed state, for pictures."""
-    return solver.grid.vorticity(solver.unpacked(state)[:2])
+def vorticity(solver: Varying, faces: tuple[Array, ...]) -> Float[Array, "nx ny"]:
+    """Of a velocity, for pictures."""
+    return flow_of(solver).grid.vorticity(faces)
 
 
 def relative_l1(
-    prediction: Float[Array, "runs frames values"], truth: Float[Array, "runs frames values"]
-) -> Float[np.ndarray, "runs frames"]:
-    """Sum of the distances over the sum of the speeds, as the book's figure has it."""
-    apart = jnp.sum(jnp.abs(prediction - truth), axis=-1)
-    return np.asarray(apart / jnp.sum(jnp.abs(truth), axis=-1))
+    prediction: tuple[Array, ...], truth: tuple[Array, ...]
+) -> Float[np.ndarray, "runs snapshots"]:
+    """Sum of the distances of velocities over the sum of the speeds, as the book's figure has it;
+    components with leading axes of runs and snapshots."""
+
+    def size(faces: tuple[Array, ...]) -> Array:
+        return sum((jnp.sum(jnp.abs(u), axis=(2, 3)) for u in faces), start=jnp.zeros(()))
+
+    apart = tuple(p - u for p, u in zip(prediction, truth, strict=True))
+    return np.asarray(size(apart) / size(truth))
 
 
-def features(solver: WakeSolver, state: Float[Array, " values"]) -> Float[Array, "4 nx ny"]:
-    """What a network sees: velocity in the cells, the open part of each cell, the Reynolds
-    number."""
-    *velocity, viscosity = solver.unpacked(state)
-    body = solver.flow.body
-    assert body is not None
-    room = jnp.mean(solver.grid.to_cells(body.open), axis=0)
-    number = jnp.full(solver.grid.shape, jnp.log(0.01 / viscosity[0]))
-    return jnp.concatenate([solver.grid.to_cells(velocity), jnp.stack([room, number])])
+class Features(eqx.Module):
+    """What a network sees of a state: velocity in the cells, the open part of each cell, the
+    Reynolds number."""
 
+    trainable_fields = ()
 
-def solenoidal(solver: WakeSolver, increment: Float[Array, "2 nx ny"]) -> Float[Array, " values"]:
-    """An increment of the velocity given in the cells, on the open faces inside the box and freed
-    of its divergence, as an increment of a packed state."""
-    grid, flow = solver.grid, solver.flow
-    assert flow.body is not None
-    faces = grid.to_faces(increment)
-    still = eqx.tree_at(
-        lambda s: s.boundary.planes, flow, jax.tree.map(jnp.zeros_like, flow.boundary.planes)
-    )
-    clean, _ = still.projected(faces, jnp.zeros((), increment.dtype))
-    return solver.packed(clean, 0.0)
+    solver: Varying
+
+    def __call__(self, state: Varied) -> Float[Array, "4 nx ny"]:
+        flow = flow_of(self.solver)
+        assert flow.body is not None
+        opened = jnp.mean(flow.grid.to_cells(flow.body.open), axis=0)
+        number = jnp.full(flow.grid.shape, jnp.log(0.01 / state.parameter))
+        return jnp.concatenate([flow.channels(state.state), jnp.stack([opened, number])])

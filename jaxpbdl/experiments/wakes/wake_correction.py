@@ -16,21 +16,31 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from jaxpbdl import checks, plotting
+from jaxpbdl.diagnostics import mean_square
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.wakes.flow import (
+    Features,
     Setting,
-    WakeSolver,
-    features,
     relative_l1,
     simulate,
-    solenoidal,
+    velocity,
     vorticity,
 )
-from jaxpbdl.learning import Corrected, History, Windows, checkpoint, evaluate, fit, unrolled
-from jaxpbdl.networks import Constant, ConvNet
+from jaxpbdl.learning import (
+    Corrected,
+    History,
+    Varied,
+    Varying,
+    Windows,
+    checkpoint,
+    evaluate,
+    fit,
+    unrolled,
+)
+from jaxpbdl.networks import ConvNet
 from jaxpbdl.solvers.flow import limited
 from jaxpbdl.step import AnyStep
 
@@ -73,17 +83,6 @@ class Config:
             raise ValueError(f"frames must be more than unroll = {self.unroll}, got {self.frames}")
 
 
-class Correction(eqx.Module):
-    """A network as an increment of a packed state: velocity without divergence."""
-
-    network: ConvNet
-    solver: Constant
-
-    def __call__(self, state: Float[Array, " values"]) -> Float[Array, " values"]:
-        solver: WakeSolver = self.solver()
-        return solenoidal(solver, self.network(features(solver, state)))
-
-
 def run(config: Config, folder: Path) -> Result:
     """Simulate, train, compare; pictures go to `folder`."""
     setting = Setting(config.cells, config.finer)
@@ -109,20 +108,26 @@ def run(config: Config, folder: Path) -> Result:
     for name, (steps, cut) in ways.items():
         fitted, history = _train(config, start, train, steps, cut, key, folder, name)
         models[name], histories[name] = fitted, history.loss
-    times = setting.dt * np.arange(test.shape[1])
-    found = {name: evaluate(model, test, times) for name, model in models.items()}
+    truth, initial = velocity(test), jax.tree.map(lambda leaf: leaf[:, 0], test)
+    times = setting.dt * np.arange(truth[0].shape[1])
+    found = {
+        name: evaluate(model, truth, times, initial=initial, observe=velocity)
+        for name, model in models.items()
+    }
     metrics: dict[str, float] = {}
     for name, result in found.items():
         errors = result.relative_l2[:, 1:]
         metrics[f"{name}.relative_l2"] = float(np.mean(errors))
-        metrics[f"{name}.relative_l1"] = float(np.mean(relative_l1(result.prediction, test)[:, 1:]))
+        metrics[f"{name}.relative_l1"] = float(
+            np.mean(relative_l1(result.prediction, truth)[:, 1:])
+        )
         metrics[f"{name}.at_end"] = float(np.mean(errors[:, -1]))
     metrics["gain"] = metrics["coarse.relative_l1"] / metrics["corrected.relative_l1"]
     metrics["weights"] = float(
-        sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(start.network.network, eqx.is_array)))
+        sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(start.network, eqx.is_array)))
     )
     _pictures(
-        solver, test, {name: r.prediction for name, r in found.items()}, times, config, folder
+        solver, truth, {name: r.prediction for name, r in found.items()}, times, config, folder
     )
     published = {
         "coarse.relative_l1": Published(0.108636, BOOK),
@@ -132,23 +137,17 @@ def run(config: Config, folder: Path) -> Result:
     return Result(metrics, published, histories)
 
 
-def _hybrid(config: Config, setting: Setting, solver: WakeSolver, key: PRNGKeyArray) -> Corrected:
+def _hybrid(config: Config, setting: Setting, solver: Varying, key: PRNGKeyArray) -> Corrected:
     network = ConvNet(
         2, 4, 2, width=config.width, depth=config.depth, periodic=False, zero_last=True, key=key
     )
-    # The state itself is what the correction looks at.
-    return Corrected(
-        solver,
-        Correction(network, Constant(solver)),
-        scale=setting.dt,
-        features=lambda state: state,
-    )
+    return Corrected(solver, network, scale=setting.dt, features=Features(solver))
 
 
 def _train(
     config: Config,
     model: Corrected,
-    states: Array,
+    states: Varied,
     steps: int,
     cut: bool,
     key: PRNGKeyArray,
@@ -157,10 +156,14 @@ def _train(
 ) -> tuple[Corrected, History]:
     schedule = optax.cosine_decay_schedule(config.learning_rate, config.updates, alpha=0.02)
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
-    change = jnp.mean((states[:, 1:] - states[:, :-1]) ** 2)
+    before, after = (
+        jax.tree.map(lambda u, part=part: u[:, part], velocity(states))
+        for part in (np.s_[:-1], np.s_[1:])
+    )
+    change = mean_square(after, before)
 
-    def loss(model: Corrected, windows: Array) -> Array:
-        return unrolled(model, windows, stop_gradient=cut) / change
+    def loss(model: Corrected, windows: Varied) -> Array:
+        return unrolled(model, windows, stop_gradient=cut, measure=velocity) / change
 
     # As many turns of the solver for each: shorter windows come in larger batches.
     batch = config.batch * config.unroll // steps
@@ -178,21 +181,21 @@ def _train(
 
 def _data(
     folder: Path,
-    fine: WakeSolver,
-    coarse: WakeSolver,
+    fine: Varying,
+    coarse: Varying,
     numbers: tuple[float, ...],
     warm_up: int,
     frames: int,
-) -> Array:
+) -> Varied:
     print(f"simulating {len(numbers)} wakes, Re {min(numbers):g} to {max(numbers):g}", flush=True)
     given = jnp.asarray(numbers)
     return checkpoint.cached(folder, lambda: simulate(fine, coarse, given, warm_up, frames))
 
 
 def _pictures(
-    solver: WakeSolver,
-    truth: Array,
-    predictions: dict[str, Array],
+    solver: Varying,
+    truth: tuple[Array, ...],
+    predictions: dict[str, tuple[Array, ...]],
     times: np.ndarray,
     config: Config,
     folder: Path,
@@ -202,7 +205,7 @@ def _pictures(
     made, axes = plotting.figure(2, 2, size=(4.2, 2.4))
     panels = {"reference": truth} | {n: predictions[n] for n in ("coarse", "corrected")}
     for ax, (name, states) in zip(axes.flat, panels.items(), strict=False):
-        values = np.asarray(show(states[which, -1]))
+        values = np.asarray(show(tuple(u[which, -1] for u in states)))
         ax.imshow(values.T, origin="lower", cmap="RdBu_r", vmin=-4, vmax=4)
         ax.set(title=f"{name}, Re {config.test[which]:g}, t = {times[-1]:g}", xticks=[], yticks=[])
     for number, (name, states) in enumerate(predictions.items()):

@@ -4,7 +4,6 @@ from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
 from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body
 from jaxpbdl.solvers.flow.operators import central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep, incompressible, stable_dt
-from jaxpbdl.solvers.flow.schemes import adams_bashforth, runge_kutta
 from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
 from jaxpbdl.solvers.flow.stable import StableStep, stable_fluids
 from jaxpbdl.solvers.flow.state import Flow
@@ -18,7 +17,6 @@ __all__ = [
     "Side",
     "StableStep",
     "VorticityForm",
-    "adams_bashforth",
     "backtraced",
     "central",
     "force_on_body",
@@ -28,7 +26,6 @@ __all__ = [
     "maccormack",
     "outflow",
     "pressure_on_body",
-    "runge_kutta",
     "slip",
     "stable_dt",
     "stable_fluids",

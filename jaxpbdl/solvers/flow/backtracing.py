@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxpbdl.grids.cells import Cells, along
+from jaxpbdl.grids.location import face
 from jaxpbdl.solvers.flow.operators import Ends, Velocity, line, mean
 
 Around: TypeAlias = Callable[[Array, float], tuple[Array, Array]]
@@ -51,14 +52,14 @@ def around_faces(
     """For a velocity component on its faces; `ends`: what is given of it on the sides of each
     axis."""
     in_cells = grid.to_cells(velocity)
-    size = grid.face_shape(component)[component]
+    size = grid.shape_at(face(component))[component]
     carrying = [
         u
         if axis == component
         else along(mean(in_cells[axis], component, grid, (None, None)), component, 0, size)
         for axis, u in enumerate(velocity)
     ]
-    return _around(grid.face_axes(component), carrying, component, ends, dt, grid)
+    return _around(grid.lines_at(face(component)), carrying, component, ends, dt, grid)
 
 
 def _around(

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxpbdl.grids.cells import Cells, face_widths, outer
+from jaxpbdl.grids.cells import Cells, face_widths
+from jaxpbdl.grids.grid import outer
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.immersion import REACH, interpolation_stencil
 from jaxpbdl.solvers.flow.projection import IncompressibleStep

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells, along, close, outer
+from jaxpbdl.grids.location import face
 from jaxpbdl.shapes import Shape, Union
 from jaxpbdl.solvers.flow.bodies import Body, Continuation
 from jaxpbdl.solvers.flow.operators import Velocity
@@ -117,7 +118,7 @@ def _survey(shape: Shape, grid: Cells) -> tuple[Array, Survey]:
     corners = distances(shape, grid.corner_points)
     components = range(grid.ndim)
     open_ = tuple(_open_fraction(corners, component, grid) for component in components)
-    faces = tuple(distances(shape, grid.face_points(component)) for component in components)
+    faces = tuple(distances(shape, grid.points_at(face(component))) for component in components)
     near = tuple(
         (fraction <= 0) & (distance > -BAND * local_width(component, grid))
         for component, (fraction, distance) in enumerate(zip(open_, faces, strict=True))
@@ -173,7 +174,7 @@ def _open_fraction(corners: Array, component: int, grid: Cells) -> Array:
 def _continuation(
     shape: Shape, near: Array, component: int, grid: Cells, count: int
 ) -> Continuation:
-    points = grid.face_points(component).reshape(-1, grid.ndim)
+    points = grid.points_at(face(component)).reshape(-1, grid.ndim)
     width = local_width(component, grid).reshape(-1)
     faces = jnp.nonzero(near.reshape(-1), size=count, fill_value=len(points))[0]
     safe = jnp.minimum(faces, len(points) - 1)
@@ -183,7 +184,7 @@ def _continuation(
     foot = where - value[:, None] * normal
     once = (value * (2 * reach - value) / reach**2)[:, None]
     twice = (value * (value - reach) / (2 * reach**2))[:, None]
-    axes = grid.face_axes(component)
+    axes = grid.lines_at(face(component))
     first = interpolation_stencil(foot + reach[:, None] * normal, axes)
     second = interpolation_stencil(foot + 2 * reach[:, None] * normal, axes)
     sources = jnp.concatenate([first[0], second[0]], axis=1)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
+from jaxpbdl.fields import Interpolant, interpolate
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.bodies import Body, pressure_of
@@ -32,14 +33,19 @@ from jaxpbdl.solvers.flow.operators import (
     with_sides,
 )
 from jaxpbdl.solvers.flow.pressure import FastSolver
-from jaxpbdl.solvers.flow.schemes import FlowScheme, runge_kutta
 from jaxpbdl.solvers.flow.sides import Boundary, Sides
 from jaxpbdl.solvers.flow.state import Flow, Rates, check_flow
+from jaxpbdl.solvers.time.runge_kutta import rk3
+from jaxpbdl.solvers.time.scheme import Scheme, System, check_inputs
 from jaxpbdl.step import Step
 
 
 class IncompressibleStep(Step):
-    """One step of incompressible flow; made by `incompressible`."""
+    """One step of incompressible flow; made by `incompressible`.
+
+    An input is an acceleration of the fluid, held over the step: a vector for all of it, or one
+    array for each component on its faces.
+    """
 
     trainable_fields = ()
 
@@ -51,7 +57,7 @@ class IncompressibleStep(Step):
     body: Body | None
     forces: Velocity | None
     source: Array | None
-    scheme: FlowScheme
+    scheme: Scheme
     interpolation: Interpolation
 
     @property
@@ -72,29 +78,40 @@ class IncompressibleStep(Step):
             marker = grid.scalar(marker)
         return Flow(eqx.filter_jit(type(self).projected)(self, u, now)[0], now, marker)
 
-    def enter(self, state: Flow) -> Any:
-        return self.scheme.start(state, self)
+    @property
+    def interval(self) -> Array:
+        return self.dt
 
-    def advance(self, working: Any) -> Any:
-        return self.scheme.advance(working, self)
+    def system(self, push: Any = None) -> System:
+        """Momentum and marker but for the pressure, which `moved` takes care of."""
+        return System(lambda flow: self.rates(flow, push), self.dt, self.moved)
+
+    def enter(self, state: Flow) -> Any:
+        return self.scheme.start(state, self.system())
+
+    def advance(self, working: Any, *inputs: Any) -> Any:
+        check_inputs(self.scheme, inputs)
+        return self.scheme.advance(working, self.system(*inputs))
 
     def leave(self, working: Any) -> Flow:
         return self.scheme.current(working)
 
-    def rates(self, flow: Flow) -> Rates:
-        """How fast velocity and marker change but for the pressure."""
-        inside, marker = self._continued(flow.velocity), flow.marker
+    def rates(self, flow: Flow, push: Any = None) -> Rates:
+        """How fast velocity and marker change but for the pressure, with an acceleration."""
+        inside, marker, one = self._continued(flow.velocity), flow.marker, jnp.ones_like(flow.time)
         rates = self._with_forces(self._stress(inside, flow.time), flow)
+        if push is not None:
+            rates = tuple(rate + push[axis] for axis, rate in enumerate(rates))
         if marker is None:
-            return Rates(rates, None)
+            return Rates(rates, one, None)
         diffusivity = self.equation.diffusivity
         carried = marker_rate(marker, inside, diffusivity, self.grid, self.source, self.body)
-        return Rates(rates, carried)
+        return Rates(rates, one, carried)
 
-    def moved(self, flow: Flow, change: Rates, time: Array) -> Flow:
-        """The flow plus a change, projected, at a time."""
+    def moved(self, flow: Flow, change: Rates) -> Flow:
+        """The flow plus a change, projected."""
         velocity = tuple(u + du for u, du in zip(flow.velocity, change.velocity, strict=True))
-        marker = flow.marker
+        time, marker = flow.time + change.time, flow.marker
         if marker is not None and change.marker is not None:
             marker = marker + change.marker
         return Flow(self.projected(velocity, time)[0], time, marker)
@@ -163,15 +180,9 @@ class IncompressibleStep(Step):
         vector = jnp.broadcast_to(self.equation.buoyancy, (self.grid.ndim,))
         return self.grid.to_faces(vector.reshape(-1, *[1] * self.grid.ndim) * marker)
 
-    def check(self, state: Flow) -> None:
-        """Refuse a state of other shapes, with values that are not finite, or too fast for dt."""
+    def check_state(self, state: Flow) -> None:
+        """Refuse a state of other shapes, or with values that are not finite."""
         check_flow(state, self.grid)
-        limit = self.largest_dt(state)
-        if checks.is_concrete((limit, self.dt)) and float(self.dt) > float(limit):
-            raise ValueError(
-                f"dt = {float(self.dt):.3g} is above the stability limit, "
-                f"use dt <= {float(limit):.3g}"
-            )
 
     @eqx.filter_jit
     def largest_dt(self, state: Flow) -> Array:
@@ -193,7 +204,39 @@ class IncompressibleStep(Step):
             decay = decay + self.equation.drag
         if state.marker is not None:
             decay = jnp.maximum(decay, decay_rate(self.equation.diffusivity, smallest))
-        return _limit(advective, decay, self.scheme)
+        return self.scheme.largest_dt(advective, decay)
+
+    def channels(self, state: Flow) -> Float[Array, "channels *cells"]:
+        """The velocity in the cells, and the marker after it."""
+        velocity = self.grid.to_cells(state.velocity)
+        return velocity if state.marker is None else jnp.append(velocity, state.marker[None], 0)
+
+    def corrected(self, state: Flow, change: Float[Array, "channels *cells"]) -> Flow:
+        """The flow plus a change of its channels, freed of its divergence."""
+        ndim = self.grid.ndim
+        faces = self.grid.to_faces(change[:ndim].astype(self.grid.dtype))
+        velocity = tuple(u + du for u, du in zip(state.velocity, faces, strict=True))
+        marker = state.marker
+        if marker is not None:
+            marker = marker + change[ndim].astype(marker.dtype)
+        return Flow(self.projected(velocity, state.time)[0], state.time, marker)
+
+    def equation_and_field(
+        self, states: Flow, times: Float[Array, " times"], degree: int = 4
+    ) -> tuple[IncompressibleFlow, Interpolant]:
+        """The equation, and the field of velocity, pressure and, with buoyancy, marker in the
+        cells. Raises ValueError where there is a body, at whose surface fields have a kink."""
+        if self.body is not None:
+            raise ValueError("a flow about a body is not smooth: its residual takes no interpolant")
+
+        def values(state: Flow) -> Array:
+            parts = [self.grid.to_cells(state.velocity), self.pressure(state)[None]]
+            if state.marker is not None and self.equation.buoyancy is not None:
+                parts.append(state.marker[None])
+            return jnp.concatenate(parts)
+
+        judged = eqx.filter_jit(lambda flows: jax.lax.map(values, flows))(states)
+        return self.equation, interpolate(self.grid, judged, times, degree)
 
     @property
     def surface_faces(self) -> int:
@@ -205,7 +248,7 @@ def stable_dt(
     speeds: Sequence[float],
     widths: Sequence[float],
     viscosity: Any,
-    scheme: FlowScheme = runge_kutta,
+    scheme: Scheme = rk3,
     *,
     diffusivity: Any = None,
 ) -> Any:
@@ -214,13 +257,8 @@ def stable_dt(
     of the marker, where there is one."""
     advective = sum(speed / h for speed, h in zip(speeds, widths, strict=True))
     coefficient = viscosity if diffusivity is None else jnp.maximum(viscosity, diffusivity)
-    return _limit(advective, decay_rate(coefficient, widths), scheme)
-
-
-def _limit(advective: Any, decay: Any, scheme: FlowScheme) -> Any:
-    """From the cells crossed a unit of time, summed over the axes, and the fastest decay. Velocity
-    and marker do not add up: each is carried at the same speed and decays on its own."""
-    return 1 / (advective / scheme.advective + decay / scheme.diffusive + 1e-30)
+    # Velocity and marker do not add up: each is carried at the same speed, decays on its own.
+    return scheme.largest_dt(advective, decay_rate(coefficient, widths))
 
 
 def decay_rate(coefficient: Any, widths: Sequence[float]) -> Any:
@@ -236,7 +274,7 @@ def incompressible(
     *,
     body: Shape | None = None,
     max_cut_faces: int | None = None,
-    scheme: FlowScheme = runge_kutta,
+    scheme: Scheme = rk3,
     interpolation: Interpolation = central,
     marker_source: Any = None,
 ) -> IncompressibleStep:
@@ -253,7 +291,7 @@ def incompressible(
       parameters.
     - `max_cut_faces`: where the shape is traced, how many faces it may cut (see `immersed`). A
       fixed shape needs none, also inside jit.
-    - `scheme`: `runge_kutta`, or `adams_bashforth` at a third of the cost a step.
+    - `scheme`: `time.rk3`, `time.rk4`, or `time.adams_bashforth` at a third of the cost a step.
     - `interpolation`: of the velocity that is carried: `central` (keeps energy) or `limited`
       (bounded at fronts).
     - `marker_source`: of the marker, a unit of time: a function of the point, or an array.

@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxpbdl.grids.cells import Cells, face_widths
+from jaxpbdl.grids.location import face
 from jaxpbdl.shapes import Shape, Union
 
 THIN = 1.5
@@ -67,7 +68,7 @@ def warn_where_thin(shape: Shape, grid: Cells, near: tuple[Array, ...]) -> None:
     count, place = 0, None
     for component, mark in enumerate(near):
         width = np.asarray(local_width(component, grid))[np.asarray(mark)]
-        points = grid.face_points(component)[np.asarray(mark)]
+        points = grid.points_at(face(component))[np.asarray(mark)]
         if len(points):
             normal = jax.vmap(jax.grad(shape))(points)
             behind = jax.vmap(shape)(points - THIN * width[:, None] * normal)

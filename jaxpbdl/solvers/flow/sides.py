@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxpbdl import checks
-from jaxpbdl.grids.cells import Cells, component_of, outer, points
+from jaxpbdl.grids.cells import Cells, component_of
+from jaxpbdl.grids.grid import outer, points_of
+from jaxpbdl.grids.location import face
 
 
 class Side(eqx.Module):
@@ -135,9 +137,9 @@ def _plane(side: Side, grid: Cells, axis: int, end: int) -> Plane:
         if not (side.crossing if component == axis else side.sticking):
             values.append(None)
             continue
-        lines = list(grid.face_axes(component))
+        lines = list(grid.lines_at(face(component)))
         lines[axis] = np.array([grid.edges[axis][end]])
-        where = points(lines, grid.dtype)
+        where = points_of(lines, grid.dtype)
         values.append(component_of(side.velocity, where, component, grid.ndim))
     return tuple(values)
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
+from jaxpbdl.fields import Interpolant
 from jaxpbdl.grids.cells import Cells, along
 from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
 from jaxpbdl.solvers.flow.diffusion import scalar_laplacian, velocity_laplacian
@@ -25,7 +26,8 @@ from jaxpbdl.step import Step
 
 
 class StableStep(Step):
-    """One step of stable fluids; made by `stable_fluids`.
+    """One step of stable fluids; made by `stable_fluids`. An input is an acceleration, as of
+    `IncompressibleStep`.
 
     **Attributes:** `flow` holds equation, grid, dt, sides, sources and the projection; the others
     are the arguments of `stable_fluids`.
@@ -49,7 +51,7 @@ class StableStep(Step):
         """A state, as `IncompressibleStep.start` makes it."""
         return self.flow.start(velocity, marker, time)
 
-    def advance(self, working: Flow) -> Flow:
+    def advance(self, working: Flow, *inputs: Any) -> Flow:
         velocity, time, marker = working
         if marker is not None:
             marker = self._next_marker(marker, velocity)
@@ -58,7 +60,7 @@ class StableStep(Step):
             backtraced(u, around_faces(component, velocity, ends[component], self.dt, self.grid))
             for component, u in enumerate(velocity)
         )
-        pushed = self._pushed(moved, marker)
+        pushed = self._pushed(moved, marker, *inputs)
         spread = velocity_laplacian(pushed, self._ends(pushed, time), self.grid)
         amount = self.dt * self.flow.equation.viscosity
         diffused = tuple(u + amount * change for u, change in zip(pushed, spread, strict=True))
@@ -72,9 +74,9 @@ class StableStep(Step):
             rate = rate + self.flow.source
         return marker + self.dt * rate
 
-    def _pushed(self, velocity: Velocity, marker: Array | None) -> Velocity:
-        """By the force, and by the buoyancy of the marker; slowed by drag."""
-        for force in (self.flow.forces, self.flow.buoyancy(marker)):
+    def _pushed(self, velocity: Velocity, marker: Array | None, *inputs: Any) -> Velocity:
+        """By forces and the buoyancy of the marker; slowed by drag."""
+        for force in (self.flow.forces, self.flow.buoyancy(marker), *inputs):
             velocity = velocity if force is None else _plus(velocity, self.dt, force)
         drag = self.flow.equation.drag
         if drag is None:
@@ -106,18 +108,33 @@ class StableStep(Step):
             made.append(pairs)
         return made
 
-    def check(self, state: Flow) -> None:
-        """Refuse a state of other shapes, with values that are not finite, or with a marker that
-        diffuses too fast for dt."""
+    @property
+    def interval(self) -> Array:
+        return self.dt
+
+    def check_state(self, state: Flow) -> None:
+        """Refuse a state of other shapes, or with values that are not finite."""
         check_flow(state, self.grid)
-        if state.marker is not None:
-            _refuse_above_limit(self.dt, self.flow.equation, "diffusivity", self.grid)
 
     def largest_dt(self, state: Flow) -> Array:
         """The largest stable dt: that of the explicit diffusion, at any velocity."""
         names = ("viscosity",) if state.marker is None else ("viscosity", "diffusivity")
         limits = [_diffusive_limit(getattr(self.flow.equation, n), self.grid) for n in names]
         return jnp.min(jnp.stack(limits))
+
+    def channels(self, state: Flow) -> Float[Array, "channels *cells"]:
+        """As of `IncompressibleStep`."""
+        return self.flow.channels(state)
+
+    def corrected(self, state: Flow, change: Float[Array, "channels *cells"]) -> Flow:
+        """As of `IncompressibleStep`."""
+        return self.flow.corrected(state, change)
+
+    def equation_and_field(
+        self, states: Flow, times: Float[Array, " times"], degree: int = 4
+    ) -> tuple[IncompressibleFlow, Interpolant]:
+        """As of `IncompressibleStep`."""
+        return self.flow.equation_and_field(states, times, degree)
 
 
 def stable_fluids(
@@ -146,8 +163,9 @@ def stable_fluids(
       side's (Navier 1823). Half a cell is what a row of cells beyond the side that holds its
       velocity amounts to, the usual padding of image-like codes.
 
-    **Raises:** ValueError for a graded grid, a dt that is not positive or above the limit of
-    diffusion, or inflow that does not balance outflow in a box without an `outflow()`.
+    **Raises:** ValueError for a graded grid, a dt that is not positive, or inflow that does not
+    balance outflow in a box without an `outflow()`; when called, for a dt above the limit of
+    diffusion.
     """
     if not grid.uniform:
         raise ValueError(
@@ -155,7 +173,6 @@ def stable_fluids(
         )
     checks.non_negative("slip_length", slip_length)
     flow = incompressible(equation, grid, dt, sides, marker_source=marker_source)
-    _refuse_above_limit(dt, equation, "viscosity", grid)
     return StableStep(flow, jnp.asarray(slip_length, grid.dtype), marker_transport)
 
 
@@ -163,15 +180,6 @@ def _diffusive_limit(coefficient: Any, grid: Cells) -> Array:
     """Above which an explicit Euler step of diffusion makes the shortest wave grow."""
     rate = decay_rate(jnp.asarray(coefficient), [float(h[0]) for h in grid.widths])
     return 2 / jnp.maximum(rate, 1e-30)
-
-
-def _refuse_above_limit(dt: Any, equation: IncompressibleFlow, name: str, grid: Cells) -> None:
-    limit = _diffusive_limit(getattr(equation, name), grid)
-    if checks.is_concrete((dt, limit)) and float(dt) > float(limit):
-        raise ValueError(
-            f"dt = {float(dt):g} is above the limit of explicit diffusion by the {name}, "
-            f"use dt <= {float(limit):.3g}"
-        )
 
 
 def _plus(velocity: Velocity, dt: Array, rates: Velocity) -> Velocity:

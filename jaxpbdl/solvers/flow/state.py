@@ -6,6 +6,7 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.location import face
 from jaxpbdl.solvers.flow.operators import Velocity
 
 
@@ -18,9 +19,10 @@ class Flow(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """How fast velocity and marker change but for the pressure; or a change of them."""
+    """How fast velocity, time and marker change but for the pressure; or a change of them."""
 
     velocity: Velocity
+    time: Array
     marker: Float[Array, "*cells"] | None
 
 
@@ -31,7 +33,7 @@ def check_flow(state: Any, grid: Cells) -> None:
             f"state must be a Flow, as `step.start()` makes; got {type(state).__name__}"
         )
     for component, u in enumerate(state.velocity):
-        checks.shape(f"velocity[{component}]", u, grid.face_shape(component))
+        checks.shape(f"velocity[{component}]", u, grid.shape_at(face(component)))
         checks.finite(f"velocity[{component}]", u)
     if state.marker is not None:
         checks.shape("marker", state.marker, grid.shape)

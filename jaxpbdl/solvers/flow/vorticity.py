@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
+from jaxpbdl import checks
 from jaxpbdl.equations.navier_stokes import velocity_modes
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import Spectrum
@@ -27,7 +28,7 @@ class VorticityForm(Step):
     """1 on modes whose mirror image the grid holds too: a shift of others is not real."""
 
     @property
-    def grid(self) -> Periodic:
+    def grid(self) -> Any:
         return self.spectrum.grid
 
     def velocity(self, vorticity: Float[Array, "nx ny"]) -> tuple[Array, Array]:
@@ -54,10 +55,20 @@ class VorticityForm(Step):
             self.spectrum.derivative(v, 0) - self.spectrum.derivative(u, 1)
         )
 
-    def check(self, state: Any) -> None:
-        """Refuse a state of another shape, or too fast for dt."""
-        self.grid.check_state(state, ())
-        self.flow.check(Flow(self.velocity(state), jnp.zeros((), self.flow.dt.dtype)))
+    @property
+    def interval(self) -> Array:
+        return self.flow.dt
+
+    def check_state(self, state: Any) -> None:
+        """Refuse a state of another shape, or that is not finite."""
+        checks.finite("state", self.grid.check_state(state))
+
+    def largest_dt(self, state: Any) -> Array:
+        return self.flow.largest_dt(Flow(self.velocity(state), jnp.zeros((), self.flow.dt.dtype)))
+
+    def channels(self, state: Float[Array, "nx ny"]) -> Float[Array, "1 nx ny"]:
+        """The vorticity as one channel."""
+        return state[None]
 
 
 def vorticity_form(flow: IncompressibleStep) -> VorticityForm:

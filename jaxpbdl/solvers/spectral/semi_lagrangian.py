@@ -3,10 +3,12 @@
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.equations.burgers import Burgers
+from jaxpbdl.equations.equation import Equation
+from jaxpbdl.fields import Interpolant
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.step import Step
 
@@ -25,9 +27,28 @@ class SemiLagrangianStep(Step):
         velocity = velocity + self.dt * self.equation.viscosity * laplacian(velocity, self.grid)
         return advect(velocity, velocity, self.grid, self.dt).reshape(working.shape)
 
-    def check(self, state: Any) -> None:
+    @property
+    def interval(self) -> Array:
+        return self.dt
+
+    def check_state(self, state: Any) -> None:
         """Refuse a state of another shape or dtype, or with values that are not finite."""
         checks.finite("state", self.grid.check_state(state, self.equation.value_shape))
+
+    def largest_dt(self, state: Any) -> Array:
+        """That of explicit diffusion, at any velocity."""
+        rate = 2 * self.equation.viscosity * sum(step**-2 for step in self.grid.spacing)
+        return 1 / jnp.maximum(rate, 1e-30)
+
+    def channels(self, state: Array) -> Array:
+        """The components of the velocity; in one dimension one channel."""
+        return state.reshape(-1, *self.grid.shape)
+
+    def equation_and_field(
+        self, states: Array, times: Float[Array, " times"], degree: int = 4
+    ) -> tuple[Equation, Interpolant]:
+        """The equation, and the field that its residual takes through the states of a rollout."""
+        return self.equation, self.equation.field_of(self.grid, states, times, degree)
 
 
 def semi_lagrangian(equation: Burgers, grid: Periodic, dt: Any) -> SemiLagrangianStep:
@@ -37,18 +58,11 @@ def semi_lagrangian(equation: Burgers, grid: Periodic, dt: Any) -> SemiLagrangia
     **Arguments:** `equation`; `grid`, periodic; `dt` > 0, at most `1 / (2 viscosity sum_i 1 /
     dx_i^2)`.
 
-    **Raises:** ValueError for a dt that is not positive or above that limit, or a grid of the wrong
-    dimension.
+    **Raises:** ValueError for a dt that is not positive, or a grid of the wrong dimension; when
+    called, for a dt above that limit.
     """
     checks.positive("dt", dt)
     equation.check_grid(grid)
-    if checks.is_concrete((dt, equation.viscosity)):
-        rate = 2 * float(equation.viscosity) * sum(step**-2 for step in grid.spacing)
-        if float(dt) * rate > 1:
-            raise ValueError(
-                f"dt = {float(dt):g} is above the limit of explicit diffusion, "
-                f"use dt <= {1 / rate:.3g}"
-            )
     return SemiLagrangianStep(equation, grid, jnp.asarray(dt, grid.dtype))
 
 

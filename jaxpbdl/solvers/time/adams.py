@@ -5,7 +5,7 @@ As the Adams methods integrate the polynomial through the last slopes, these int
 propagator of L exactly (Beylkin, Keiser and Vozovoi, J. Comput. Phys. 147 (1998) 362).
 """
 
-from math import factorial
+from math import factorial, inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,13 +13,13 @@ from jaxtyping import Array
 
 from jaxpbdl.grids.spectrum import total
 from jaxpbdl.solvers.time.exponential import ExponentialRungeKutta, etdrk4, phi
-from jaxpbdl.solvers.time.integrator import Integrator, NonlinearTerm, weighted_sum
+from jaxpbdl.solvers.time.scheme import Scheme, System, weighted_sum
 
 _PAST = (0, -1, -2, -3)
 _AHEAD = (1, 0, -1, -2)
 
 
-class ExponentialAdams(Integrator):
+class ExponentialAdams(Scheme):
     """Predict with the slopes at 0, -1, -2, -3, correct with those at 1, 0, -1, -2 (in steps);
     working variables (u, those four slopes).
     """
@@ -28,16 +28,18 @@ class ExponentialAdams(Integrator):
     predictor: tuple[Array, ...]
     corrector: tuple[Array, ...]
     starter: ExponentialRungeKutta
-    stability: ClassVar[float] = 1.15
+    imaginary: ClassVar[float] = 1.15
+    real: ClassVar[float] = inf
+    remembers: ClassVar[bool] = True
 
-    def start(self, state: Array, nonlinear: NonlinearTerm) -> tuple[Array, tuple[Array, ...]]:
+    def start(self, state: Array, system: System) -> tuple[Array, tuple[Array, ...]]:
         """The slopes before the start, extrapolated from three Runge-Kutta steps ahead: backwards
         in time a stiff L would amplify everything.
         """
-        slopes, ahead = [nonlinear(state)], state
+        slopes, ahead = [system.rates(state)], state
         for _ in range(3):
-            ahead = self.starter.advance(ahead, nonlinear)
-            slopes.append(nonlinear(ahead))
+            ahead = self.starter.advance(ahead, system)
+            slopes.append(system.rates(ahead))
         rows = _lagrange((0, 1, 2, 3))
         past = [
             total(
@@ -49,27 +51,27 @@ class ExponentialAdams(Integrator):
         return state, (slopes[0], *past)
 
     def advance(
-        self, working: tuple[Array, tuple[Array, ...]], nonlinear: NonlinearTerm
+        self, working: tuple[Array, tuple[Array, ...]], system: System
     ) -> tuple[Array, tuple[Array, ...]]:
         state, slopes = working
         predicted = weighted_sum(self.propagator, state, self.predictor, slopes)
-        ahead = (nonlinear(predicted), *slopes[:3])
+        ahead = (system.rates(predicted), *slopes[:3])
         corrected = weighted_sum(self.propagator, state, self.corrector, ahead)
-        return corrected, (nonlinear(corrected), *slopes[:3])
+        return corrected, (system.rates(corrected), *slopes[:3])
 
     def current(self, working: tuple[Array, tuple[Array, ...]]) -> Array:
         return working[0]
 
 
-def etd_adams(symbol: Array, dt: Any, mask: Any = 1.0) -> ExponentialAdams:
+def etd_adams(symbol: Array, dt: Any) -> ExponentialAdams:
     """Order 4 with two evaluations a step: the cheapest for small errors in long rollouts.
 
     It starts with three steps of `etdrk4`, so a single step is dear; and dt has to be 2.5 times
     smaller than that of `etdrk4` to be stable.
     """
     z = symbol * dt
-    starter = etdrk4(symbol, dt, mask)
-    moments = [dt * mask * factorial(k) * phi(k + 1, z) for k in range(4)]
+    starter = etdrk4(symbol, dt)
+    moments = [dt * factorial(k) * phi(k + 1, z) for k in range(4)]
 
     def weights(nodes: tuple[int, ...]) -> tuple[Array, ...]:
         return tuple(

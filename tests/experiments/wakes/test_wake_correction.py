@@ -1,4 +1,4 @@
-"""wake-correction, tiny: packed states, coarse targets without divergence, a network that helps."""
+"""wake-correction, tiny: viscosity in the state, targets without divergence, a network that helps."""
 
 import equinox as eqx
 import jax
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from jaxpbdl.experiments.wakes import wake_correction
-from jaxpbdl.experiments.wakes.flow import Setting, coarsened, solenoidal
+from jaxpbdl.experiments.wakes.flow import Setting, coarsened, flow_of, velocity, viscosity_of
 from jaxpbdl.experiments.wakes.wake_correction import EXPERIMENT, Config, run
-from jaxpbdl.learning import History
-from jaxpbdl.solvers.flow import limited
+from jaxpbdl.learning import History, Varied
+from jaxpbdl.solvers.flow import Flow, limited
 from tests.experiments.fakes import LOSSES, Scaled
 
 CELLS = (32, 16)
@@ -22,29 +22,33 @@ def solvers():
     return setting.solver(), setting.solver(2)
 
 
-def test_packed_states(solvers):
-    """A step of a packed state is a step of the flow at the viscosity that it names."""
+def test_the_viscosity_of_a_state_is_that_of_its_flow(solvers):
     coarse, _ = solvers
-    start = coarse.flow.start((1.0, 0.0))
-    state = coarse.packed(start.velocity, 0.01)
-    after = jax.jit(coarse)(state)
-    *velocity, viscosity = coarse.unpacked(after)
-    assert viscosity[0] == pytest.approx(0.01)
-    for mine, other in zip(velocity, coarse.flow(start).velocity, strict=True):
-        np.testing.assert_allclose(mine, other, atol=1e-6)
+    step = flow_of(coarse)
+    start = step.start((1.0, 0.0))
+    after = jax.jit(coarse)(Varied(start, jnp.asarray(0.02)))
+    assert after.parameter == pytest.approx(0.02)
+    own = eqx.tree_at(viscosity_of, step, jnp.asarray(0.02))(start)
+    other = step(start)
+    for mine, expected, wrong in zip(velocity(after), own.velocity, other.velocity, strict=True):
+        np.testing.assert_allclose(mine, expected, atol=1e-6)
+        assert jnp.max(jnp.abs(mine - wrong)) > 1e-3
 
 
 def test_targets_and_corrections_have_no_divergence(solvers):
     coarse, fine = solvers
-    state = fine.packed(fine.flow.start((1.0, 0.0)).velocity, 0.02)
+    step = flow_of(coarse)
+    state = Varied(flow_of(fine).start((1.0, 0.0)), jnp.asarray(0.02))
     small = coarsened(fine, coarse, state)
-    *velocity, _ = coarse.unpacked(small)
-    assert jnp.max(jnp.abs(coarse.flow.divergence(tuple(velocity)))) < 1e-5
-    assert velocity[0][0].mean() == pytest.approx(1.0, rel=1e-3)
-    increment = solenoidal(coarse, jax.random.normal(jax.random.key(0), (2, *CELLS)))
-    *change, viscosity = coarse.unpacked(increment)
-    assert jnp.max(jnp.abs(coarse.flow.divergence(tuple(change)))) < 1e-4
-    assert viscosity[0] == 0 and jnp.all(change[0][0] == 0)
+    assert jnp.max(jnp.abs(step.divergence(velocity(small)))) < 1e-5
+    assert velocity(small)[0][0].mean() == pytest.approx(1.0, rel=1e-3)
+    noise = jax.random.normal(jax.random.key(0), (2, *CELLS))
+    changed = coarse.corrected(small, noise)
+    assert jnp.max(jnp.abs(step.divergence(velocity(changed)))) < 1e-4
+    assert changed.parameter == small.parameter
+    change = velocity(changed)[0] - velocity(small)[0]
+    np.testing.assert_allclose(change[0], 0.0, atol=1e-6)
+    assert jnp.max(jnp.abs(change)) > 0.1
 
 
 def test_a_tiny_run(tmp_path):
@@ -77,8 +81,12 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
     config = Config(
         train=(60.0, 140.0), test=(100.0, 90.0), frames=6, asked=3, width=2, depth=1, unroll=2
     )
-    states = jax.random.normal(jax.random.key(0), (2, 6, 5))
-    steady = jnp.broadcast_to(jnp.arange(1.0, 11).reshape(2, 1, 5), (2, 4, 5))
+    states = jax.random.normal(jax.random.key(0), (2, 6, 5, 4))
+    steady = jnp.broadcast_to(jnp.arange(1.0, 41).reshape(2, 1, 5, 4), (2, 4, 5, 4))
+
+    def varied(values):
+        return Varied(Flow((values, 2 * values), jnp.zeros(values.shape[:2])), values[..., 0, 0])
+
     seen = []
 
     class Known(Setting):
@@ -87,7 +95,8 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
             return Scaled(1 + shares[name])
 
     def fit(model, loss, batches, *arguments, key, name, **settings):
-        of_known = loss(Scaled(2.0), states[:, : batches.steps + 1])
+        windows = jax.tree.map(lambda leaf: leaf[:, : batches.steps + 1], varied(states))
+        of_known = loss(Scaled(2.0), windows)
         given = (model, batches, of_known, jax.random.key_data(key))
         seen.append((name, eqx.filter(given, eqx.is_array)))
         return Scaled(1 + shares[name]), History(LOSSES, np.empty(0), np.empty(0), None, 0.0)
@@ -98,9 +107,9 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
     for factor in (1.0, np.nan):
 
         def data(folder, fine, coarse, numbers, warm_up, frames, factor=factor):
-            made = {config.train: states, config.test: factor * steady}[numbers]
-            assert made.shape[1] == frames
-            return made
+            values = {config.train: states, config.test: factor * steady}[numbers]
+            assert values.shape[1] == frames
+            return varied(values)
 
         monkeypatch.setattr(wake_correction, "_data", data)
         result = run(config, tmp_path)

@@ -11,15 +11,14 @@ import jaxpbdl as jp
 from jaxpbdl import learning
 from jaxpbdl.solvers.flow import (
     Flow,
-    adams_bashforth,
     incompressible,
     inflow,
     outflow,
-    runge_kutta,
     slip,
     stable_dt,
     wall,
 )
+from jaxpbdl.solvers.time import adams_bashforth, rk3
 from tests.solvers.flow.cases import steady
 
 FLOW = jp.equations.IncompressibleFlow
@@ -60,7 +59,7 @@ def test_fault_14_second_order_in_space_on_taylor_green():
 
 
 @pytest.mark.x64
-@pytest.mark.parametrize("scheme", [runge_kutta, adams_bashforth])
+@pytest.mark.parametrize("scheme", [rk3, adams_bashforth])
 def test_third_order_in_time(scheme):
     """Against a tenth of the smallest step, so that the error in space does not enter."""
     grid = jp.grids.Cells((8, 10), 2 * jnp.pi, periodic=True)
@@ -178,7 +177,7 @@ def test_three_dimensions_contain_two():
 
 
 @pytest.mark.x64
-@pytest.mark.parametrize("scheme", [runge_kutta, adams_bashforth])
+@pytest.mark.parametrize("scheme", [rk3, adams_bashforth])
 def test_fault_24_transformations(scheme):
     """jit == eager, vmap == loop, and the gradient of a rollout against finite differences with
     respect to state, viscosity, inflow, force and dt."""
@@ -218,7 +217,7 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("scheme", [runge_kutta, adams_bashforth])
+@pytest.mark.parametrize("scheme", [rk3, adams_bashforth])
 @pytest.mark.parametrize("name", LIMITS)
 def test_fault_11_a_dt_above_the_limit_is_refused(name, scheme):
     equation, marked = LIMITS[name]
