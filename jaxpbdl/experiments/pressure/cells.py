@@ -1,4 +1,4 @@
-"""Divergence, gradient and pressure on a grid of unit cells, periodic or in a closed box.
+"""Divergence, gradient and pressure on a mesh of unit cells, periodic or in a closed box.
 
 Velocities live on the faces (Harlow and Welch, Phys. Fluids 8 (1965) 2182): component `a` at
 index `i` is that of the face below cell `i` along axis `a`, so that velocities and pressure have
@@ -8,22 +8,30 @@ wall beyond the last cell is not stored.
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
-from jaxpbdl.networks.convolution import shifted
+from jaxpbdl.grids import operators
+from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.poisson import FastSolver
 
 
 def divergence(velocity: Float[Array, "dim *cells"], periodic: bool) -> Float[Array, "*cells"]:
     """What leaves each cell: `sum_a v_a[i + 1] - v_a[i]`."""
-    out = [shifted(part, 1, axis, periodic) - part for axis, part in enumerate(velocity)]
-    return jnp.sum(jnp.stack(out), axis=0)
+    grid = mesh(velocity.shape[1:], periodic)
+    far = [(0, 0 if periodic else 1)]
+    faces = tuple(
+        jnp.pad(part, [*[(0, 0)] * axis, *far, *[(0, 0)] * (grid.ndim - axis - 1)])
+        for axis, part in enumerate(velocity)
+    )
+    return operators.divergence(faces, grid)
 
 
 def gradient(pressure: Float[Array, "*cells"], periodic: bool) -> Float[Array, "dim *cells"]:
     """`p[i] - p[i - 1]` on the face between two cells, zero on walls: minus the adjoint of
     `divergence`."""
-    return jnp.stack([_slope(pressure, axis, periodic) for axis in range(pressure.ndim)])
+    grid = mesh(pressure.shape, periodic)
+    faces = operators.gradient(pressure, grid, ((True, True),) * grid.ndim)
+    return jnp.stack([part[tuple(map(slice, grid.shape))] for part in faces])
 
 
 def laplacian(pressure: Float[Array, "*cells"], periodic: bool) -> Float[Array, "*cells"]:
@@ -32,24 +40,13 @@ def laplacian(pressure: Float[Array, "*cells"], periodic: bool) -> Float[Array, 
 
 
 def solve(source: Float[Array, "*cells"], periodic: bool) -> Float[Array, "*cells"]:
-    """The pressure of zero mean whose Laplacian is `source` less its mean: waves, or in a closed
-    box cosines, are the eigenvectors."""
-    turns = [(1.0 if periodic else 0.5) * np.arange(n) / n for n in source.shape]
-    eigenvalues = np.zeros(())
-    for turn in turns:
-        eigenvalues = np.add.outer(eigenvalues, -((2 * np.sin(np.pi * turn)) ** 2))
-    inverse = np.divide(1, eigenvalues, out=np.zeros_like(eigenvalues), where=eigenvalues < 0)
-    inverse = jnp.asarray(inverse, source.dtype)
-    if periodic:
-        return jnp.fft.ifftn(inverse * jnp.fft.fftn(source)).real
-    return jax.scipy.fft.idctn(inverse * jax.scipy.fft.dctn(source))
+    """The pressure of zero mean whose Laplacian is `source` less its mean."""
+    grid = mesh(source.shape, periodic, source.dtype)
+    with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
+        fast = FastSolver(grid, ((False, False),) * grid.ndim)
+    return -fast(source)
 
 
-def _slope(pressure: Array, axis: int, periodic: bool) -> Array:
-    slope = pressure - shifted(pressure, -1, axis, periodic)
-    if periodic:
-        return slope
-    wall = jnp.arange(pressure.shape[axis]) == 0
-    return jnp.where(
-        jnp.expand_dims(wall, [a for a in range(pressure.ndim) if a != axis]), 0, slope
-    )
+def mesh(shape: tuple[int, ...], periodic: bool, dtype: object = None) -> Cells:
+    """Cells of width one."""
+    return Cells(shape, shape, periodic=periodic, dtype=dtype)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from jaxpbdl.grids.cells import Cells, along
 from jaxpbdl.grids.location import face
-from jaxpbdl.solvers.flow.operators import Ends, Velocity, line, mean
+from jaxpbdl.grids.operators import Ends, Velocity, line, mean
 
 Around: TypeAlias = Callable[[Array, float], tuple[Array, Array]]
 """(values, sign) -> the values around the points that the flow reaches in sign * dt from those of

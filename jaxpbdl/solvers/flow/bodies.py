@@ -18,8 +18,8 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxpbdl.grids.cells import Cells
-from jaxpbdl.solvers.flow.operators import Velocity, divergence, gradient
-from jaxpbdl.solvers.flow.pressure import FastSolver
+from jaxpbdl.grids.operators import Velocity, divergence, gradient
+from jaxpbdl.grids.poisson import FastSolver
 
 
 class Continuation(eqx.Module):

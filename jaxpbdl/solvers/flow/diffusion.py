@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl.grids.cells import Cells, along, close
-from jaxpbdl.solvers.flow.operators import Ends, Velocity, line, outward, slope
+from jaxpbdl.grids.operators import Ends, Velocity, line, outward, slope
 
 
 def scalar_laplacian(values: Float[Array, "*cells"], grid: Cells) -> Float[Array, "*cells"]:

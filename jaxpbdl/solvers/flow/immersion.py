@@ -20,10 +20,10 @@ from jaxtyping import Array, Float, Int
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells, along, close, outer
 from jaxpbdl.grids.location import face
+from jaxpbdl.grids.operators import Velocity
+from jaxpbdl.grids.poisson import FastSolver, times
 from jaxpbdl.shapes import Shape, Union
 from jaxpbdl.solvers.flow.bodies import Body, Continuation
-from jaxpbdl.solvers.flow.operators import Velocity
-from jaxpbdl.solvers.flow.pressure import FastSolver, times
 from jaxpbdl.solvers.flow.resolution import (
     distances,
     local_width,

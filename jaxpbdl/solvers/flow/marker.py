@@ -4,8 +4,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl.grids.cells import Cells, close
+from jaxpbdl.grids.operators import Velocity, outward
 from jaxpbdl.solvers.flow.bodies import Body
-from jaxpbdl.solvers.flow.operators import Velocity, carried, limited, outward
+from jaxpbdl.solvers.flow.operators import carried, limited
 
 
 def marker_rate(

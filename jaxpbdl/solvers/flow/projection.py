@@ -17,22 +17,19 @@ from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.fields import Interpolant, interpolate
 from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.operators import Velocity, divergence, gradient, line
+from jaxpbdl.grids.poisson import FastSolver
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.bodies import Body, pressure_of
 from jaxpbdl.solvers.flow.immersion import immersed
 from jaxpbdl.solvers.flow.marker import marker_rate
 from jaxpbdl.solvers.flow.operators import (
     Interpolation,
-    Velocity,
     central,
-    divergence,
-    gradient,
     limited,
-    line,
     momentum_rate,
     with_sides,
 )
-from jaxpbdl.solvers.flow.pressure import FastSolver
 from jaxpbdl.solvers.flow.sides import Boundary, Sides
 from jaxpbdl.solvers.flow.state import Flow, Rates, check_flow
 from jaxpbdl.solvers.time.runge_kutta import rk3

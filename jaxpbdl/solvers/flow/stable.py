@@ -16,9 +16,9 @@ from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.fields import Interpolant
 from jaxpbdl.grids.cells import Cells, along
+from jaxpbdl.grids.operators import Ends, Velocity
 from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
 from jaxpbdl.solvers.flow.diffusion import scalar_laplacian, velocity_laplacian
-from jaxpbdl.solvers.flow.operators import Ends, Velocity
 from jaxpbdl.solvers.flow.projection import IncompressibleStep, decay_rate, incompressible
 from jaxpbdl.solvers.flow.sides import Sides
 from jaxpbdl.solvers.flow.state import Flow, check_flow

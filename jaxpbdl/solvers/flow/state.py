@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.location import face
-from jaxpbdl.solvers.flow.operators import Velocity
+from jaxpbdl.grids.operators import Velocity
 
 
 class Flow(NamedTuple):

@@ -1,4 +1,4 @@
-"""wake-correction, tiny: viscosity in the state, targets without divergence, a network that helps."""
+"""wake-correction, tiny: viscosity in the state, targets without divergence, a useful network."""
 
 import equinox as eqx
 import jax

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
-from jaxpbdl.solvers.flow.operators import central, divergence, gradient, limited, momentum_rate
-from jaxpbdl.solvers.flow.pressure import FastSolver
+from jaxpbdl.grids.operators import divergence, gradient
+from jaxpbdl.grids.poisson import FastSolver
+from jaxpbdl.solvers.flow.operators import central, limited, momentum_rate
 from jaxpbdl.solvers.flow.sides import Boundary
 
 CASES = [

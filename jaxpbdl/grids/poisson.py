@@ -1,4 +1,4 @@
-"""The pressure's equation on a box, solved at once by the eigenvectors of each axis.
+"""Poisson's equation on a box of cells, solved at once by the eigenvectors of each axis.
 
     sum_faces area (p_here - p_there) / gap = b   in all cells
 
@@ -55,9 +55,9 @@ class Halves(eqx.Module):
 
 
 class FastSolver(eqx.Module):
-    """Solves for the pressure in the cells; of mean zero in a box without open sides.
+    """Solves for the potential in the cells; of mean zero in a box without open sides.
 
-    **Arguments:** `grid`; `open_ends`: for each axis whether the pressure is zero on its lower and
+    **Arguments:** `grid`; `open_ends`: for each axis whether the potential is zero on its lower and
     upper side.
     """
 
