@@ -4,6 +4,8 @@ A step is a pure function `state -> state`, a field a pure function `point -> va
 the physics that turns into the one and judges the other.
 """
 
+from importlib.metadata import PackageNotFoundError, version
+
 from jaxpbdl import (
     atoms,
     checks,
@@ -24,8 +26,14 @@ from jaxpbdl import (
 from jaxpbdl.rollout import raise_blow_up, repeat, rollout, watched_rollout
 from jaxpbdl.step import Step
 
+try:
+    __version__ = version("jaxpbdl")
+except PackageNotFoundError:  # a folder of sources that was never installed
+    __version__ = "unknown"
+
 __all__ = [
     "Step",
+    "__version__",
     "atoms",
     "checks",
     "data",

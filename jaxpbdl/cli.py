@@ -12,10 +12,10 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from jaxpbdl import __version__
 from jaxpbdl.experiments import EXPERIMENTS, load
 
 USAGE_ERROR = 2
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxpbdl", description="Physics-based deep learning in JAX.", allow_abbrev=False
     )
-    parser.add_argument("--version", action="version", version=f"jaxpbdl {version('jaxpbdl')}")
+    parser.add_argument("--version", action="version", version=f"jaxpbdl {__version__}")
     commands = parser.add_subparsers(dest="command", metavar=" | ".join(COMMANDS))
     commands.add_parser("list", help="list the experiments", allow_abbrev=False)
     run = commands.add_parser(

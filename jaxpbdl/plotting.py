@@ -2,7 +2,7 @@
 
 Every function draws on the axes it is given, or returns a `Figure` of its own; none touches the
 global state of pyplot, so they are safe in threads and without a display. Save a figure with
-`save(figure, path)`.
+`save(figure, path)`; a notebook shows one that ends a cell or is passed to `display`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +26,7 @@ SIGNED = "RdBu_r"
 POSITIVE = "viridis"
 """Colours for a quantity without one, such as an error."""
 LINES = ("#0b5fa5", "#d1495b", "#edae49", "#3b8f6b", "#7b5ea7", "#6b7280")
+NOTEBOOK_DPI = 80
 STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.titlesize": 9,
@@ -48,20 +49,34 @@ STYLE: dict[Any, Any] = {
 }
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows without pyplot: IPython takes the PNG from this method."""
+
+    def _repr_png_(self) -> bytes:
+        content = BytesIO()
+        _write_png(self, content, NOTEBOOK_DPI)
+        return content.getvalue()
+
+
 def figure(
     rows: int = 1, columns: int = 1, *, size: tuple[float, float] = (4.0, 3.0)
 ) -> tuple[Figure, np.ndarray]:
     """A figure in the house style and its `(rows, columns)` axes, each of `size` inches."""
     with rc_context(STYLE):
-        made = Figure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
+        made = ShownFigure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
         FigureCanvasAgg(made)
         return made, made.subplots(rows, columns, squeeze=False)
 
 
 def save(made: Figure, path: str | Path, *, dpi: int = 160) -> None:
     """Write a figure as PNG; the file appears only when complete."""
-    with rc_context(STYLE), replacing(path) as temporary:
-        made.savefig(temporary, dpi=dpi, format="png", bbox_inches="tight", pad_inches=0.04)
+    with replacing(path) as temporary:
+        _write_png(made, temporary, dpi)
+
+
+def _write_png(made: Figure, target: Path | BytesIO, dpi: int) -> None:
+    with rc_context(STYLE):
+        made.savefig(target, dpi=dpi, format="png", bbox_inches="tight", pad_inches=0.04)
 
 
 def field(

@@ -23,6 +23,12 @@ def test_field_has_x_to_the_right_and_y_up():
         plotting.field(axes[0, 0], values[0])
 
 
+def test_a_notebook_gets_a_png_of_a_figure():
+    """IPython asks an object for it by this method; see also test_notebooks."""
+    made = plotting.compare({"u": WAVES[:2]}, [0, 1])
+    assert made._repr_png_().startswith(b"\x89PNG")
+
+
 def test_positive_field_starts_at_zero():
     image = plotting.field(plotting.figure()[1][0, 0], 1 + np.ones((4, 4)))
     assert image.get_clim() == (0, 2) and image.get_cmap().name == plotting.POSITIVE

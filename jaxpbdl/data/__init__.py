@@ -1,7 +1,9 @@
 """Data sets: where they lie, readers of published layouts, writers of the same layouts."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from jaxpbdl.data.archive import write_npz
-from jaxpbdl.data.detect import read, verify
 from jaxpbdl.data.locate import find
 from jaxpbdl.data.molecules import (
     as_ase,
@@ -10,10 +12,13 @@ from jaxpbdl.data.molecules import (
     reference_energies,
     write_xyz,
 )
-from jaxpbdl.data.pdebench import write_pdebench
 from jaxpbdl.data.trajectories import Trajectories
 from jaxpbdl.data.wake import Wake, read_wake
-from jaxpbdl.data.well import write_well
+
+if TYPE_CHECKING:
+    from jaxpbdl.data.detect import read, verify
+    from jaxpbdl.data.pdebench import write_pdebench
+    from jaxpbdl.data.well import write_well
 
 __all__ = [
     "Trajectories",
@@ -31,3 +36,14 @@ __all__ = [
     "write_well",
     "write_xyz",
 ]
+
+# These modules load h5py; they wait for the first use.
+_MODULES = {
+    "read": "detect", "verify": "detect", "write_pdebench": "pdebench", "write_well": "well",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
 
 from jaxpbdl.checks import DataError
 
@@ -20,6 +19,8 @@ def read_mat(path: str | Path, expected: Sequence[str] = ()) -> dict[str, np.nda
     Raises `DataError` for a missing or damaged file, an absent array of `expected`, or numbers that
     are not finite.
     """
+    from scipy.io import loadmat  # slow to load, and not for `import jaxpbdl`
+
     try:
         with open(path, "rb") as file:
             content = loadmat(file, variable_names=list(expected) or None)

@@ -8,12 +8,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
-from jaxpbdl.distributed.members import of_each
+from jaxpbdl.distributed.devices import placed
+from jaxpbdl.distributed.members import devices_of, map_members, mesh_for
 from jaxpbdl.learning import update
 from jaxpbdl.learning.fit import (
     Diverged,
@@ -48,23 +48,22 @@ def fit_ensemble(
     max_seconds: float | None = None,
     progress: bool = True,
     name: str = "ensemble",
-    devices: Sequence[Any] | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[Any, list[History]]:
     """Fit one model a key: member `m` is `fit(models(keys[m]), ..., key=keys[m])`.
 
     `models` makes a model from a key, or is a list of them (to go on with what an earlier fit
     returned). The members run as one compiled program, and what they have in common (a solver,
-    say) is there once. They are shared out over `devices`, by default all of JAX's, without any
-    communication; where they do not share out evenly, some devices repeat the last member. On a CPU
-    `jax.config.update("jax_num_cpu_devices", 2)` at the start of the program makes two devices of
-    its cores. The other arguments are those of `fit`.
+    say) is there once. They are shared out over `mesh`, devices along an axis "member", by default
+    all (see `distributed.mesh` and `distributed.map_members`). The other arguments are those of
+    `fit`.
 
     **Returns** the members stacked along axis 0 of their arrays (see `member`, `members`), and a
     `History` for each. A member that diverges keeps its last finite parameters while the others go
     on; a warning names it and the update.
 
     **Raises** ValueError for duplicate keys or members of different structure; `Diverged` if all
-    members do; else as `fit`. Warns of devices that have no member.
+    members do; else as `fit`. Warns if several members leave devices idle.
     """
     keys = _as_keys(keys)
     made = [models(key) for key in keys] if callable(models) else list(models)
@@ -77,18 +76,17 @@ def fit_ensemble(
         max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
     )  # fmt: skip
     check_plan(plan)
-    mesh = _mesh(devices, len(keys), name)
+    _warn_of_idle_devices(name, len(keys), mesh)
+    mesh = mesh_for(len(keys), mesh)
     # What all members have in common is not batched: one copy, and no batched arithmetic with it.
     differing, common = eqx.partition(
         constants, jax.tree.map(lambda shared: not bool(shared), _shared(constants))
     )
     common = jax.tree.map(lambda leaf: leaf[0], common)
-    everywhere = _place((task, common), mesh, PartitionSpec())
-    members = len(keys)
-    each = _place(_padded((differing, keys), mesh), mesh, PartitionSpec("member"))
-    start = own(_start(task, params))
-    if mesh is not None and members % mesh.size == 0:
-        start = _place(start, mesh, PartitionSpec("member"))
+    # Placed once, so that no chunk moves them again.
+    everywhere = placed((task, common), mesh)
+    each = placed((differing, keys), mesh, "member")
+    start = placed(own(_start(task, params)), mesh, "member")
 
     def advance(member: Member, begin: int, end: int) -> tuple[Member, Array, Array]:
         bounds = jnp.asarray([begin, end])
@@ -156,56 +154,26 @@ def _start(task: Task, params: PyTree) -> Member:
 @eqx.filter_jit(donate="all-except-first")
 def _advance(fixed: tuple, member: Member) -> tuple[Member, Array, Array]:
     everywhere, each, bounds, chunk, mesh = fixed
-    arrays, frame = eqx.partition(everywhere, eqx.is_array)
-
-    def block(arrays, bounds, each, member):
-        task, common = eqx.combine(arrays, frame)
-
-        def one(each, member):
-            differing, key = each
-            constants = eqx.combine(differing, common)
-            return update.advance(task, constants, key, member, bounds[0], bounds[1], chunk)
-
-        return of_each(one, each, member)
-
-    if mesh is not None:
-        everywhere, split = PartitionSpec(), PartitionSpec("member")
-        specs = (everywhere, everywhere, split, split)
-        block = jax.shard_map(block, mesh=mesh, in_specs=specs, out_specs=split, check_vma=False)
-    count = member.active.shape[0]
-    results = block(arrays, bounds, each, _padded(member, mesh))
-    return jax.tree.map(lambda leaf: leaf[:count], results)
+    return map_members(
+        eqx.Partial(_advance_one, everywhere, bounds, chunk), each, member, mesh=mesh
+    )
 
 
-def _mesh(devices: Sequence[Any] | None, count: int, name: str) -> Mesh | None:
-    devices = jax.devices() if devices is None else list(devices)
-    if count < len(devices):
-        idle = len(devices) - count
+def _advance_one(
+    everywhere: tuple, bounds: Array, chunk: int, each: tuple, member: Member
+) -> tuple[Member, Array, Array]:
+    (task, common), (differing, key) = everywhere, each
+    constants = eqx.combine(differing, common)
+    return update.advance(task, constants, key, member, bounds[0], bounds[1], chunk)
+
+
+def _warn_of_idle_devices(name: str, members: int, mesh: Mesh | None) -> None:
+    available = len(jax.local_devices()) if mesh is None else devices_of(mesh)
+    if 1 < members < available:  # a fit of one member is not meant to fill them
+        idle = available - members
         warnings.warn(
-            f"{name}: {count} members leave {idle} of {len(devices)} devices idle", stacklevel=3
+            f"{name}: {members} members leave {idle} of {available} devices idle", stacklevel=3
         )
-    devices = devices[:count]
-    return None if len(devices) < 2 else Mesh(np.asarray(devices), ("member",))
-
-
-def _padded(members: PyTree, mesh: Mesh | None) -> PyTree:
-    """The last member again, as often as it takes to give every device of the mesh as many."""
-    if mesh is None:
-        return members
-
-    def pad(leaf: Array) -> Array:
-        missing = -leaf.shape[0] % mesh.size
-        return jnp.concatenate([leaf, jnp.repeat(leaf[-1:], missing, axis=0)]) if missing else leaf
-
-    return jax.tree.map(pad, members)
-
-
-def _place(tree: Any, mesh: Mesh | None, spec: PartitionSpec) -> Any:
-    """The arrays of a tree where `_advance` wants them, so that no chunk moves them again."""
-    if mesh is None:
-        return tree
-    arrays, rest = eqx.partition(tree, eqx.is_array)
-    return eqx.combine(jax.device_put(arrays, NamedSharding(mesh, spec)), rest)
 
 
 def _as_keys(keys: Any) -> PRNGKeyArray:

@@ -1,6 +1,8 @@
 """Networks that know no equation. Each is a frozen Equinox module that acts on ONE sample."""
 
-from jaxpbdl.networks import equivariant
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from jaxpbdl.networks.convolution import Convolution
 from jaxpbdl.networks.coordinates import (
     Chain,
@@ -33,6 +35,9 @@ from jaxpbdl.networks.transolver import Transolver
 from jaxpbdl.networks.unet import UNet
 from jaxpbdl.networks.uno import UNO
 from jaxpbdl.trainable import Constant
+
+if TYPE_CHECKING:
+    from jaxpbdl.networks import equivariant
 
 __all__ = [
     "AttentionFlow",
@@ -69,3 +74,9 @@ __all__ = [
     "principal_modes",
     "siren",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "equivariant":  # loads e3nn-jax; it waits for the first use
+        return import_module(f"{__name__}.equivariant")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

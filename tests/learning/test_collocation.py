@@ -33,10 +33,8 @@ def test_mean_and_gradient_do_not_depend_on_chunks_or_devices(count, chunk, shar
     function = Scaled(jnp.asarray(3.0))
 
     def chunked(model):
-        devices = jax.devices() if shared else None
-        return learning.mean_over(
-            function, model, points, weights=weights, chunk=chunk, devices=devices
-        )
+        mesh = jp.distributed.mesh("points") if shared else None
+        return learning.mean_over(function, model, points, weights=weights, chunk=chunk, mesh=mesh)
 
     def plain(model):
         return jnp.mean(weights * jax.vmap(lambda p: function(model, p))(points))

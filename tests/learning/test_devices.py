@@ -12,41 +12,26 @@ import optax
 import pytest
 from regression import Batches, Linear, mean_square, table
 
-from jaxpbdl import learning
+from jaxpbdl import distributed, learning
 from jaxpbdl.checks import RunFolderError
 
 
-def ensemble(folder, steps, devices):
+def ensemble(folder, steps, mesh):
     keys = jax.random.split(jax.random.key(0), 2)
     return learning.fit_ensemble(
         Linear, mean_square, Batches(*map(jnp.asarray, table())), optax.adam(0.05), steps,
-        keys=keys, devices=devices, chunk=5, folder=folder, progress=False,
+        keys=keys, mesh=mesh, chunk=5, folder=folder, progress=False,
     )[0]  # fmt: skip
 
 
 def test_fault_21_a_fit_goes_on_with_another_number_of_devices(tmp_path):
-    both, first = jax.devices()[:2], jax.devices()[:1]
-    assert len(both) == 2  # see conftest
+    both, first = (distributed.mesh("member", jax.devices()[:count]) for count in (2, 1))
+    assert both.size == 2  # see conftest
     whole = ensemble(tmp_path / "whole", 10, both)
     for before, after in ((both, first), (first, both)):
-        folder = tmp_path / f"{len(before)} then {len(after)}"
+        folder = tmp_path / f"{before.size} then {after.size}"
         ensemble(folder, 5, before)
         np.testing.assert_allclose(ensemble(folder, 10, after).weight, whole.weight, rtol=1e-5)
-
-
-@pytest.mark.parametrize("count", [1, 2, 7])
-def test_fault_21_points_that_devices_do_not_divide(count):
-    points, weights = jnp.arange(1.0, count + 1)[:, None], jnp.arange(1.0, count + 1)
-
-    def mean(model):
-        return learning.mean_over(
-            lambda model, point: model * point[0], model, points, weights=weights, chunk=2,
-            devices=jax.devices(),
-        )  # fmt: skip
-
-    expected = np.mean(np.arange(1, count + 1) ** 2)
-    value, slope = jax.value_and_grad(mean)(2.0)
-    np.testing.assert_allclose([value, slope], [2 * expected, expected], rtol=1e-6)
 
 
 def test_fault_23_one_trace_a_shape():

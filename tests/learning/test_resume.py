@@ -278,36 +278,38 @@ def test_an_ensemble_resumes(tmp_path):
 DEVICES = """
 import sys, warnings, jax
 sys.path.insert(0, sys.argv[1])
-jax.config.update("jax_num_cpu_devices", 2)
+jax.config.update("jax_num_cpu_devices", 3)
 import jax.numpy as jnp, numpy as np, optax
-from jaxpbdl import learning
+from jaxpbdl import distributed, learning
 from regression import Batches, Linear, mean_square, table
 
 batches = Batches(*map(jnp.asarray, table()))
 keys = jax.random.split(jax.random.key(0), 4)
 
 def run(keys, devices, folder=None, steps=30):
+    mesh = None if devices is None else distributed.mesh("member", jax.devices()[:devices])
     return learning.fit_ensemble(
-        Linear, mean_square, batches, optax.adam(0.05), steps, keys=keys, devices=devices,
+        Linear, mean_square, batches, optax.adam(0.05), steps, keys=keys, mesh=mesh,
         validate=lambda m: jnp.sum(m.weight**2), chunk=10, folder=folder, progress=False,
     )
 
-one, first = run(keys, None)
-two, second = run(keys, jax.devices())
-np.testing.assert_allclose(one.weight, two.weight, rtol=1e-5)
+all, first = run(keys, None)
+two, second = run(keys, 2)
+np.testing.assert_allclose(all.weight, two.weight, rtol=1e-5)
 np.testing.assert_allclose(first[3].loss, second[3].loss, rtol=1e-4)
-run(keys, jax.devices(), sys.argv[2], 10)
-np.testing.assert_array_equal(run(keys, jax.devices(), sys.argv[2])[0].weight, two.weight)
+run(keys, 2, sys.argv[2], 10)
+np.testing.assert_array_equal(run(keys, 2, sys.argv[2])[0].weight, two.weight)
 # Three members on two devices, then the same fit goes on with one.
-three, third = run(keys[:3], None)
+three, third = run(keys[:3], 2)
 np.testing.assert_array_equal(three.weight, two.weight[:3])
 assert len(third) == 3 and three.weight.shape == (3, 3)
-run(keys[:3], jax.devices(), sys.argv[2] + "/three", 10)
-resumed = run(keys[:3], jax.devices()[:1], sys.argv[2] + "/three")[0].weight
+run(keys[:3], 2, sys.argv[2] + "/three", 10)
+resumed = run(keys[:3], 1, sys.argv[2] + "/three")[0].weight
 np.testing.assert_allclose(resumed, three.weight, rtol=1e-5)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
-    run(keys[:1], jax.devices(), steps=10)
+    for members in (1, 2, 3):
+        run(keys[:members], None, steps=10)
 print([str(w.message) for w in caught if "idle" in str(w.message)])
 """
 
@@ -315,4 +317,4 @@ print([str(w.message) for w in caught if "idle" in str(w.message)])
 def test_fault_21_members_do_not_depend_on_the_devices(tmp_path):
     command = [sys.executable, "-c", DEVICES, str(Path(__file__).parent), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout == "['ensemble: 1 members leave 1 of 2 devices idle']\n", done.stderr
+    assert done.stdout == "['ensemble: 2 members leave 1 of 3 devices idle']\n", done.stderr

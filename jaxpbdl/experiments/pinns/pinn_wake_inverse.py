@@ -21,7 +21,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import checks, distributed, plotting
 from jaxpbdl.data import find, read_wake
 from jaxpbdl.equations.equation import Parameter, parameter
 from jaxpbdl.experiments.contract import Experiment, Published, Result
@@ -164,12 +164,12 @@ def _fit(
     noise = deviation * jax.random.normal(noise_key, (config.points, 2))
     data = data.at[:, 3:].add(noise)
     network = _network(config, upper[2] - lower[2], network_key)
-    model, devices = Model(Wake(network, lower, upper), Momentum()), jax.devices()
+    model, mesh = Model(Wake(network, lower, upper), Momentum()), distributed.mesh("points")
 
     places, velocities = data[:, :3], data[:, 3:]
 
     def loss(model: Model, pairs: tuple[Array, Array]) -> Array:
-        return mean_over(squared_misfit, model, jnp.concatenate(pairs, axis=1), devices=devices)
+        return mean_over(squared_misfit, model, jnp.concatenate(pairs, axis=1), mesh=mesh)
 
     rate = optax.cosine_decay_schedule(config.learning_rate, config.adam, alpha=0.05)
     model, first = fit(

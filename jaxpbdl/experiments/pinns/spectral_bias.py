@@ -18,7 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import checks, distributed, plotting
 from jaxpbdl.equations import AdvectionDiffusion
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.pinns.training import refined
@@ -111,17 +111,18 @@ def _methods(
     plain = Chain(circle, Dense((3, *hidden, 1), key=key), _first)
     features = FourierFeatures(3, config.features, config.scale, key=features_key)
     lifted = Chain(circle, features, Dense((2 * config.features, *hidden, 1), key=key), _first)
+    mesh = distributed.mesh("points")
     at_start = jnp.stack([grid.axes[0], jnp.zeros(POINTS)], axis=-1)
 
     def misfit(field: Field) -> Array:
         return INITIAL_WEIGHT * jnp.mean((jax.vmap(field)(at_start) - start) ** 2)
 
     def strong(field: Field, points: Array) -> Array:
-        return misfit(field) + residual_loss(equation, field, points, devices=jax.devices())
+        return misfit(field) + residual_loss(equation, field, points, mesh=mesh)
 
     def weak(field: Field, centres: Array) -> Array:
         sides = (config.cell, config.cell)
-        test = weak_loss(equation, field, centres, sides, TESTS, devices=jax.devices())
+        test = weak_loss(equation, field, centres, sides, TESTS, mesh=mesh)
         return misfit(field) + test
 
     def anywhere(key: PRNGKeyArray) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import checks, distributed, plotting
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import find
 from jaxpbdl.data.matlab import read_mat
@@ -127,10 +127,10 @@ def train(
     given, `anchors(model)`: what data, initial or boundary values add.
     """
     adam_key, finish_key, points_key = jax.random.split(key, 3)
-    devices, count = jax.devices(), settings.points
+    mesh, count = distributed.mesh("points"), settings.points
 
     def loss(model: Any, points: Points) -> Array:
-        value = residual_loss(*posed(model), points, devices=devices)
+        value = residual_loss(*posed(model), points, mesh=mesh)
         return value if anchors is None else value + anchors(model)
 
     def adapted(key: PRNGKeyArray, model: Any) -> Points:

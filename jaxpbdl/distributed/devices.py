@@ -1,0 +1,55 @@
+"""Devices along named axes, and arrays that are placed on them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+AXES = ("member", "points")
+"""What devices can share: the members of an ensemble, the points of a mean."""
+
+
+def mesh(axis: str, devices: Sequence[Any] | None = None) -> Mesh:
+    """Devices along one named axis: what `map_members` and `fit_ensemble` ("member") or
+    `sum_points` and the losses over points ("points") share their work over.
+
+    A CPU counts as several devices after `jax.config.update("jax_num_cpu_devices", cores)`, which
+    must come before JAX's first computation; the command line does it.
+
+    **Arguments:** `axis`, "member" or "points"; `devices`, by default all of this process.
+
+    **Raises:** ValueError for another axis or no device.
+    """
+    if axis not in AXES:
+        raise ValueError(f"axis must be one of {AXES}, got {axis!r}")
+    devices = jax.local_devices() if devices is None else list(devices)
+    if not devices:
+        raise ValueError("devices must hold at least one device, got none")
+    # Explicit axes, the default of `jax.make_mesh`, refuse rolls and gathers along them.
+    return Mesh(np.array(devices), (axis,), axis_types=(AxisType.Auto,))
+
+
+def devices_along(mesh: Mesh, axis: str) -> int:
+    """How many devices a mesh has along an axis. Raises ValueError if it has no such axis."""
+    if axis not in mesh.shape:
+        raise ValueError(f"mesh must have the axis {axis!r}, got axes {mesh.axis_names}")
+    return mesh.shape[axis]
+
+
+def placed(tree: Any, mesh: Mesh | None, axis: str | None = None) -> Any:
+    """The arrays of a tree on the devices of a mesh: split along their first axis if the devices
+    along `axis` divide it, else whole on each. Without a mesh they stay where they are."""
+    if mesh is None:
+        return tree
+    share = 0 if axis is None else devices_along(mesh, axis)
+
+    def place(leaf: jax.Array) -> jax.Array:
+        split = share and leaf.ndim and leaf.shape[0] % share == 0
+        spec = PartitionSpec(axis) if split else PartitionSpec()
+        return jax.device_put(leaf, NamedSharding(mesh, spec))
+
+    arrays, rest = eqx.partition(tree, eqx.is_array)
+    return eqx.combine(jax.tree.map(place, arrays), rest)
