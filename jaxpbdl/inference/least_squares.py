@@ -147,14 +147,13 @@ def _levenberg_marquardt(
 
     A unit of each parameter moves the residuals, which start with length one, by about one.
     """
-    if tolerance is None:
-        tolerance = float(jnp.finfo(flat.dtype).eps) ** (2 / 3)
+    small = float(jnp.finfo(flat.dtype).eps) ** (2 / 3) if tolerance is None else tolerance
     first = weighted(flat)
     size = jnp.linalg.norm(first)
     size = jax.lax.stop_gradient(jnp.where(size > 0, size, 1))
     lengths = jnp.linalg.norm(jax.jacfwd(weighted)(flat), axis=0)
     unit = jax.lax.stop_gradient(size / jnp.where(lengths > 0, lengths, size))
-    method = optimistix.LevenbergMarquardt(rtol=tolerance, atol=tolerance, verbose=progress)
+    method = optimistix.LevenbergMarquardt(rtol=small, atol=small, verbose=progress)
     solved = optimistix.least_squares(
         lambda scaled, _: weighted(scaled * unit) / size,
         method,
