@@ -5,7 +5,6 @@ the physics that turns into the one and judges the other.
 """
 
 from jaxpbdl import (
-    atoms,
     checks,
     data,
     diagnostics,
@@ -16,7 +15,7 @@ from jaxpbdl import (
     inference,
     initial_states,
     learning,
-    neighbours,
+    molecules,
     networks,
     shapes,
     solvers,
@@ -27,7 +26,6 @@ from jaxpbdl.step import Step
 
 __all__ = [
     "Step",
-    "atoms",
     "checks",
     "data",
     "diagnostics",
@@ -38,7 +36,7 @@ __all__ = [
     "inference",
     "initial_states",
     "learning",
-    "neighbours",
+    "molecules",
     "networks",
     "raise_blow_up",
     "repeat",
