@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.inference import parameters
@@ -118,7 +118,7 @@ def flattened(measured: PyTree, noise: PyTree) -> Float[Array, " m"]:
             )
         noise = jax.tree.map(lambda _: noise, measured)
 
-    def divide(value: Array, deviation: Array) -> Array:
+    def divide(value: ArrayLike, deviation: ArrayLike) -> Array:
         value = jnp.asarray(value)
         checks.real("residuals", value)
         if not _broadcasts(jnp.shape(deviation), value.shape):

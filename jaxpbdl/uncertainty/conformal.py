@@ -44,7 +44,7 @@ def conformal_quantile(scores: Float[Any, "samples *rest"], coverage: float) -> 
 
 def conformal_interval(
     prediction: Float[Any, "*samples"],
-    deviation: Float[Any, "*samples"],
+    deviation: Float[Any, "..."],
     errors: Float[Any, " calibration"],
     deviations: Float[Any, " calibration"],
     coverage: float,

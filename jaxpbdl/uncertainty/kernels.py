@@ -179,7 +179,7 @@ class AtomPairs(Kernel):
         return _joined(blocks)[: first.count, : second.count]
 
     def diagonal(self, inputs: Molecules) -> Float[Array, " n"]:
-        def one(block: tuple[Array, ...]) -> Array:
+        def one(block: tuple[Any, Any]) -> Array:
             return jnp.diagonal(self._sums(*block, *block))
 
         return lax.map(one, (inputs.features, inputs.owners)).reshape(-1)[: inputs.count]
@@ -206,7 +206,7 @@ class AtomPairs(Kernel):
         row_owners: Any,
         columns: Any,
         column_owners: Any,
-    ) -> Float[Array, "molecules molecules"]:
+    ) -> Float[Array, "first second"]:
         dtype = rows[0].dtype
         slope = -0.5 * jnp.exp(-2 * self.log_length).astype(dtype)
         total = sum(

@@ -36,7 +36,9 @@ def test_the_coverage_is_the_stated_one():
         x = jax.random.uniform(place, (40,), minval=0.5, maxval=2.0)
         errors = x * (jax.random.exponential(draw, (40,)) - 0.3)
         deviations = 3 * x
-        lower, upper = conformal_interval(5.0, deviations[0], errors[1:], deviations[1:], 0.8)
+        lower, upper = conformal_interval(
+            jnp.array(5.0), deviations[0], errors[1:], deviations[1:], 0.8
+        )
         return (lower <= 5.0 - errors[0]) & (5.0 - errors[0] <= upper), (upper - lower) / x[0]
 
     inside, width = jax.jit(jax.vmap(covered))(jax.random.split(jax.random.key(0), 2000))
