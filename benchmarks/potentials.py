@@ -21,9 +21,10 @@ import optax
 from timing import Line, in_own_process, side_by_side, training_step
 
 from jaxpbdl import data
-from jaxpbdl.atoms import Graph, displacements, join, total
-from jaxpbdl.learning import energy_and_forces, stack
-from jaxpbdl.neighbours import neighbour_graph
+from jaxpbdl.learning import stack
+from jaxpbdl.molecules.atoms import Graph, displacements, join, total
+from jaxpbdl.molecules.neighbours import neighbour_graph
+from jaxpbdl.molecules.potentials import energy_and_forces
 from jaxpbdl.networks import Dense, equivariant, parameter_count
 
 TABLE, CUTOFF, CHANNELS, MOLECULES = (1, 6, 8), 5.0, 64, 12

@@ -4,10 +4,7 @@ A step is a pure function `state -> state`, a field a pure function `point -> va
 the physics that turns into the one and judges the other.
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
 from jaxpbdl import (
-    atoms,
     checks,
     data,
     diagnostics,
@@ -15,9 +12,10 @@ from jaxpbdl import (
     equations,
     fields,
     grids,
+    inference,
     initial_states,
     learning,
-    neighbours,
+    molecules,
     networks,
     shapes,
     solvers,
@@ -26,15 +24,8 @@ from jaxpbdl import (
 from jaxpbdl.rollout import raise_blow_up, repeat, rollout, watched_rollout
 from jaxpbdl.step import Step
 
-try:
-    __version__ = version("jaxpbdl")
-except PackageNotFoundError:  # a folder of sources that was never installed
-    __version__ = "unknown"
-
 __all__ = [
     "Step",
-    "__version__",
-    "atoms",
     "checks",
     "data",
     "diagnostics",
@@ -42,9 +33,10 @@ __all__ = [
     "equations",
     "fields",
     "grids",
+    "inference",
     "initial_states",
     "learning",
-    "neighbours",
+    "molecules",
     "networks",
     "raise_blow_up",
     "repeat",

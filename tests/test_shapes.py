@@ -51,6 +51,18 @@ def test_foot_of_the_normal_lies_on_the_surface():
         assert jnp.max(left[near]) < 8 * reach**2
 
 
+def test_inside_of_a_slanted_outline():
+    """The sign of a triangle is that of its three half planes."""
+    corners = np.array([[0.0, 0.0], [2.0, 0.5], [0.3, 1.7]])
+    points = np.random.default_rng(0).uniform(-0.5, 2.5, (400, 2))
+    side = np.roll(corners, -1, axis=0) - corners
+    away = points[:, None] - corners
+    inside = np.all(side[:, 0] * away[..., 1] > side[:, 1] * away[..., 0], axis=1)
+    distance = jax.vmap(shapes.Outline(corners))(jnp.asarray(points))
+    np.testing.assert_array_equal(distance < 0, inside)
+    assert 20 < inside.sum() < 200
+
+
 def test_areas():
     star = shapes.Star((0.0, 0.0), 0.5, (0.0,), (0.0,))
     assert star.area == pytest.approx(np.pi / 4, rel=1e-5)

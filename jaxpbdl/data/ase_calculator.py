@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxpbdl import checks
-from jaxpbdl.atoms import Graph, pad, species_index
 from jaxpbdl.data.molecules import from_ase
-from jaxpbdl.learning.potentials import EnergyFunction, energy_and_forces, stress
-from jaxpbdl.neighbours import neighbour_graph
+from jaxpbdl.molecules.atoms import Graph, pad, species_index
+from jaxpbdl.molecules.neighbours import neighbour_graph
+from jaxpbdl.molecules.potentials import EnergyFunction, energy_and_forces, stress
 
 SPARE = 1.25
 """Room for neighbours beyond those of the first structure, so that little compiles twice."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxpbdl.atoms import Structure
 from jaxpbdl.checks import DataError
+from jaxpbdl.molecules.atoms import Structure
 
 ENERGY_UNITS = {
     "eV": 1.0,

@@ -5,6 +5,7 @@ ensemble.
 from jaxpbdl.learning.checkpoint import latest, load, save
 from jaxpbdl.learning.collocation import mean_over, residual_at, residual_loss, weak_loss
 from jaxpbdl.learning.delta import Delta, data_factors
+from jaxpbdl.learning.dmd import LinearStep, dynamic_modes
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
@@ -21,18 +22,6 @@ from jaxpbdl.learning.operator_losses import (
     relative_h1_loss,
     relative_l2_loss,
 )
-from jaxpbdl.learning.potentials import (
-    GraphSamples,
-    Labelled,
-    PotentialLoss,
-    energy_and_forces,
-    evaluate_in_batches,
-    force_spread,
-    labelled,
-    scale_and_shift,
-    stress,
-    take,
-)
 from jaxpbdl.learning.quasi_newton import quasi_newton
 from jaxpbdl.learning.update import PerChunk
 from jaxpbdl.learning.weighting import ascent, balance, causal_weights
@@ -44,12 +33,10 @@ __all__ = [
     "Diverged",
     "Emulator",
     "Evaluation",
-    "GraphSamples",
     "History",
-    "Labelled",
+    "LinearStep",
     "Parametrised",
     "PerChunk",
-    "PotentialLoss",
     "RunLock",
     "Samples",
     "Varied",
@@ -61,13 +48,10 @@ __all__ = [
     "compare",
     "data_factors",
     "defect_loss",
-    "energy_and_forces",
+    "dynamic_modes",
     "evaluate",
-    "evaluate_in_batches",
     "fit",
     "fit_ensemble",
-    "force_spread",
-    "labelled",
     "latest",
     "load",
     "mean_over",
@@ -84,10 +68,7 @@ __all__ = [
     "residual_loss",
     "residual_of",
     "save",
-    "scale_and_shift",
     "stack",
-    "stress",
-    "take",
     "trainable",
     "unrolled",
     "weak_loss",

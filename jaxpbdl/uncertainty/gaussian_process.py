@@ -13,7 +13,7 @@ by its gradient (Rasmussen and Williams, Gaussian Processes for Machine Learning
 2.25, 2.26 and 2.30), so that no data need be held back for them.
 """
 
-from typing import Any, Protocol
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -21,14 +21,7 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
-
-
-class Kernel(Protocol):
-    """A covariance: between all of the first inputs and all of the second, and of each input with
-    itself."""
-
-    def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]: ...
-    def diagonal(self, inputs: Any) -> Float[Array, " n"]: ...
+from jaxpbdl.uncertainty.kernels import Kernel
 
 
 class GaussianProcess(eqx.Module):

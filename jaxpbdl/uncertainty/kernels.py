@@ -1,4 +1,6 @@
-"""Covariances for Gaussian processes: of vectors, and of molecules as sums over their atoms."""
+"""Covariances for Gaussian processes: of vectors, and of molecules as sums over their atoms. They
+add and multiply.
+"""
 
 from collections.abc import Sequence
 from math import ceil
@@ -14,7 +16,53 @@ from jaxtyping import Array, Float, Int
 from jaxpbdl import checks
 
 
-class Gaussian(eqx.Module):
+class Kernel(eqx.Module):
+    """A covariance: between all of the first inputs and all of the second.
+
+    `a + b` is that of the sum of two independent functions, `a * b` that of their product.
+    """
+
+    def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]:
+        raise NotImplementedError(f"{type(self).__name__} must define __call__")
+
+    def diagonal(self, inputs: Any) -> Float[Array, " n"]:
+        """The variance: the covariance of each input with itself."""
+        raise NotImplementedError(f"{type(self).__name__} must define diagonal")
+
+    def __add__(self, other: "Kernel") -> "Sum":
+        return Sum(self, other) if isinstance(other, Kernel) else NotImplemented
+
+    def __mul__(self, other: "Kernel") -> "Product":
+        return Product(self, other) if isinstance(other, Kernel) else NotImplemented
+
+
+class Sum(Kernel):
+    """`left(x, x') + right(x, x')`."""
+
+    left: Kernel
+    right: Kernel
+
+    def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]:
+        return self.left(first, second) + self.right(first, second)
+
+    def diagonal(self, inputs: Any) -> Float[Array, " n"]:
+        return self.left.diagonal(inputs) + self.right.diagonal(inputs)
+
+
+class Product(Kernel):
+    """`left(x, x') right(x, x')`."""
+
+    left: Kernel
+    right: Kernel
+
+    def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]:
+        return self.left(first, second) * self.right(first, second)
+
+    def diagonal(self, inputs: Any) -> Float[Array, " n"]:
+        return self.left.diagonal(inputs) * self.right.diagonal(inputs)
+
+
+class Gaussian(Kernel):
     """`amplitude^2 exp(-|x - x'|^2 / (2 length^2))` of vectors; `length` one number, or one an
     axis. Logarithms of both are the leaves that are trained.
     """
@@ -101,7 +149,7 @@ def _rounded(count: int) -> int:
     return -(-max(count, 1) // unit) * unit
 
 
-class AtomPairs(eqx.Module):
+class AtomPairs(Kernel):
     """The covariance of sums over atoms: each atom of a molecule gives to the target a function of
     its environment, one function an element, drawn with a Gaussian covariance:
 
@@ -131,7 +179,7 @@ class AtomPairs(eqx.Module):
         return _joined(blocks)[: first.count, : second.count]
 
     def diagonal(self, inputs: Molecules) -> Float[Array, " n"]:
-        def one(block: tuple[Array, ...]) -> Array:
+        def one(block: tuple[Any, Any]) -> Array:
             return jnp.diagonal(self._sums(*block, *block))
 
         return lax.map(one, (inputs.features, inputs.owners)).reshape(-1)[: inputs.count]
@@ -158,7 +206,7 @@ class AtomPairs(eqx.Module):
         row_owners: Any,
         columns: Any,
         column_owners: Any,
-    ) -> Float[Array, "molecules molecules"]:
+    ) -> Float[Array, "first second"]:
         dtype = rows[0].dtype
         slope = -0.5 * jnp.exp(-2 * self.log_length).astype(dtype)
         total = sum(

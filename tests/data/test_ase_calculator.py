@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpbdl.atoms import displacements, total
 from jaxpbdl.data.ase_calculator import ase_calculator
+from jaxpbdl.molecules.atoms import displacements, total
 
 ase = pytest.importorskip("ase", reason="needs jaxpbdl[chem]")
 pytest.importorskip("vesin", reason="needs jaxpbdl[chem]")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jaxpbdl.atoms import Structure
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import read_xyz, reference_energies, write_xyz
 from jaxpbdl.data.molecules import as_ase, from_ase
+from jaxpbdl.molecules.atoms import Structure
 
 CELL = np.array([[4.0, 0.3, 0.0], [0.0, 4.2, 0.1], [0.4, 0.0, 4.5]])
 

@@ -14,12 +14,12 @@ from jaxpbdl.learning import (
     Corrected,
     Emulator,
     Windows,
+    dynamic_modes,
     one_step,
     pushforward,
     trainable,
     unrolled,
 )
-from jaxpbdl.learning.dmd import dynamic_modes
 from jaxpbdl.networks import Constant, ConvNet
 
 GRID = jp.grids.Periodic((8, 8))

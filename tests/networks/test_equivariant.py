@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpbdl.atoms import Structure, pad
-from jaxpbdl.neighbours import all_pairs, neighbour_graph
+from jaxpbdl.molecules.atoms import Structure, pad
+from jaxpbdl.molecules.neighbours import all_pairs, neighbour_graph
 from jaxpbdl.networks.equivariant import (
     Convolution,
     Gate,

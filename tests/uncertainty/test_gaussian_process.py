@@ -8,8 +8,14 @@ import optax
 import pytest
 
 from jaxpbdl.learning import fit
-from jaxpbdl.uncertainty.gaussian_process import GaussianProcess, condition, negative_log_likelihood
-from jaxpbdl.uncertainty.kernels import AtomPairs, Gaussian, Molecules
+from jaxpbdl.uncertainty import (
+    AtomPairs,
+    Gaussian,
+    GaussianProcess,
+    Molecules,
+    condition,
+    negative_log_likelihood,
+)
 
 pytestmark = pytest.mark.x64
 
@@ -43,6 +49,26 @@ def test_agrees_with_scikit_learn():
     np.testing.assert_allclose(mean, expected, rtol=1e-9)
     np.testing.assert_allclose(variance + noise**2, deviation**2, rtol=1e-8)
     np.testing.assert_allclose(condition(process, x, y)(asked), mean, rtol=1e-12)
+
+
+def test_kernels_add_and_multiply():
+    """Against scikit-learn, and the diagonal against the whole."""
+    kernels = pytest.importorskip("sklearn.gaussian_process").kernels
+    x, _ = points(6)
+    other, _ = points(4, seed=1)
+    smooth, rough, narrow = Gaussian(1.5, 2.0), Gaussian(0.4, 0.3), Gaussian(0.7, [0.5, 1.0])
+    kernel = smooth * narrow + rough
+    theirs = [
+        kernels.ConstantKernel(amplitude**2) * kernels.RBF(length)
+        for amplitude, length in ((1.5, 2.0), (0.7, [0.5, 1.0]), (0.4, 0.3))
+    ]
+    oracle = theirs[0] * theirs[1] + theirs[2]
+    np.testing.assert_allclose(kernel(x, other), oracle(x, other), rtol=1e-12)
+    np.testing.assert_allclose(kernel.diagonal(x), np.diag(oracle(x)), rtol=1e-12)
+    slope = jax.grad(lambda k: jnp.sum(k(x, other)))(kernel)
+    assert float(slope.left.right.log_amplitude) != 0
+    with pytest.raises(TypeError, match="unsupported operand"):
+        smooth + 1.0
 
 
 def test_the_likelihood_finds_the_noise():

@@ -40,6 +40,7 @@ from jaxpbdl.experiments.training import rise_and_fall
 from jaxpbdl.learning import History, fit_ensemble
 from jaxpbdl.learning.delta import data_factors
 from jaxpbdl.networks import Dense
+from jaxpbdl.uncertainty import conformal_quantile
 
 COUNT = 1e-4
 """One drag count."""
@@ -207,12 +208,6 @@ def half_width(spread: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " sam
     return spread + np.median(spread)
 
 
-def calibrated(error: Float[np.ndarray, " samples"], width: Float[np.ndarray, " samples"]) -> float:
-    """The factor that makes `width` cover the share `COVERAGE` of new errors."""
-    rank = min(int(np.ceil((len(error) + 1) * COVERAGE)), len(error))
-    return float(np.sort(error / width)[rank - 1])
-
-
 def run(config: Config, folder: Path) -> Result:
     """Train for each budget with and without gradients; a picture goes to `folder`."""
     data = read(find("airfoil-drag", given=config.data))
@@ -308,10 +303,9 @@ def metrics_of(found: Trained, units: Units, held_out: Mapping[str, Data]) -> di
     error = np.abs(drag.mean(0) - test.drag)
     true_slope = test.slope * units.x[1]
     known, _ = predicted(found.members, units, held_out["calibration"])
-    factor = calibrated(
-        np.abs(known.mean(0) - held_out["calibration"].drag), half_width(known.std(0, ddof=1))
-    )
-    width = factor * half_width(drag.std(0, ddof=1))
+    known_error = np.abs(known.mean(0) - held_out["calibration"].drag)
+    scores = known_error / half_width(known.std(0, ddof=1))
+    width = float(conformal_quantile(scores, COVERAGE)) * half_width(drag.std(0, ddof=1))
     judged = {
         "mae": error.mean(),
         "mae_of_one": np.abs(drag - test.drag).mean(),

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 
 from jaxpbdl import plotting
 from jaxpbdl.data.qm22 import WAVENUMBER
-from jaxpbdl.learning.potentials import Labelled
+from jaxpbdl.molecules.potentials import Labelled
 
 Answer = Mapping[str, Any]
 

@@ -23,12 +23,13 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks, plotting
-from jaxpbdl.atoms import Structure
 from jaxpbdl.data import find, read_xyz, reference_energies
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.training import rise_and_fall
 from jaxpbdl.learning import History, fit, muon
-from jaxpbdl.learning.potentials import (
+from jaxpbdl.molecules.atoms import Structure
+from jaxpbdl.molecules.neighbours import neighbour_graph
+from jaxpbdl.molecules.potentials import (
     GraphSamples,
     Labelled,
     PotentialLoss,
@@ -38,7 +39,6 @@ from jaxpbdl.learning.potentials import (
     scale_and_shift,
     take,
 )
-from jaxpbdl.neighbours import neighbour_graph
 from jaxpbdl.networks import parameter_count
 from jaxpbdl.networks.equivariant import Potential, gated_layer
 

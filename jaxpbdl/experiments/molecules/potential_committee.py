@@ -20,20 +20,20 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.atoms import Structure
 from jaxpbdl.data.qm22 import Geometries
 from jaxpbdl.experiments.contract import Result
 from jaxpbdl.experiments.molecules import committee_report
 from jaxpbdl.experiments.training import rise_and_fall
 from jaxpbdl.learning import History, fit_ensemble, members, muon
-from jaxpbdl.learning.potentials import (
+from jaxpbdl.molecules.atoms import Structure
+from jaxpbdl.molecules.neighbours import all_pairs
+from jaxpbdl.molecules.potentials import (
     GraphSamples,
     Labelled,
     PotentialLoss,
     evaluate_in_batches,
     scale_and_shift,
 )
-from jaxpbdl.neighbours import all_pairs
 from jaxpbdl.networks.equivariant import Potential
 
 CHOICE = 20

@@ -23,6 +23,7 @@ from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pinns.training import Reference, Settings, files, reference, report, train
 from jaxpbdl.fields import Box
 from jaxpbdl.grids.periodic import Periodic
+from jaxpbdl.inference import cramer_rao
 from jaxpbdl.networks import Chain, Dense, PeriodicFeatures
 from jaxpbdl.rollout import repeat
 from jaxpbdl.solvers.spectral import semilinear
@@ -88,7 +89,7 @@ def run(config: Config, folder: Path) -> Result:
             metrics[f"{name}_error"] = abs(float(value) / TRUE[name] - 1)
         noisy = config.noise > 0
         if noisy:
-            bounds = least_deviations(config.noise, true, truth, points)
+            bounds = coefficient_bounds(config.noise, true, truth, points)
             metrics |= {f"{name}_bound": bound for name, bound in zip(TRUE, bounds, strict=True)}
     return Result(
         metrics,
@@ -117,7 +118,7 @@ def _frame(truth: Reference, time: float) -> Float[np.ndarray, " nx"]:
     return truth.values[:, np.argmin(abs(truth.t - time))]
 
 
-def least_deviations(
+def coefficient_bounds(
     noise: float, equation: KortewegDeVries, truth: Reference, points: Array
 ) -> list[float]:
     """The relative standard deviation of each coefficient that no unbiased estimate from these
@@ -133,19 +134,19 @@ def least_deviations(
     angles = np.pi * np.arange(KNOWN_WAVES + 1) * np.asarray(grid.axes[0])[:, None]
     waves = jnp.asarray(np.concatenate([np.cos(angles), np.sin(angles[:, 1:])], axis=1))
 
-    def measured(unknown: Array) -> Array:
-        start = frames[0] + waves @ unknown[2:]
-        scaled = KortewegDeVries(
-            equation.advection * (1 + unknown[0]), equation.dispersion * (1 + unknown[1])
-        )
-        step = semilinear(scaled, grid, (TIMES[1] - TIMES[0]) / STEPS, keep=1.0)
-        end = repeat(step, STEPS)(start)
-        return jnp.concatenate(
-            [start[at[first]] / frames[0].std(), end[at[~first]] / frames[1].std()]
-        )
+    def measured(unknown: tuple[KortewegDeVries, Array]) -> tuple[Array, Array]:
+        equation, amplitudes = unknown
+        start = jnp.asarray(frames[0]) + waves @ amplitudes
+        step = semilinear(equation, grid, (TIMES[1] - TIMES[0]) / STEPS, keep=1.0)
+        return start[at[first]], repeat(step, STEPS)(start)[at[~first]]
 
-    slopes = jax.jit(jax.jacfwd(measured))(jnp.zeros(2 + waves.shape[1])) / noise
-    return np.sqrt(np.diag(np.linalg.inv(slopes.T @ slopes))[:2]).tolist()
+    unknown = (equation, jnp.zeros(waves.shape[1]))
+    deviations = tuple(noise * frame.std() for frame in frames)
+    errors, _ = cramer_rao(measured, unknown, deviations).standard_errors
+    return [
+        float(errors.advection / equation.advection),
+        float(errors.dispersion / equation.dispersion),
+    ]
 
 
 EXPERIMENT = Experiment(

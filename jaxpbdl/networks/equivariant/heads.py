@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.atoms import Graph, total
+from jaxpbdl.molecules.atoms import Graph, total
 from jaxpbdl.networks.dense import Dense
 from jaxpbdl.networks.equivariant.algebra import SCALAR, Irrep, places
 from jaxpbdl.networks.equivariant.trunk import Trunk
@@ -27,12 +27,12 @@ class Potential(eqx.Module):
     Turning, reflecting and moving a molecule or exchanging like atoms leaves it as it is. `scale`
     and `shift` are those of the training data (eV) and are not fitted. Energies are relative to
     `data.reference_energies`, which are too large for float32. Forces and stress are derivatives:
-    see `learning.energy_and_forces`.
+    see `molecules.energy_and_forces`.
 
     An atom without a neighbour within the cutoff has the energy `shift[species]`, whatever the
     weights, so a molecule that falls apart ends at the sum of its references and shifts. With the
     references of isolated atoms and `shift = 0` that is the energy of the isolated atoms; a `shift`
-    fitted to molecules (`learning.scale_and_shift`) starts the training closer to their energies
+    fitted to molecules (`molecules.scale_and_shift`) starts the training closer to their energies
     and moves that end by as much.
     """
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.atoms import Graph, displacements
+from jaxpbdl.molecules.atoms import Graph, displacements
 from jaxpbdl.networks.equivariant.algebra import (
     SCALAR,
     AnyIrreps,

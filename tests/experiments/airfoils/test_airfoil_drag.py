@@ -22,7 +22,6 @@ from jaxpbdl.experiments.airfoils.airfoil_drag import (
     Misfit,
     Trained,
     Units,
-    calibrated,
     metrics_of,
     read,
     run,
@@ -91,15 +90,6 @@ def test_the_loss_vanishes_for_the_truth(weight):
     loss = Misfit(weight)
     np.testing.assert_allclose(loss(truth, batch), 0, atol=1e-6)
     assert loss(Drag(network), batch) > 0.1
-
-
-@pytest.mark.parametrize("count, rank", [(9, 9), (10, 10), (19, 18), (20, 19), (99, 90), (109, 99)])
-def test_the_rank_of_the_calibration(count, rank):
-    """The smallest rank of the error that covers 90 % of `count + 1` equally likely places."""
-    ranks = np.random.default_rng(0).permutation(count) + 1.0
-    width = np.random.default_rng(1).uniform(0.5, 2, count)
-    assert calibrated(ranks * width, width) == pytest.approx(rank, rel=1e-14)
-    assert rank / (count + 1) >= 0.9 > (rank - 1) / (count + 1)
 
 
 def test_metrics_of_known_errors(monkeypatch):

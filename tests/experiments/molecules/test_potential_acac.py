@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpbdl.atoms import Structure, displacements, total
 from jaxpbdl.checks import DataError
 from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.molecules import potential_acac
 from jaxpbdl.experiments.molecules.potential_acac import EXPERIMENT, TESTS, Config, run
 from jaxpbdl.learning import History
-from jaxpbdl.learning.potentials import Labelled, energy_and_forces, labelled
-from jaxpbdl.neighbours import all_pairs
+from jaxpbdl.molecules.atoms import Structure, displacements, total
+from jaxpbdl.molecules.neighbours import all_pairs
+from jaxpbdl.molecules.potentials import Labelled, energy_and_forces, labelled
 from tests.experiments.fakes import LOSSES
 
 TINY = Config(

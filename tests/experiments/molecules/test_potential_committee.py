@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpbdl.atoms import displacements, total
 from jaxpbdl.checks import DataError
 from jaxpbdl.data.qm22 import WAVENUMBER, Geometries, read_qm22
 from jaxpbdl.experiments.molecules import committee_report, potential_committee
@@ -20,7 +19,8 @@ from jaxpbdl.experiments.molecules.potential_committee import (
     samples,
 )
 from jaxpbdl.learning import History
-from jaxpbdl.learning.potentials import energy_and_forces, take
+from jaxpbdl.molecules.atoms import displacements, total
+from jaxpbdl.molecules.potentials import energy_and_forces, take
 from tests.experiments.fakes import LOSSES
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxpbdl import checks
-from jaxpbdl.atoms import Graph, Structure, species_index
+from jaxpbdl.molecules.atoms import Graph, Structure, species_index
 
 CLOSEST = 0.1
 """Angstrom. Atoms nearer than this are no structure but a mistake: a Bessel basis diverges there.

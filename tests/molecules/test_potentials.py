@@ -10,23 +10,21 @@ import numpy as np
 import optax
 import pytest
 
-from jaxpbdl.atoms import Structure, join, pad, stack, strained
-from jaxpbdl.learning import (
+from jaxpbdl.learning import fit, fit_ensemble, member
+from jaxpbdl.molecules.atoms import Structure, join, pad, stack, strained
+from jaxpbdl.molecules.neighbours import all_pairs, neighbour_graph
+from jaxpbdl.molecules.potentials import (
     GraphSamples,
     PotentialLoss,
     energy_and_forces,
     evaluate_in_batches,
-    fit,
-    fit_ensemble,
-    force_spread,
     labelled,
-    member,
     scale_and_shift,
     stress,
     take,
 )
-from jaxpbdl.neighbours import all_pairs, neighbour_graph
 from jaxpbdl.networks.equivariant import Potential, contracted_layer
+from jaxpbdl.uncertainty import force_deviation
 
 TABLE = (1, 6, 8)
 CUTOFF = 2.6
@@ -186,12 +184,12 @@ def test_a_committee_learns_and_knows_where_it_has_not_been():
     assert error < 0.5 * np.sqrt(np.mean(asked.forces**2))
 
     @eqx.filter_jit
-    def spread(graph):
-        return force_spread(eqx.filter_vmap(lambda p: energy_and_forces(p, graph)[1])(committee))
+    def deviation(graph):
+        return force_deviation(eqx.filter_vmap(lambda p: energy_and_forces(p, graph)[1])(committee))
 
     batch = take(asked, np.arange(20)).graph
     noise = 0.4 * jax.random.normal(jax.random.key(5), batch.positions.shape)
-    near, far = spread(batch), spread(batch.at(batch.positions + noise))
+    near, far = deviation(batch), deviation(batch.at(batch.positions + noise))
     assert near.shape == (80,)
     assert np.mean(far) > 1.3 * np.mean(near)
 
@@ -222,8 +220,8 @@ def test_refused():
         GraphSamples(samples(2), 3)
     with pytest.raises(ValueError, match="weights of energy and forces must be > 0"):
         PotentialLoss(0.0, 0.0)
-    with pytest.raises(ValueError, match="two members or more"):
-        force_spread(jnp.zeros((1, 2, 3)))
+    with pytest.raises(ValueError, match="needs at least two members, got forces of 1"):
+        force_deviation(jnp.zeros((1, 2, 3)))
     with pytest.raises(ValueError, match="positions must have shape"):
         build(molecule()).at(jnp.zeros((2, 3)))
     with pytest.raises(ValueError, match="equally many components"):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpbdl.atoms import (
+from jaxpbdl.molecules.atoms import (
     Structure,
     atom_counts,
     displacements,
@@ -17,7 +17,7 @@ from jaxpbdl.atoms import (
     strained,
     total,
 )
-from jaxpbdl.neighbours import all_pairs, neighbour_graph
+from jaxpbdl.molecules.neighbours import all_pairs, neighbour_graph
 
 TABLE = (1, 6, 8)
 

@@ -13,7 +13,15 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
-from jaxpbdl.atoms import Graph, Structure, atom_counts, merge, species_index, stack, strained
+from jaxpbdl.molecules.atoms import (
+    Graph,
+    Structure,
+    atom_counts,
+    merge,
+    species_index,
+    stack,
+    strained,
+)
 
 EnergyFunction: TypeAlias = Callable[[Graph], Float[Array, " components"]]
 
@@ -156,14 +164,6 @@ def scale_and_shift(
     rest = (energies - counts @ shift) / np.sum(counts, axis=-1)
     scale = np.sqrt(np.mean((forces if np.any(forces) else rest) ** 2))
     return scale, shift
-
-
-def force_spread(forces: Float[Array, "members atoms 3"]) -> Float[Array, " atoms"]:
-    """What a committee is unsure of: the standard deviation over its members of the force on each
-    atom, `sqrt(mean over members of |F - mean F|^2)` with one member less in the mean."""
-    if forces.shape[0] < 2:
-        raise ValueError(f"a spread needs two members or more, got {forces.shape[0]}")
-    return jnp.sqrt(jnp.sum(jnp.var(forces, axis=0, ddof=1), axis=-1))
 
 
 def evaluate_in_batches(

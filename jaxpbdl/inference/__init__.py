@@ -1,0 +1,7 @@
+"""Parameters from data: minimisation, least squares with a covariance, the Cramer-Rao bound."""
+
+from jaxpbdl.inference.covariance import Bound, cramer_rao
+from jaxpbdl.inference.least_squares import Estimate, least_squares
+from jaxpbdl.inference.minimise import Minimum, minimise
+
+__all__ = ["Bound", "Estimate", "Minimum", "cramer_rao", "least_squares", "minimise"]

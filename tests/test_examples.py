@@ -1,0 +1,20 @@
+"""Every example of the documentation runs, and the `assert` at its end holds."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "examples"
+EXAMPLES = sorted(FOLDER.glob("*.py"))
+
+
+def test_there_are_examples():
+    assert EXAMPLES
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_example(path, tmp_path, monkeypatch):
+    assert "\nassert " in path.read_text(), f"{path.name} must check its result by an assert"
+    monkeypatch.chdir(tmp_path)  # what it writes goes there
+    runpy.run_path(str(path), run_name="__main__")
