@@ -115,6 +115,7 @@ def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
         default=default,
         args=settings,
         prog=f"jaxpbdl run {options.name}",
+        config=(tyro.conf.OmitArgPrefixes,),  # `--updates`, not `--training.updates`
         description=f"{experiment.summary}. Before the settings: --preset "
         f"{'|'.join(experiment.presets)}, --out DIR, --traceback.",
     )

@@ -41,7 +41,7 @@ def report(folder):
 
 def test_run_takes_the_preset_and_every_setting(here):
     Path("x.npz").touch()
-    arguments = "run dummy --preset full --seed 4 --optimiser.widths 3 5 --out a/b --data x.npz"
+    arguments = "run dummy --preset full --seed 4 --widths 3 5 --out a/b --data x.npz"
     assert main(arguments.split()) == 0
     found = report("a/b")
     assert found["seed"] == 4 and found["metrics"]["dummy.steps"] == 5

@@ -18,7 +18,7 @@ Beside them: no force, the hidden one, and forces optimised for each target by i
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -31,9 +31,10 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import jaxpbdl as jp
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.training import train
+from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.learning import fit
 from jaxpbdl.networks import Dense
 
@@ -48,25 +49,17 @@ Trained = TypeVar("Trained")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the networks and their training."""
 
     seed: int = 0
-    width: int = 128
-    depth: int = 3
-    batch: int = 64
-    updates: int = 2000
-    learning_rate: float = 1e-3
-    gap: float = 100.0
+    width: Count = 128
+    depth: Count = 3
+    training: Training = Training(updates=2000, batch=64, learning_rate=1e-3, warmup_fraction=0.05)
+    gap: Positive = 100.0
     """Weight of the squared distance to the target beside the squared force, for `direct`."""
-    descents: int = 500
+    descents: Count = 500
     """Updates of the forces that are optimised for each target by itself."""
-
-    def __post_init__(self):
-        for name in ("width", "depth", "batch", "updates", "descents"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
-        checks.positive("gap", self.gap)
 
 
 def solver() -> jp.Step:
@@ -158,9 +151,9 @@ class Sequences(eqx.Module):
 
 def run(config: Config, folder: Path) -> Result:
     """Train both controllers, steer 100 tests by every method; a picture goes to `folder`."""
-    learn, ask = jax.random.split(jax.random.key(0))
-    first, second, fitting = jax.random.split(jax.random.fold_in(learn, config.seed), 3)
-    start, target, hidden = tasks(ask, TESTS)
+    train_key, test_key = jax.random.split(jax.random.key(0))
+    first, second, fitting = jax.random.split(jax.random.fold_in(train_key, config.seed), 3)
+    start, target, hidden = tasks(test_key, TESTS)
     sizes = (2 * CELLS + 2, *[config.width] * config.depth, CELLS)
 
     def network(key: PRNGKeyArray) -> Dense:
@@ -169,9 +162,9 @@ def run(config: Config, folder: Path) -> Result:
     histories = {}
 
     def trained(controller: Trained, gap: float, name: str) -> Trained:
-        drawn = partial(tasks, count=config.batch)  # new ones for each update
+        drawn = partial(tasks, count=config.training.batch)  # new ones for each update
         fitted, history = train(
-            config, controller, Loss(gap), drawn, fitting, folder, name, rise=20
+            config.training, controller, Loss(gap), drawn, fitting, folder, name
         )
         histories[name] = history.loss
         return fitted
@@ -261,6 +254,9 @@ def picture(
 EXPERIMENT = Experiment(
     name="burgers-control",
     summary="forces steer Burgers' equation to a target, learned through the solver",
-    presets={"quick": Config(), "full": Config(width=256, batch=100, updates=10_000)},
+    presets={
+        "quick": Config(),
+        "full": Config(width=256, training=replace(Config.training, updates=10_000, batch=100)),
+    },
     run=run,
 )

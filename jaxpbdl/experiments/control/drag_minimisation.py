@@ -10,7 +10,7 @@ the whole.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -20,8 +20,9 @@ import optax
 from jaxtyping import Array, Float
 
 import jaxpbdl as jp
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
 from jaxpbdl.equations import IncompressibleFlow
+from jaxpbdl.experiments.configuration import Count, Positive, Validated, at_least
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.learning.progress import report
 from jaxpbdl.shapes import Star
@@ -41,28 +42,20 @@ NUDGE = 1e-6
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings; lengths in diameters of the disc of the same area."""
 
     seed: int = 0
     """Of the directions in which the gradient is checked."""
-    reynolds: float = 40.0
-    cells: int = 12
-    """A diameter."""
-    waves: int = 5
+    reynolds: Positive = 40.0
+    cells: Annotated[int, at_least(6)] = 12
+    """Per diameter."""
+    waves: Count = 5
     """Of the outline."""
-    turns: int = 40
-    horizon: float = 6.0
+    turns: Count = 40
+    horizon: Positive = 6.0
     """Time of a turn; the drag is the mean over its second half."""
-    learning_rate: float = 0.06
-
-    def __post_init__(self):
-        checks.positive("reynolds", self.reynolds)
-        checks.positive("horizon", self.horizon)
-        checks.positive("learning_rate", self.learning_rate)
-        checks.counts(cells=self.cells, waves=self.waves, turns=self.turns)
-        if self.cells < 6:
-            raise ValueError(f"cells must be at least 6 a diameter, got {self.cells}")
+    learning_rate: Positive = 0.06
 
 
 Coefficients = tuple[Array, Array]

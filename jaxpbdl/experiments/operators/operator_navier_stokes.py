@@ -10,7 +10,7 @@ one frame.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from pathlib import Path
 from typing import Literal
@@ -19,50 +19,48 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import jaxpbdl as jp
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.training import Training
 from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.learning import Windows, fit
 from jaxpbdl.networks import FNO
 
-GIVEN, ASKED = 10, 40
+GIVEN, LATER = 10, 40
 PUBLISHED = {"2d": 0.0128, "3d": 0.0086}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Data, operator and training."""
 
     seed: int = 0
     operator: Literal["2d", "3d"] = "2d"
-    grid: int = 32
+    grid: Count = 32
     """Points a side that the operator sees."""
-    solved: int = 64
+    solved: Count = 64
     """Points a side of the solver that makes the data."""
-    viscosity: float = 1e-3
-    training: int = 200
-    asked: int = 50
-    modes: int = 8
-    width: int = 20
-    batch: int = 8
+    viscosity: Positive = 1e-3
+    train: Count = 200
+    test: Count = 50
+    modes: Count = 8
+    width: Count = 20
     unroll: int = 4
-    """Frames the operator in two dimensions goes on for in training."""
-    updates: int = 800
-    learning_rate: float = 3e-3
-    coarse: int = 16
+    """Steps that the operator in two dimensions is unrolled for in training."""
+    training: Training = Training(
+        updates=800, batch=8, learning_rate=3e-3, warmup_fraction=0.0, final_fraction=0.01
+    )
+    coarse: Count = 16
     """Points a side of the solver beside it."""
 
     def __post_init__(self):
-        for name in ("training", "asked", "modes", "width", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("viscosity", self.viscosity)
-        checks.positive("learning_rate", self.learning_rate)
-        if not 1 <= self.unroll <= ASKED:
-            raise ValueError(f"unroll must be in [1, {ASKED}], got {self.unroll}")
+        super().__post_init__()
+        if not 1 <= self.unroll <= LATER:
+            raise ValueError(f"unroll must be in [1, {LATER}], got {self.unroll}")
         for whole, part in (("solved", "grid"), ("grid", "coarse")):
             if getattr(self, whole) % getattr(self, part):
                 raise ValueError(
@@ -111,7 +109,7 @@ def solver(points: int, viscosity: float, dt: float) -> jp.Step:
     )
 
 
-def frames_of(key: PRNGKeyArray, count: int, config: Config) -> Float[Array, "count 50 n n"]:
+def vorticities(key: PRNGKeyArray, count: int, config: Config) -> Float[Array, "count 50 n n"]:
     """Vorticity at t = 1 .. 50 of random initial states."""
     points, per_unit = config.solved, 50
     step = solver(points, config.viscosity, 1 / per_unit)
@@ -121,7 +119,7 @@ def frames_of(key: PRNGKeyArray, count: int, config: Config) -> Float[Array, "co
         start = jp.initial_states.gaussian_field(
             key, grid, lambda k: 7**0.75 * (k**2 + 49) ** -1.25
         )
-        all_frames = jp.rollout(step, start, (GIVEN + ASKED) * per_unit, per_unit)
+        all_frames = jp.rollout(step, start, (GIVEN + LATER) * per_unit, per_unit)
         return all_frames[1:, ::thin, ::thin]
 
     return jp.distributed.map_members(one, jax.random.split(key, count))
@@ -133,9 +131,10 @@ def relative_l2(answer: Array, truth: Array) -> Float[Array, ""]:
 
 
 def run(config: Config, folder: Path) -> Result:
-    """Draw the data, the same for every seed, train and ask; a picture goes to `folder`."""
-    learn, ask = jax.random.split(jax.random.key(0))
-    known, asked = frames_of(learn, config.training, config), frames_of(ask, config.asked, config)
+    """Draw the data, the same for every seed, train and test; a picture goes to `folder`."""
+    train_key, test_key = jax.random.split(jax.random.key(0))
+    known = vorticities(train_key, config.train, config)
+    test = vorticities(test_key, config.test, config)
     start, fitting = jax.random.split(jax.random.key(config.seed))
     operator, span = _operator(config, start)
 
@@ -148,20 +147,17 @@ def run(config: Config, folder: Path) -> Result:
     operator, history = fit(
         operator,
         loss,
-        Windows(known, GIVEN + span - 1, config.batch),
-        optax.chain(
-            optax.clip_by_global_norm(1.0),
-            optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.updates, 0.01)),
-        ),
-        config.updates,
+        Windows(known, GIVEN + span - 1, config.training.batch),
+        config.training.optimiser(),
+        config.training.updates,
         key=fitting,
         chunk=50,
-        ema=0.99,
+        ema=config.training.average,
         folder=folder / "checkpoints",
         name=f"fno-{config.operator}",
     )
-    answers = _answers(config, operator, asked)
-    truth = asked[:, GIVEN:]
+    answers = _answers(config, operator, test)
+    truth = test[:, GIVEN:]
     metrics = {
         f"{name}.relative_l2": float(jnp.mean(jax.vmap(relative_l2)(answer, truth)))
         for name, answer in answers.items()
@@ -188,29 +184,29 @@ def _operator(config: Config, key: PRNGKeyArray) -> tuple[NextFrame | AllFrames,
         zero_last=True,
         key=key,
     )
-    return (NextFrame(network), config.unroll) if flat else (AllFrames(network), ASKED)
+    return (NextFrame(network), config.unroll) if flat else (AllFrames(network), LATER)
 
 
 def _answers(
-    config: Config, operator: NextFrame | AllFrames, asked: Array
+    config: Config, operator: NextFrame | AllFrames, test: Array
 ) -> dict[str, Float[Array, "samples 40 n n"]]:
     """Of the operator, of the solver on few points, and of the last frame held."""
     thin, per_unit = config.grid // config.coarse, 10
     step = solver(config.coarse, config.viscosity, 1 / per_unit)
-    size = (ASKED, config.grid, config.grid)
+    size = (LATER, config.grid, config.grid)
     few, many = (jp.grids.Periodic((n, n), lengths=1.0) for n in (config.coarse, config.grid))
 
     def solved(frames: Array) -> Array:
-        later = jp.rollout(step, frames[-1, ::thin, ::thin], ASKED * per_unit, per_unit)[1:]
+        later = jp.rollout(step, frames[-1, ::thin, ::thin], LATER * per_unit, per_unit)[1:]
         return resample(later, few, many)
 
     def every(answer: Callable[[Array], Array]) -> Array:
-        return jp.distributed.map_members(answer, asked[:, :GIVEN])
+        return jp.distributed.map_members(answer, test[:, :GIVEN])
 
     return {
         "persistence": every(lambda frames: jnp.broadcast_to(frames[-1], size)),
         "solver": every(solved),
-        "fno": jp.distributed.map_members(_Later(operator), asked[:, :GIVEN]),
+        "fno": jp.distributed.map_members(_Later(operator), test[:, :GIVEN]),
     }
 
 
@@ -218,7 +214,7 @@ class _Later(eqx.Module):
     operator: NextFrame | AllFrames
 
     def __call__(self, frames: Array) -> Array:
-        return self.operator.later(frames, ASKED)
+        return self.operator.later(frames, LATER)
 
 
 def _picture(truth: Array, answers: dict[str, Array], folder: Path) -> None:
@@ -237,12 +233,12 @@ EXPERIMENT = Experiment(
     presets={
         "quick": Config(),
         "paper": Config(
-            grid=64, training=1000, asked=200, modes=12, batch=20, unroll=40, updates=25_000,
-            learning_rate=1e-3,
+            grid=64, train=1000, test=200, modes=12, unroll=40,
+            training=replace(Config.training, updates=25_000, batch=20, learning_rate=1e-3),
         ),
         "paper-3d": Config(
-            operator="3d", grid=64, training=1000, asked=200, batch=10, updates=50_000,
-            learning_rate=1e-3,
+            operator="3d", grid=64, train=1000, test=200,
+            training=replace(Config.training, updates=50_000, batch=10, learning_rate=1e-3),
         ),
     },
     run=run,

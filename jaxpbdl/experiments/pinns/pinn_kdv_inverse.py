@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxpbdl import checks
 from jaxpbdl.equations import KortewegDeVries
+from jaxpbdl.experiments.configuration import NonNegative
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pinns.training import Reference, Settings, files, reference, report, train
 from jaxpbdl.fields import Box
@@ -41,12 +41,8 @@ SOURCE = "Raissi et al. 2019: 1.000 and 0.0025002 clean, 0.999 and 0.0024996 wit
 class Config(Settings):
     """Network, points, optimisers and data."""
 
-    noise: float = 0.0
+    noise: NonNegative = 0.0
     """Standard deviation of noise on the snapshots, relative to theirs."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        checks.non_negative("noise", self.noise)
 
 
 class Model(NamedTuple):

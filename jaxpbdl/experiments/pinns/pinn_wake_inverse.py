@@ -21,9 +21,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
 from jaxpbdl.data import find, read_wake
 from jaxpbdl.equations.equation import Parameter, parameter
+from jaxpbdl.experiments.configuration import Count, NonNegative, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.fields import Field, at_time, expanded, gradient, laplacian
 from jaxpbdl.learning import PerChunk, Samples, fit, mean_over, quasi_newton
@@ -34,33 +35,27 @@ SOURCE = "Raissi et al. 2019: 0.999 and 0.01047 clean, 0.998 and 0.01057 with 1 
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of data, network and optimisers."""
 
     seed: int = 0
     data: Path | None = None
     """The wake, as published (.mat) or as npz; else looked for in the folder JAXPBDL_DATA."""
-    noise: float = 0.0
+    noise: NonNegative = 0.0
     """Standard deviation of noise on the velocities, relative to theirs."""
-    members: int = 2
-    points: int = 5000
+    members: Count = 2
+    points: Count = 5000
     """Scattered velocities a member sees."""
-    width: int = 24
-    depth: int = 4
-    period: float = 6.0
+    width: Count = 24
+    depth: Count = 4
+    period: NonNegative = 6.0
     """Start value of the wake's period, which is fitted; 0 for a field that need not repeat."""
-    waves: int = 2
-    adam: int = 1000
-    batch: int = 1000
-    learning_rate: float = 5e-3
-    updates: int = 6000
+    waves: Count = 2
+    adam: Count = 1000
+    batch: Count = 1000
+    learning_rate: Positive = 5e-3
+    updates: Count = 6000
     """Quasi-Newton updates, on all points."""
-
-    def __post_init__(self):
-        for name in ("members", "points", "width", "depth", "waves", "adam", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.non_negative("noise", self.noise)
-        checks.non_negative("period", self.period)
 
 
 class Momentum(eqx.Module):

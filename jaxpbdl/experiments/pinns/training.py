@@ -14,10 +14,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import find
 from jaxpbdl.data.matlab import read_mat
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.fields import Box, refine, uniform
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.grids.periodic import Periodic
@@ -27,7 +28,7 @@ from jaxpbdl.solvers.spectral import semilinear
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Validated):
     """Network, points and optimisers."""
 
     seed: int = 0
@@ -35,22 +36,17 @@ class Settings:
     """The published reference solution; else looked for in the folder JAXPBDL_DATA, and made by the
     toolkit's solver where it is not there.
     """
-    width: int = 20
-    depth: int = 3
-    points: int = 8000
+    width: Count = 20
+    depth: Count = 3
+    points: Count = 8000
     """Collocation points of one update."""
-    adam: int = 2000
+    adam: Count = 2000
     """Updates by Adam."""
-    learning_rate: float = 3e-3
-    updates: int = 6000
+    learning_rate: Positive = 3e-3
+    updates: Count = 6000
     """Quasi-Newton updates."""
-    chunk: int = 500
+    chunk: Count = 500
     """Of those on the same points."""
-
-    def __post_init__(self):
-        for name in ("width", "depth", "points", "adam", "updates", "chunk"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
 
 
 class Reference(NamedTuple):

@@ -13,7 +13,7 @@ that of the fields themselves.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import equinox as eqx
@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
+from jaxpbdl.experiments.configuration import Count, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pressure.cells import divergence, gradient, laplacian, solve
 from jaxpbdl.experiments.pressure.guesses import (
@@ -32,7 +33,7 @@ from jaxpbdl.experiments.pressure.guesses import (
     answers,
     seconds,
 )
-from jaxpbdl.experiments.training import train
+from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.networks import UNet, parameter_count
 
 CELLS, ASKED = 32, 100
@@ -42,22 +43,20 @@ BOOK = "Physics-based Deep Learning, chapter physicalloss-div: "
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the network and its training."""
 
     seed: int = 0
-    fields: int = 100
+    fields: Count = 100
     """To train on, drawn anew for each seed."""
-    width: int = 7
-    levels: int = 3
-    batch: int = 10
-    updates: int = 150
-    learning_rate: float = 5e-3
+    width: Count = 7
+    levels: Count = 3
+    training: Training = Training(
+        updates=150, batch=10, learning_rate=5e-3, warmup_fraction=1 / 15, average=None
+    )
 
     def __post_init__(self):
-        for name in ("fields", "width", "levels", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
+        super().__post_init__()
         if 2**self.levels > CELLS:
             raise ValueError(f"levels must be at most 5 for {CELLS} cells, got {self.levels}")
 
@@ -87,15 +86,17 @@ def loss(pressure: Pressure, sources: Float[Array, "batch nx ny"]) -> Float[Arra
 
 def run(config: Config, folder: Path) -> Result:
     """Train both networks, ask them and the direct solver; a picture goes to `folder`."""
-    if config.batch > config.fields:
-        raise ValueError(f"batch must be at most fields = {config.fields}, got {config.batch}")
+    if config.training.batch > config.fields:
+        raise ValueError(
+            f"batch must be at most fields = {config.fields}, got {config.training.batch}"
+        )
     learn, ask, finer = jax.random.split(jax.random.key(0), 3)
     of = jax.vmap(lambda velocity: divergence(velocity, True))
     known = of(noise(jax.random.fold_in(learn, config.seed), config.fields, COARSE))
     velocities = noise(ask, ASKED, COARSE)
     asked, fine = of(velocities), of(noise(finer, ASKED, FINE))
     start, fitting = jax.random.split(jax.random.key(config.seed))
-    batches = Draws(known, config.batch)
+    batches = Draws(known, config.training.batch)
     metrics: dict[str, float] = {}
     losses: dict[str, np.ndarray] = {}
     methods: dict[str, Pressure] = {"exact": lambda source: solve(source, True)}
@@ -108,9 +109,8 @@ def run(config: Config, folder: Path) -> Result:
         )  # fmt: skip
         begin = time.perf_counter()
         methods[name], history = train(
-            config, network, loss, batches, fitting, folder, name,
-            rise=15, memory=0.95, average=None,
-        )  # fmt: skip
+            config.training, network, loss, batches, fitting, folder, name, b2=0.95
+        )
         losses[name] = history.loss
         metrics[f"{name}.seconds"] = time.perf_counter() - begin
         metrics["parameters"] = parameter_count(network)
@@ -170,6 +170,9 @@ def _picture(methods: dict[str, Pressure], velocity: Array, folder: Path) -> Non
 EXPERIMENT = Experiment(
     name="projection-network",
     summary="a network makes flows free of divergence, trained by the divergence it leaves",
-    presets={"quick": Config(), "full": Config(fields=1000, updates=1500)},
+    presets={
+        "quick": Config(),
+        "full": Config(fields=1000, training=replace(Config.training, updates=1500)),
+    },
     run=run,
 )

@@ -9,7 +9,7 @@ corrector of a finite-volume solver and that of a spectral one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import plotting
 from jaxpbdl.equations import IncompressibleFlow, kolmogorov
+from jaxpbdl.experiments.configuration import Count
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.turbulence import setting
 from jaxpbdl.experiments.turbulence.data import trajectories
@@ -56,7 +57,7 @@ class Config(setting.Config):
     marks: tuple[float, ...] = (1.5, 2.0, 3.0, 4.0)
     mark_steps: tuple[int, ...] = (5, 8, 10, 15, 20)
     """Of the finite-volume solver."""
-    members: int = 2
+    members: Count = 2
 
     def volumes(self, points: int) -> tuple[VorticityForm, int]:
         """The finite-volume solver with `points` per side, those of the coarse grid or of a mark,
@@ -183,7 +184,8 @@ EXPERIMENT = Experiment(
             viscosity=1e-3, coarse=64, fine=1024, reference=2048, marks=(2.0, 4.0, 8.0, 16.0),
             mark_steps=(6, 12, 24, 48, 96), dt=0.02, warm_up=40.0, train_trajectories=32,
             train_time=30.0, test_trajectories=16, test_time=15.0, members=4, width=64, depth=7,
-            batch=16, unroll=8, pretraining=1000, updates=20_000, learning_rate=1e-3,
+            unroll=8, pretraining=1000,
+            training=replace(Config.training, updates=20_000, batch=16, learning_rate=1e-3),
         ),
     },
     run=run,

@@ -1,6 +1,7 @@
 """Controlled Burgers' equation: the tasks, the controllers, a tiny run."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,9 @@ from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.control import burgers_control as control
 from jaxpbdl.networks import Dense
 
-TINY = control.Config(width=4, depth=1, batch=2, updates=3, descents=2)
+TINY = control.Config(
+    width=4, depth=1, training=replace(control.Config.training, batch=2, updates=3), descents=2
+)
 
 
 def network(size=1.0):

@@ -1,6 +1,7 @@
 """What the experiments with control report of controllers and of shapes whose figures are known."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -36,7 +37,12 @@ def test_burgers_control(tmp_path, monkeypatch):
     monkeypatch.setattr(
         burgers_control, "optimised", lambda _, f, start, target: followed("each_by_itself", target)
     )
-    config = burgers_control.Config(width=4, depth=1, batch=2, updates=3, descents=2)
+    config = burgers_control.Config(
+        width=4,
+        depth=1,
+        training=replace(burgers_control.Config.training, batch=2, updates=3),
+        descents=2,
+    )
     trainings = []
     for factor in (1.0, 3.0):
 

@@ -28,8 +28,9 @@ from jaxpbdl.learning import History, stack
 from tests.experiments.fakes import LOSSES
 
 TINY = Config(
-    parametrised=True, training=400, validation=100, tested=300, inner=(16, 16), outer=(8,),
-    methods=("efn", "pfn"), members=2, batch=50, updates=60, learning_rate=1e-2,
+    parametrised=True, train=400, validation=100, test=300, inner=(16, 16), outer=(8,),
+    methods=("efn", "pfn"), members=2,
+    training=replace(Config.training, batch=50, updates=60, learning_rate=1e-2),
 )  # fmt: skip
 
 
@@ -126,7 +127,7 @@ def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(
         quark_gluon, "_odds", lambda _, held: -jnp.diff(held.batches.ends, prepend=0)
     )
-    config = replace(TINY, training=30, validation=20, tested=25, methods=("efn",))
+    config = replace(TINY, train=30, validation=20, test=25, methods=("efn",))
     monkeypatch.setattr(quark_gluon, "unsafe", lambda *_: (np.ones(6), np.ones(6)))
     result = run(config, tmp_path)
     found = result.metrics
@@ -183,7 +184,7 @@ def test_files(tmp_path):
 
 def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match="updates must be an integer >= 1, got 0"):
-        Config(updates=0)
+        replace(Config.training, updates=0)
     with pytest.raises(ValueError, match="methods must be among efn, .*, got 'cnn'"):
         Config(methods=("cnn",))
     with pytest.raises(ValueError, match="read from data or made by the shower"):

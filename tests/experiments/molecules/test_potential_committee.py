@@ -1,5 +1,7 @@
 """Committees of potentials: the units of their data, what they choose, tiny runs."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,9 @@ from jaxpbdl.experiments.molecules.potential_committee import (
 from jaxpbdl.learning import History
 from jaxpbdl.learning.potentials import energy_and_forces, take
 from tests.experiments.fakes import LOSSES
+
+ONE = replace(Config.training, batch=1)
+"""Geometry an update."""
 
 
 class Springs(eqx.Module):
@@ -98,7 +103,7 @@ def test_the_whole_run_with_springs(tmp_path, monkeypatch):
         return [Springs(1 + part, mean) for part in scatter], [history] * 3
 
     monkeypatch.setattr(potential_committee, "committee", springs)
-    config = Config(sizes=(8, 16), asked=30, chosen=2, members=3, batch=1)
+    config = Config(sizes=(8, 16), test=30, chosen=2, members=3, training=ONE)
     result = run(config, tmp_path, data)
     found = result.metrics
     assert set(result.histories) == {f"{name}_{i}" for name, _ in asked_for for i in range(3)}
@@ -133,7 +138,7 @@ def test_the_test_set_trains_and_chooses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(potential_committee, "committee", spied)
     monkeypatch.setattr(potential_committee, "ask", answer)
     monkeypatch.setattr(committee_report, "picture", lambda *_: None)
-    config = Config(sizes=(8, 16), asked=30, chosen=2, members=2, batch=1)
+    config = Config(sizes=(8, 16), test=30, chosen=2, members=2, training=ONE)
     for factor in (1.0, 3.0):
         labels = [np.array(each) for each in (data.positions, data.energies, data.forces)]
         for each in labels:
@@ -145,8 +150,8 @@ def test_the_test_set_trains_and_chooses_nothing(tmp_path, monkeypatch):
 def test_a_committee_is_trained_once(tmp_path):
     """Its members differ, and what is in the folder is not trained again."""
     config = Config(
-        sizes=(8,), asked=10, chosen=0, members=2, channels=2, layers=1, hidden="0e", batch=4,
-        updates=3,
+        sizes=(8,), test=10, chosen=0, members=2, channels=2, layers=1, hidden="0e",
+        training=replace(Config.training, batch=4, updates=3),
     )  # fmt: skip
     known = pick(samples(geometries(8, forces=False)), np.arange(8))
     group, histories = committee(config, known, jax.random.key(0), tmp_path, "tiny")
@@ -161,6 +166,6 @@ def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match="members must be an integer >= 2, got 1"):
         Config(members=1)
     with pytest.raises(ValueError, match="batch must be at most 4, the smallest set, got 5"):
-        Config(sizes=(4, 8), chosen=0, batch=5)
-    with pytest.raises(ValueError, match="at most 20, the 60 geometries less the asked 40"):
-        run(Config(sizes=(30,), asked=40, chosen=0), tmp_path, geometries())
+        Config(sizes=(4, 8), chosen=0, training=replace(Config.training, batch=5))
+    with pytest.raises(ValueError, match="at most 20, the 60 geometries less test = 40"):
+        run(Config(sizes=(30,), test=40, chosen=0), tmp_path, geometries())
