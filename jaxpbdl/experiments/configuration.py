@@ -81,7 +81,7 @@ def validate(name: str, value: Any, kind: Any) -> None:
             validate(f"{name}[{number}]", entry, item)
     elif origin is Literal and value not in arguments:
         raise ValueError(f"{name} must be one of {', '.join(map(repr, arguments))}, got {value!r}")
-    elif is_dataclass(kind) and not isinstance(value, kind):  # pyright: ignore[reportArgumentType]
+    elif isinstance(kind, type) and is_dataclass(kind) and not isinstance(value, kind):
         raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
 
 
