@@ -1,6 +1,7 @@
 """The command `jaxpbdl`: list the experiments, run one, resume one.
 
-JAX starts only with an experiment, after the devices are chosen; listing and help start nothing.
+JAX is imported only with an experiment, after the devices are chosen: `list`, `--version`, `--help`
+and a mistyped name answer without it.
 """
 
 import argparse
@@ -50,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown arguments: {' '.join(settings)}")
     try:
         if options.command == "resume":
-            return _resume(options.folder, command)
+            return _resume(options.folder, command, options.allow_changes)
         return _run(options, [*settings, *(["--help"] if options.help else [])], command)
-    except _errors_of_the_user() as error:
-        if options.traceback:
+    except Exception as error:
+        if options.traceback or not _is_of_the_user(error):
             raise
         print(f"jaxpbdl: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -82,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(parser=run)
     resume = commands.add_parser("resume", help="continue the run in a folder", allow_abbrev=False)
     resume.add_argument("folder", type=Path, metavar="DIR")
+    resume.add_argument(
+        "--allow-changes",
+        action="store_true",
+        help="go on although the code or the data of a training have changed since",
+    )
     for command in (run, resume):
         command.add_argument("--traceback", action="store_true", help="show where an error arose")
     return parser
@@ -104,9 +110,9 @@ def _list() -> int:
 
 
 def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
+    experiment = _load(options.name)
     import tyro
 
-    experiment = _load(options.name)
     if options.preset not in experiment.presets:
         raise ValueError(f"--preset must be one of {', '.join(experiment.presets)}")
     default = experiment.presets[options.preset]
@@ -127,7 +133,7 @@ def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
     return _execute(experiment, options.preset, config, folder, command, new=True)
 
 
-def _resume(folder: Path, command: str) -> int:
+def _resume(folder: Path, command: str, allow_changes: bool) -> int:
     from jaxpbdl.checks import RunFolderError
     from jaxpbdl.experiments import configuration, contract
 
@@ -139,11 +145,20 @@ def _resume(folder: Path, command: str) -> int:
         raise RunFolderError(f"{folder} was started from the preset {preset!r}, which is gone")
     kind, file = type(experiment.presets[preset]), folder / configuration.CONFIG
     config = configuration.restore(kind, values, str(file))
-    return _execute(experiment, preset, config, folder, command, new=False)
+    return _execute(
+        experiment, preset, config, folder, command, new=False, allow_changes=allow_changes
+    )
 
 
 def _execute(
-    experiment: Any, preset: str, config: Any, folder: Path, command: str, *, new: bool
+    experiment: Any,
+    preset: str,
+    config: Any,
+    folder: Path,
+    command: str,
+    *,
+    new: bool,
+    allow_changes: bool = False,
 ) -> int:
     from jaxpbdl.checks import RunFolderError
     from jaxpbdl.experiments import configuration, contract
@@ -159,9 +174,12 @@ def _execute(
             print(f"{experiment.name} ({preset}) in {folder}", flush=True)
             try:
                 with _termination_as_interrupt():
-                    contract.execute(experiment, preset, config, folder, command)
-            except _errors_of_the_user():
-                _forget_if_empty(folder)
+                    contract.execute(
+                        experiment, preset, config, folder, command, allow_changes=allow_changes
+                    )
+            except Exception as error:
+                if _is_of_the_user(error):
+                    _forget_if_empty(folder)
                 raise
     except KeyboardInterrupt as stop:
         again = shlex.join(["jaxpbdl", "resume", str(folder)])
@@ -237,11 +255,13 @@ def _spread_over_cores() -> None:
             jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MOST_DEVICES))
 
 
-def _errors_of_the_user() -> tuple[type[Exception], ...]:
-    """Errors whose message says all there is to say; an ImportError says what to install."""
+def _is_of_the_user(error: Exception) -> bool:
+    """Whether the message says all there is to say; an ImportError says what to install."""
+    if isinstance(error, (ValueError, ImportError)):
+        return True
     from jaxpbdl.checks import BlowUp, CheckpointError, RunFolderError
 
-    return (ValueError, BlowUp, CheckpointError, RunFolderError, ImportError)
+    return isinstance(error, (BlowUp, CheckpointError, RunFolderError))
 
 
 if __name__ == "__main__":
