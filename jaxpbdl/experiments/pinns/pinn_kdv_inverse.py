@@ -24,7 +24,7 @@ from jaxpbdl.experiments.pinns.training import Reference, Settings, files, refer
 from jaxpbdl.fields import Box
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.networks import Chain, Dense, PeriodicFeatures
-from jaxpbdl.rollout import repeat
+from jaxpbdl.rollouts import repeat
 from jaxpbdl.solvers.spectral import semilinear
 
 TRUE = {"lambda1": 1.0, "lambda2": 0.0025}

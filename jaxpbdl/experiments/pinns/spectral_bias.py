@@ -27,7 +27,7 @@ from jaxpbdl.fields import Box, Field, uniform
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, residual_loss, weak_loss
 from jaxpbdl.networks import Chain, Dense, FourierFeatures, PeriodicFeatures
-from jaxpbdl.rollout import rollout
+from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import semilinear
 
 DOMAIN = Box((-1.0, 0.0), (1.0, 1.0))

@@ -23,7 +23,7 @@ from jaxpbdl.fields import Box, refine, uniform
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, quasi_newton, residual_at, residual_loss
-from jaxpbdl.rollout import rollout
+from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import semilinear
 
 

@@ -18,7 +18,7 @@ from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import Spectrum, resample
 from jaxpbdl.initial_states import random_vorticity
 from jaxpbdl.learning import checkpoint
-from jaxpbdl.rollout import repeat, rollout
+from jaxpbdl.rollouts import repeat, rollout
 
 VELOCITY = (("velocity_x", "velocity_y"), ("v_x", "v_y"), ("Vx", "Vy"), ("u", "v"))
 VORTICITY = ("vorticity", "omega", "w", "tensor")
