@@ -20,7 +20,7 @@ from typing import Any
 from jaxpbdl.experiments import EXPERIMENTS, load
 
 USAGE_ERROR = 2
-MOST_DEVICES = 8
+MAX_DEVICES = 8
 COMMANDS = ("list", "run", "resume")
 
 
@@ -216,7 +216,7 @@ def _refuse_if_taken(folder: Path) -> None:
 
 
 def _state(folder: Path) -> str:
-    """What run a folder holds, in words; nothing if none."""
+    """A phrase for the run that a folder holds; empty if none."""
     if (folder / "result.json").exists():
         return "a finished run"
     if (folder / "config.json").exists():
@@ -242,17 +242,17 @@ def _termination_as_interrupt() -> Iterator[None]:
 
 def _load(name: str) -> Any:
     if name in EXPERIMENTS:
-        _spread_over_cores()  # before the experiment's module can start JAX
+        _one_device_per_core()  # before the experiment's module can start JAX
     return load(name)
 
 
-def _spread_over_cores() -> None:
+def _one_device_per_core() -> None:
     """Make each core a device, so that ensembles use all of them; a choice of the user stands."""
     import jax
 
     if not {"XLA_FLAGS", "JAX_NUM_CPU_DEVICES"} & set(os.environ):
         with suppress(RuntimeError):  # the caller has used JAX already: its devices stay
-            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MOST_DEVICES))
+            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MAX_DEVICES))
 
 
 def _is_of_the_user(error: Exception) -> bool:

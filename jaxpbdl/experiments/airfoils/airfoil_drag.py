@@ -15,7 +15,7 @@ the learning rate and the weight decay that are best on the validation set, chos
 
 The simulations come in 960 families that share Mach number and angle of attack (and, up to shifts,
 their draw of the shape), so whole families are held out: 96 to calibrate the intervals on, 96 to
-validate, 192 for the test. Intervals are those of the ensemble, mean +- q (spread + its median),
+validate, 192 for the test. Intervals are those of the ensemble, mean +- q (deviation + its median),
 with the one `q` that covers 90 % of the calibration samples (split conformal; Papadopoulos et al.
 2008).
 """
@@ -204,9 +204,9 @@ def split(data: Data) -> dict[str, np.ndarray]:
     }
 
 
-def half_width(spread: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
-    """Of an interval before calibration: a spread near zero is an accident of few members."""
-    return spread + np.median(spread)
+def half_width(deviation: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
+    """Of an interval before calibration: a deviation near zero is an accident of few members."""
+    return deviation + np.median(deviation)
 
 
 def calibrated(error: Float[np.ndarray, " samples"], width: Float[np.ndarray, " samples"]) -> float:
@@ -336,7 +336,7 @@ def _answers(members: Drag, x: Array) -> tuple[Array, Array]:
 
 def _picture(budgets: Sequence[int], lines: dict[str, list[float]], folder: Path) -> None:
     """`error.png`: the mean error over the cost of the training set."""
-    made, axes = plotting.figure(1, 1, size=(4.0, 3.0))
+    figure, axes = plotting.figure(1, 1, size=(4.0, 3.0))
     plotting.curves(
         axes[0, 0],
         lines,
@@ -347,7 +347,7 @@ def _picture(budgets: Sequence[int], lines: dict[str, list[float]], folder: Path
     )
     axes[0, 0].set_xscale("log")
     axes[0, 0].set_title("mean absolute error on unseen families")
-    plotting.save(made, folder / "error.png")
+    plotting.save(figure, folder / "error.png")
 
 
 EXPERIMENT = Experiment(

@@ -32,7 +32,13 @@ from jaxpbdl.experiments.airfoils.baselines import (
     tuned,
 )
 from jaxpbdl.experiments.airfoils.data import PARTS, Flows, Setting, read_or_make
-from jaxpbdl.experiments.airfoils.report import STREAM, errors, force_errors, picture, spread
+from jaxpbdl.experiments.airfoils.report import (
+    STREAM,
+    deviation_metrics,
+    errors,
+    force_errors,
+    picture,
+)
 from jaxpbdl.experiments.configuration import Count, Positive, Validated, at_least
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.training import Training
@@ -55,7 +61,7 @@ class Config(Validated):
     data: Path | None = None
     """The zip of airfoil coordinates; else looked for in the folder JAXPBDL_DATA."""
     flows: Path | None = None
-    """The computed flows (HDF5), made there if the file is absent; else in the run folder."""
+    """The computed flows (HDF5), written there if the file is absent; else in the run folder."""
     cells: tuple[int, int] = (96, 64)
     reynolds: tuple[float, float] = (100.0, 400.0)
     """Range of the chord Reynolds number, drawn evenly."""
@@ -173,24 +179,24 @@ def files(config: Config) -> list[Path]:
 def run(config: Config, folder: Path) -> Result:
     """Compute or read the flows, train, test; a picture goes to `folder`."""
     parts = read_or_make(config.flows or folder / "flows.h5", config.data, config.setting)
-    train, held_out, test = (parts[name] for name in PARTS)
+    train, validation_flows, test = (parts[name] for name in PARTS)
     departures = np.abs(outputs_of(train, np.ones((3, 1, 1), np.float32)))
     scale = departures.mean(axis=(0, 2, 3), keepdims=True)[0]
-    unet, fno, losses = trained(config, train, held_out, scale, folder)
+    unet, fno, losses = trained(config, train, validation_flows, scale, folder)
     known = Known(train)
     plain = {
-        name: tuned(start, known, held_out, scale)
+        name: tuned(start, known, validation_flows, scale)
         for name, start in (("neighbours", Neighbours()), ("kernel_ridge", KernelRidge()))
     }
     for name, method in plain.items():
         print(f"chosen on the validation set, {name}: {method}")
 
     networks = {"unet": members(unet), "fno": [fno]}
-    validation = _predictions(networks, plain, known, held_out, scale)
+    validation = _predictions(networks, plain, known, validation_flows, scale)
     answers = _predictions(networks, plain, known, test, scale)
     metrics = metrics_of(config.setting, answers, test, scale)
     for name, each in validation.items():
-        metrics[f"{name}.validation"] = errors(each.mean(axis=0), held_out)["relative_l1"]
+        metrics[f"{name}.validation"] = errors(each.mean(axis=0), validation_flows)["relative_l1"]
     for name, (first, *_) in networks.items():
         metrics[f"{name}.weights"] = parameter_count(first)
     nearest = [distances(shape, train.shape).min() for shape in test.shape]
@@ -232,13 +238,13 @@ def metrics_of(
     test: Flows,
     scale: np.ndarray,
 ) -> dict[str, float]:
-    """Errors of the members' mean, and for several members their spread and mean own error.
+    """Errors of the members' mean; of several members their standard deviation and mean error.
 
     Arguments:
         setting: of the flows.
         answers: predicted fields of each method, by its members.
         test: the flows themselves.
-        scale: the unit of each channel in the spread.
+        scale: the unit of each channel in the standard deviation.
     """
     metrics: dict[str, float] = {}
     for name, each in answers.items():
@@ -250,7 +256,9 @@ def metrics_of(
         if len(each) > 1:
             alone = [errors(one, test)["relative_l1"] for one in each]
             metrics[f"{name}.relative_l1_of_members"] = float(np.mean(alone))
-            metrics |= {f"{name}.{what}": v for what, v in spread(each, test, scale).items()}
+            metrics |= {
+                f"{name}.{what}": v for what, v in deviation_metrics(each, test, scale).items()
+            }
     metrics["relative_l1"] = metrics["unet.relative_l1"]
     exact = force_errors(setting, test.fields, test)
     metrics |= {f"solver.{what}": value for what, value in exact.items()}
@@ -259,7 +267,7 @@ def metrics_of(
 
 
 def trained(
-    config: Config, train: Flows, held_out: Flows, scale: np.ndarray, folder: Path
+    config: Config, train: Flows, validation_flows: Flows, scale: np.ndarray, folder: Path
 ) -> tuple[Any, Network, dict[str, np.ndarray]]:
     """The U-Nets, stacked, and the FNO, each as it was best on the validation set, and the losses
     of each fit."""
@@ -269,7 +277,7 @@ def trained(
         config.training.batch,
     )
     validate = Validation(
-        jnp.asarray(inputs_of(held_out)), jnp.asarray(outputs_of(held_out, scale))
+        jnp.asarray(inputs_of(validation_flows)), jnp.asarray(outputs_of(validation_flows, scale))
     )
     optimiser, updates = config.training.optimiser(), config.training.updates
 

@@ -14,7 +14,7 @@ A controller sees the state that comes next without it, the target and the steps
 is known exactly; the last plan is the target, which is met.
 `direct`: a network gives the force itself; that it misses the target costs it.
 
-Beside them: no force, the hidden one, and forces optimised for each target by itself.
+Beside them: no force, the hidden one, and forces optimised for each target separately.
 """
 
 from collections.abc import Callable
@@ -59,7 +59,7 @@ class Config(Validated):
     gap: Positive = 100.0
     """Weight of the squared distance to the target beside the squared force, for `direct`."""
     descents: Count = 500
-    """Updates of the forces that are optimised for each target by itself."""
+    """Updates of the forces that are optimised for each target separately."""
 
 
 def solver() -> jp.Step:
@@ -173,7 +173,7 @@ def run(config: Config, folder: Path) -> Result:
     direct = trained(Direct(network(second)), config.gap, "direct")
     given = {"straight": Planner(None), "planner": planner, "direct": direct}
     runs = {name: follow(each, start, target) for name, each in given.items()}
-    runs["each_by_itself"] = optimised(config, runs["planner"][1], start, target)
+    runs["optimised"] = optimised(config, runs["planner"][1], start, target)
     runs["hidden"] = follow_all(Sequences(jnp.repeat(hidden[:, None], STEPS, 1)), start, target)
     metrics = {}
     for name, (states, forces) in runs.items():
@@ -193,7 +193,7 @@ def run(config: Config, folder: Path) -> Result:
 
 
 def optimised(config: Config, forces: Array, start: Array, target: Array) -> tuple[Array, Array]:
-    """From given forces to those of the least mean square, for each task by itself."""
+    """From given forces to those of the smallest mean square, for each task separately."""
 
     def loss(found: Sequences, batch: tuple[Array, Array]) -> Float[Array, ""]:
         return CELLS * jnp.mean(follow_all(found, *batch)[1] ** 2)
@@ -206,7 +206,7 @@ def optimised(config: Config, forces: Array, start: Array, target: Array) -> tup
         config.descents,
         key=jax.random.key(0),
         chunk=250,
-        name="each by itself",
+        name="optimised",
     )
     return follow_all(found, start, target)
 
@@ -238,7 +238,7 @@ def picture(
     runs: dict[str, tuple[Array, Array]], start: np.ndarray, target: np.ndarray, folder: Path
 ) -> None:
     """`control.png`: one test, what the planner makes of it, and the force over time."""
-    made, axes = plotting.figure(1, 3, size=(3.6, 2.8))
+    figure, axes = plotting.figure(1, 3, size=(3.6, 2.8))
     x = (np.arange(CELLS) + 0.5) / CELLS
     ends = {"start": start[0], "target": target[0]}
     ends |= {name: runs[name][0][0, -1] for name in ("planner", "direct")}
@@ -248,7 +248,7 @@ def picture(
     sizes = {name: np.mean(np.abs(forces), axis=(0, 2)) for name, (_, forces) in runs.items()}
     steps = np.arange(1, STEPS + 1)
     plotting.curves(axes[0, 2], sizes, steps, xlabel="step", ylabel="mean size of the force")
-    plotting.save(made, folder / "control.png")
+    plotting.save(figure, folder / "control.png")
 
 
 EXPERIMENT = Experiment(

@@ -1,4 +1,4 @@
-"""The shape of least drag at a given area, by the gradient of the flow with respect to the shape.
+"""The shape of minimum drag at a given area, by the gradient of the flow with respect to the shape.
 
 A body in a uniform stream, its outline `radius exp(sum_k a_k cos k angle + b_k sin k angle)` with
 the radius that keeps the area. Each turn goes on from the flow of the one before, lets it settle
@@ -197,7 +197,7 @@ def _mismatch(stream: Stream, start: Flow, steps: int, config: Config) -> float:
 def _picture(
     stream: Stream, shapes: list[Coefficients], drags: list[float], flow: Flow, path: Path
 ) -> None:
-    made, axes = plotting.figure(1, 3, size=(3.6, 2.8))
+    figure, axes = plotting.figure(1, 3, size=(3.6, 2.8))
     angles = np.linspace(0, 2 * np.pi, 200)
     for share in (0.0, 0.25, 1.0):
         coefficients = shapes[round(share * (len(shapes) - 1))]
@@ -212,12 +212,12 @@ def _picture(
     x, y = stream.grid.centres
     axes[0, 2].pcolormesh(x, y, speed.T, shading="nearest", cmap="viridis")
     axes[0, 2].set(title="speed", xlim=(-1.5, 3), ylim=(-1.5, 1.5), aspect="equal")
-    plotting.save(made, path)
+    plotting.save(figure, path)
 
 
 EXPERIMENT = Experiment(
     name="drag-minimisation",
-    summary="the shape of least drag at a given area, by gradients through the flow",
+    summary="the shape of minimum drag at a given area, by gradients through the flow",
     presets={
         "quick": Config(),
         "full": Config(cells=24, waves=8, turns=100, horizon=12.0, learning_rate=0.03),

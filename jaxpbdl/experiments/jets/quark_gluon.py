@@ -144,14 +144,14 @@ def network(config: Config, method: str) -> Callable[[PRNGKeyArray], Tagger]:
         return Tagger(ParticleFlow(6, 1, inner=inner, outer=outer, key=key), as_particles)
 
     def identities(key: PRNGKeyArray) -> Tagger:
-        made = ParticleFlow(identified, 1, inner=inner, outer=outer, key=key)
-        return Tagger(made, with_identities)
+        network = ParticleFlow(identified, 1, inner=inner, outer=outer, key=key)
+        return Tagger(network, with_identities)
 
     def attention(key: PRNGKeyArray) -> Tagger:
-        made = AttentionFlow(
+        network = AttentionFlow(
             identified, 1, inner=inner[:-1] or inner, width=width, heads=8, outer=outer, key=key
         )
-        return Tagger(made, with_identities)
+        return Tagger(network, with_identities)
 
     makers = {"efn": energy, "pfn": particle, "pfn_id": identities, "attention": attention}
     return makers[method]
@@ -233,7 +233,7 @@ def metrics_of(
     areas = [area(one, truth["validation"]) for one in odds["validation"]]
     found["validation_auc"] = float(np.mean(areas))
     if len(each) > 1:
-        found["auc_spread"] = float(np.std([one["auc"] for one in each]))
+        found["auc_deviation"] = float(np.std([one["auc"] for one in each]))
         found["committee_auc"] = area(odds["test"].mean(axis=0), truth["test"])
         found["committee_validation_auc"] = area(
             odds["validation"].mean(axis=0), truth["validation"]
@@ -244,8 +244,8 @@ def metrics_of(
 def unsafe(tagger: Tagger, jets: Jets) -> tuple[np.ndarray, np.ndarray]:
     """How much the log odds change on average, for each of `SOFT`: by one more particle of that
     share at the edge of the jet, and by splitting the hardest in two halves at that angle."""
-    room = int(np.max(jets.counts)) + 1
-    particles, mask = jax.tree.map(jnp.asarray, pad(jets, room))
+    size = int(np.max(jets.counts)) + 1
+    particles, mask = jax.tree.map(jnp.asarray, pad(jets, size))
 
     @jax.jit
     @jax.vmap
@@ -288,7 +288,7 @@ def _picture(
 ) -> None:
     """`tagging.png`: gluon jets that pass over quark jets that pass; `safety.png`: what soft and
     collinear particles change."""
-    made, axes = plotting.figure(1, 1, size=(4.2, 3.2))
+    figure, axes = plotting.figure(1, 1, size=(4.2, 3.2))
     efficiencies = np.linspace(0.05, 1, 60)
     lines = {}
     for name, values in odds.items():
@@ -299,9 +299,9 @@ def _picture(
         axes[0, 0], lines, efficiencies, xlabel="quark jets that pass",
         ylabel="gluon jets that pass", logarithmic=True,
     )  # fmt: skip
-    plotting.save(made, folder / "tagging.png")
+    plotting.save(figure, folder / "tagging.png")
 
-    made, axes = plotting.figure(1, 2, size=(3.6, 2.8))
+    figure, axes = plotting.figure(1, 2, size=(3.6, 2.8))
     titles = ("one more particle", "the hardest particle split in two")
     labels = ("its share of the momentum", "angle over radius")
     for column, (ax, title, label) in enumerate(zip(axes[0], titles, labels, strict=True)):
@@ -309,7 +309,7 @@ def _picture(
         plotting.curves(ax, changed, SOFT, xlabel=label, ylabel="change", logarithmic=True)
         ax.set_xscale("log")
         ax.set_title(title, fontsize=9)
-    plotting.save(made, folder / "safety.png")
+    plotting.save(figure, folder / "safety.png")
 
 
 EXPERIMENT = Experiment(

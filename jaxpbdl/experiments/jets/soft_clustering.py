@@ -3,7 +3,7 @@
 The Durham algorithm joins the particles of each event until three jets are left: as FastJet does
 (its answers lie beside the events, package JetReconstruction.jl), and softly at falling
 temperatures. The error of a soft answer is the L2 norm of the difference of the jets' momenta to
-the exact ones, relative to the norm of these, jets matched so that it is least.
+the exact ones, relative to the norm of these, jets matched so that it is smallest.
 """
 
 import json
@@ -113,7 +113,7 @@ def run(config: Config, folder: Path) -> Result:
 
 def _picture(temperatures: np.ndarray, errors: np.ndarray, folder: Path) -> None:
     """`limit.png`: the error of the soft jets over the temperature."""
-    made, axes = plotting.figure(1, 1, size=(4.2, 3.0))
+    figure, axes = plotting.figure(1, 1, size=(4.2, 3.0))
     lines = {
         "mean": errors.mean(axis=1),
         "median": np.median(errors, axis=1),
@@ -125,7 +125,7 @@ def _picture(temperatures: np.ndarray, errors: np.ndarray, folder: Path) -> None
         logarithmic=True,
     )  # fmt: skip
     axes[0, 0].set_xscale("log")
-    plotting.save(made, folder / "limit.png")
+    plotting.save(figure, folder / "limit.png")
 
 
 EXPERIMENT = Experiment(

@@ -7,7 +7,7 @@ a density functional with labels computed on the spot (preset `water`, needs `ja
 Both models are the same Gaussian process on environments of atoms (FCHL19), its length, amplitude
 and noise chosen by the probability of the training targets; one energy an element is taken off
 first, by least squares on the training targets. `direct` learns the dear energy, `delta` its
-difference from the baseline. Molecules to be asked never take part in any of this.
+difference from the baseline. Molecules of the test set never take part in any of this.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class Config(Validated):
     repeats: Count = 3
     """Draws of the molecules to learn from."""
     chosen_on: Count = 200
-    """The most molecules, of those to learn from, whose targets choose the kernel."""
+    """The largest number of molecules, of those to learn from, whose targets choose the kernel."""
     updates: Count = 30
     cutoff: Positive = 8.0
 
@@ -134,7 +134,7 @@ def _remembered(config: Config, data: TwoLevels, folder: Path, repeat: int) -> d
 
 
 def split(config: Config, count: int, repeat: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which molecules to learn from, in the order they come in, and which are asked."""
+    """Which molecules to learn from, in the order they come in, and which to test on."""
     own = jax.random.fold_in(jax.random.key(config.seed), repeat)
     draw = jax.random.fold_in(own, 1) if config.redraw else jax.random.key(0)
     shuffled = np.asarray(jax.random.permutation(draw, count))
@@ -143,14 +143,14 @@ def split(config: Config, count: int, repeat: int) -> tuple[np.ndarray, np.ndarr
 
 
 def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray]:
-    """Mean absolute errors over the asked molecules, kcal/mol, one a size for each model, and those
-    of the baseline after a shift; `<model>_cover`: how many of the asked lie in the 90 % intervals
+    """Mean absolute errors over the test set, kcal/mol, one a size for each model, and those
+    of the baseline after a shift; `<model>_cover`: how many of them lie in the 90 % intervals
     of the largest size; `loss_<model>_<size>`: the losses of each choice of a kernel."""
-    known, asked = split(config, len(data.numbers), repeat)
+    known, test = split(config, len(data.numbers), repeat)
     environments = Environments(data.elements, config.cutoff)
     numbers, positions = data.numbers, data.positions
     environments.check(numbers, positions)
-    both = np.concatenate([known, asked])
+    both = np.concatenate([known, test])
     features = dict(
         zip(
             both.tolist(),
@@ -170,7 +170,7 @@ def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray
 
     targets = {"direct": data.energies, "delta": data.energies - data.baseline}
     found: dict[str, Any] = {}
-    questions = molecules(asked)
+    questions = molecules(test)
     for name, energies in targets.items():
         process, curve = None, []
         for size in config.sizes:
@@ -184,15 +184,15 @@ def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray
             answers, deviations = answered(
                 process, molecules(use), jnp.asarray(left[use]), questions
             )
-            off = np.abs(np.asarray(answers) - left[asked])
+            off = np.abs(np.asarray(answers) - left[test])
             curve.append(np.mean(off))
             found[f"{name}_cover"] = np.mean(off < COVER * np.asarray(deviations))
         found[name] = np.array(curve)
     use = known[: config.sizes[-1]]
     differences = targets["delta"]
     shift = np.linalg.lstsq(counts[use], differences[use], rcond=None)[0]
-    found["baseline"] = np.mean(np.abs(differences[asked] - counts[asked] @ shift))
-    found["baseline_constant"] = np.mean(np.abs(differences[asked] - np.mean(differences[use])))
+    found["baseline"] = np.mean(np.abs(differences[test] - counts[test] @ shift))
+    found["baseline_constant"] = np.mean(np.abs(differences[test] - np.mean(differences[use])))
     return found
 
 

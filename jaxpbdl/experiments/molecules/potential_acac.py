@@ -249,7 +249,7 @@ def _picture(
 ) -> None:
     """`learning.png`: the error of the forces of the validation set while training, and energies
     along a dihedral angle that no training saw."""
-    made, axes = plotting.figure(1, 2, size=(3.6, 2.8))
+    figure, axes = plotting.figure(1, 2, size=(3.6, 2.8))
     some = next(iter(histories.values()))
     plotting.curves(
         axes[0, 0],
@@ -265,7 +265,7 @@ def _picture(
     plotting.curves(
         axes[0, 1], lines, xlabel="configuration along the dihedral", ylabel="energy (meV)"
     )
-    plotting.save(made, folder / "learning.png")
+    plotting.save(figure, folder / "learning.png")
 
 
 EXPERIMENT = Experiment(

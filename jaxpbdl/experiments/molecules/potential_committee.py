@@ -1,11 +1,11 @@
 """Committees of equivariant potentials of one molecule: their error against the number of
-geometries, their spread against their error, and geometries chosen where the spread is largest.
+geometries, their standard deviation against their error, and geometries chosen where it is largest.
 
 Four networks of the MACE family that differ in their starting weights learn from the same
-geometries; their mean is the answer, the standard deviation of their energies the spread. Chosen
-geometries: a committee trained on half of them picks the other half, one by one from a pool of
-twenty times as many, where it is least sure, and a committee trained on both is held against one
-trained on as many random ones.
+geometries; their mean is the prediction, the standard deviation of their energies its uncertainty.
+Chosen geometries: a committee trained on half of them picks the other half, one by one from a pool
+of twenty times as many, where its deviation is largest, and a committee trained on both is held
+against one trained on as many random ones.
 """
 
 from collections.abc import Callable
@@ -80,7 +80,7 @@ class Config(Validated):
 
 
 def run(config: Config, folder: Path, geometries: Geometries) -> Result:
-    """Train, ask, choose, draw."""
+    """Train, test, choose, draw."""
     count, pool = len(geometries.energies), (CHOICE + 1) * (config.chosen // 2)
     spare, needed = count - config.test, max(config.sizes[-1], config.chosen, pool)
     if needed > spare:
@@ -93,7 +93,7 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
     known = np.asarray(jax.random.permutation(order, shuffled[config.test :]))
     # Nothing that training sees depends on the geometries of the test set.
     everything = samples(geometries, float(geometries.energies[known].mean()))
-    asked = pick(everything, shuffled[: config.test])
+    test = pick(everything, shuffled[: config.test])
 
     losses: dict[str, np.ndarray] = {}
 
@@ -103,21 +103,21 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
         return group
 
     answers = {
-        size: ask(trained(known[:size], f"random_{size}"), asked, geometries.forces is not None)
+        size: predict(trained(known[:size], f"random_{size}"), test, geometries.forces is not None)
         for size in config.sizes
     }
-    found = committee_report.metrics(answers, asked)
+    found = committee_report.metrics(answers, test)
     if config.chosen:
         first = config.chosen // 2
         unsure = trained(known[:first], f"random_{first}")
         rest = known[first:pool]
-        picked = rest[chosen_by_spread(unsure, pick(everything, rest), config.chosen - first)]
+        picked = rest[chosen_by_deviation(unsure, pick(everything, rest), config.chosen - first)]
         own = np.concatenate([known[:first], picked])
         for name, which in {"chosen": own, "random": known[: config.chosen]}.items():
             group = trained(which, f"{name}_{config.chosen}")
-            answer = ask(group, asked, geometries.forces is not None)
-            found |= committee_report.errors(name, answer, asked)
-    committee_report.picture(answers, asked, folder)
+            answer = predict(group, test, geometries.forces is not None)
+            found |= committee_report.errors(name, answer, test)
+    committee_report.picture(answers, test, folder)
     return Result(found, histories=losses)
 
 
@@ -169,18 +169,18 @@ def committee(
     return members(stacked), histories
 
 
-def ask(committee: list[Potential], asked: Labelled, forces: bool) -> dict[str, Any]:
+def predict(committee: list[Potential], test: Labelled, forces: bool) -> dict[str, Any]:
     """`energies` (members, geometries) in eV and, where they are known, `forces` in eV/Angstrom."""
-    found = [evaluate_in_batches(member, asked, 100, forces=forces) for member in committee]
+    found = [evaluate_in_batches(member, test, 100, forces=forces) for member in committee]
     answer = {"energies": np.stack([energies for energies, _ in found])}
     if forces:
         answer["forces"] = np.stack([np.asarray(force) for _, force in found])
     return answer
 
 
-def chosen_by_spread(committee: list[Potential], pool: Labelled, count: int) -> np.ndarray:
+def chosen_by_deviation(committee: list[Potential], pool: Labelled, count: int) -> np.ndarray:
     """Places in the pool where the energies of the committee lie furthest apart."""
-    energies = ask(committee, pool, False)["energies"]
+    energies = predict(committee, pool, False)["energies"]
     return np.argsort(-energies.std(axis=0, ddof=1))[:count]
 
 

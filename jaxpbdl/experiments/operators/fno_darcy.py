@@ -13,7 +13,7 @@ symmetries by training on all eight images of every sample. On held-out samples,
 a side and test at 16, the error falls from 18 to 15 % with the factor and rises to 23 % without.
 
 `grid = 85`, the preset `paper`, is the case of the paper: 1000 samples to learn from and 200 to be
-test at 85 points a side, made by the toolkit's own solver (`darcy.py`, two minutes on a core).
+test at 85 points a side, computed by the toolkit's own solver (`darcy.py`, two minutes on a core).
 """
 
 from collections.abc import Callable
@@ -62,8 +62,8 @@ class Config(Validated):
 
     seed: int = 0
     data: Path | None = None
-    """The samples as npz; else looked for in the folder JAXPBDL_DATA. One's own (`grid`) are made
-    there if the file is absent; else in the run folder."""
+    """The samples as npz; else looked for in the folder JAXPBDL_DATA. One's own (`grid`) are
+    written there if the file is absent; else in the run folder."""
     grid: Annotated[int, at_least(16)] = 16
     """Points a side of the training samples: 16 of the files, or any other number to make one's
     own, boundary included."""
@@ -158,7 +158,7 @@ def files(config: Config) -> list[Path]:
     return [config.data] if config.data is not None and config.data.exists() else []
 
 
-def made(config: Config, folder: Path) -> dict[str, tuple[Array, Array]]:
+def computed(config: Config, folder: Path) -> dict[str, tuple[Array, Array]]:
     """`(media, pressures)` to learn from and to be test, in the layout of the files: without the
     last row and column, where the pressure vanishes. It is given in units of its deviation."""
     path = config.data or folder / "data.npz"
@@ -174,14 +174,14 @@ def made(config: Config, folder: Path) -> dict[str, tuple[Array, Array]]:
 
 
 def run(config: Config, folder: Path) -> Result:
-    """Train at 16 points a side, ask at 16 and 32, or both at another number; a picture goes to
+    """Train at 16 points a side, test at 16 and 32, or both at another number; a picture goes to
     `folder`."""
     if config.grid == 16:
         samples = read(find("darcy-small", given=config.data))
         (media, pressures), test = samples.pop("train_16"), samples
         test = {name.removeprefix("test_"): pair for name, pair in test.items()}
     else:
-        samples = made(config, folder)
+        samples = computed(config, folder)
         (media, pressures), test = samples["train"], {str(config.grid): samples["test"]}
     known = len(media) - config.validation
     if known < 1:
@@ -265,16 +265,20 @@ def _picture(operator: Operator, pair: tuple[Array, Array], folder: Path, count:
     """`pressure.png`: medium, truth, prediction and error of the first samples."""
     media, truth = (np.asarray(part[:count, 0]) for part in pair)
     answer = np.asarray(_answers(operator, pair[0][:count]))[:, 0]
-    made, axes = plotting.figure(len(media), 4, size=(2.0, 2.0))
+    figure, axes = plotting.figure(len(media), 4, size=(2.0, 2.0))
     for line, medium, u, v in zip(axes, media, truth, answer, strict=True):
         limit = float(np.abs(u).max())
-        plotting.field(line[0], (medium + 1) / 2, title="medium", limit=1.6, colours="Greys")
-        plotting.field(line[1], u, title="pressure", limit=limit, colours=plotting.POSITIVE)
-        plotting.field(line[2], v, title="network", limit=limit, colours=plotting.POSITIVE)
+        plotting.field(
+            line[0], (medium + 1) / 2, title="medium", limit=1.6, colours="Greys", bar=""
+        )
+        plotting.field(line[1], u, title="pressure", limit=limit, colours=plotting.POSITIVE, bar="")
+        plotting.field(line[2], v, title="network", limit=limit, colours=plotting.POSITIVE, bar="")
         relative = np.linalg.norm(v - u) / np.linalg.norm(u)
         title = f"difference, {100 * relative:.1f} %"
-        plotting.field(line[3], v - u, title=title, limit=limit / 3, colours=plotting.SIGNED)
-    plotting.save(made, folder / "pressure.png")
+        plotting.field(
+            line[3], v - u, title=title, limit=limit / 3, colours=plotting.SIGNED, bar=""
+        )
+    plotting.save(figure, folder / "pressure.png")
 
 
 EXPERIMENT = Experiment(

@@ -4,9 +4,9 @@
 
 periodic on the unit square: the case of Li et al. (ICLR 2021, arXiv:2010.08895) with viscosity 1e-3
 and initial states from N(0, 7^(3/2) (-Laplace + 49)^(-5/2)), drawn and solved here by the spectral
-solver. An operator in two dimensions goes from ten frames to the next, again and again; one in
+solver. An operator in two dimensions goes from ten snapshots to the next, again and again; one in
 three gives all forty at once. Beside them stands the solver itself on few points, which is given
-one frame.
+one snapshot.
 """
 
 from collections.abc import Callable
@@ -69,29 +69,29 @@ class Config(Validated):
                 )
 
 
-class NextFrame(eqx.Module):
-    """A step on the ten newest frames, of shape (10, n, n)."""
+class NextSnapshot(eqx.Module):
+    """A step on the ten newest snapshots, of shape (10, n, n)."""
 
     network: FNO
 
-    def __call__(self, frames: Float[Array, "10 n n"]) -> Float[Array, "10 n n"]:
-        newest = frames[-1] + self.network(frames)[0]
-        return jnp.concatenate([frames[1:], newest[None]])
+    def __call__(self, snapshots: Float[Array, "10 n n"]) -> Float[Array, "10 n n"]:
+        newest = snapshots[-1] + self.network(snapshots)[0]
+        return jnp.concatenate([snapshots[1:], newest[None]])
 
-    def later(self, frames: Float[Array, "10 n n"], count: int) -> Float[Array, "count n n"]:
-        """The frames that follow."""
-        return jp.rollout(self, frames, count)[1:, -1]
+    def later(self, snapshots: Float[Array, "10 n n"], count: int) -> Float[Array, "count n n"]:
+        """The snapshots that follow."""
+        return jp.rollout(self, snapshots, count)[1:, -1]
 
 
-class AllFrames(eqx.Module):
-    """All later frames at once, time as a third axis."""
+class AllSnapshots(eqx.Module):
+    """All later snapshots at once, time as a third axis."""
 
     network: FNO
 
-    def later(self, frames: Float[Array, "10 n n"], count: int) -> Float[Array, "count n n"]:
-        """The frames that follow."""
-        still = jnp.broadcast_to(frames[..., None], (*frames.shape, count))
-        return frames[-1] + jnp.moveaxis(self.network(still)[0], -1, 0)
+    def later(self, snapshots: Float[Array, "10 n n"], count: int) -> Float[Array, "count n n"]:
+        """The snapshots that follow."""
+        still = jnp.broadcast_to(snapshots[..., None], (*snapshots.shape, count))
+        return snapshots[-1] + jnp.moveaxis(self.network(still)[0], -1, 0)
 
 
 def force(position: Float[Array, "2"]) -> Float[Array, "2"]:
@@ -119,14 +119,14 @@ def vorticities(key: PRNGKeyArray, count: int, config: Config) -> Float[Array, "
         start = jp.initial_states.gaussian_field(
             key, grid, lambda k: 7**0.75 * (k**2 + 49) ** -1.25
         )
-        all_frames = jp.rollout(step, start, (GIVEN + LATER) * per_unit, per_unit)
-        return all_frames[1:, ::thin, ::thin]
+        all_snapshots = jp.rollout(step, start, (GIVEN + LATER) * per_unit, per_unit)
+        return all_snapshots[1:, ::thin, ::thin]
 
     return jp.distributed.map_members(one, jax.random.split(key, count))
 
 
 def relative_l2(answer: Array, truth: Array) -> Float[Array, ""]:
-    """Over all frames of one sample."""
+    """Over all snapshots of one sample."""
     return jnp.linalg.norm((answer - truth).ravel()) / jnp.linalg.norm(truth.ravel())
 
 
@@ -138,7 +138,7 @@ def run(config: Config, folder: Path) -> Result:
     start, fitting = jax.random.split(jax.random.key(config.seed))
     operator, span = _operator(config, start)
 
-    def loss(operator: NextFrame | AllFrames, windows: Array) -> Array:
+    def loss(operator: NextSnapshot | AllSnapshots, windows: Array) -> Array:
         def one(window: Array) -> Array:
             return relative_l2(operator.later(window[:GIVEN], span), window[GIVEN:])
 
@@ -169,8 +169,8 @@ def run(config: Config, folder: Path) -> Result:
     return Result(metrics, published, {"fno": history.loss})
 
 
-def _operator(config: Config, key: PRNGKeyArray) -> tuple[NextFrame | AllFrames, int]:
-    """And the frames it is trained to go on for."""
+def _operator(config: Config, key: PRNGKeyArray) -> tuple[NextSnapshot | AllSnapshots, int]:
+    """And the number of steps that it is unrolled for in training."""
     flat, ndim = config.operator == "2d", 2 if config.operator == "2d" else 3
     network = FNO(
         ndim,
@@ -184,47 +184,50 @@ def _operator(config: Config, key: PRNGKeyArray) -> tuple[NextFrame | AllFrames,
         zero_last=True,
         key=key,
     )
-    return (NextFrame(network), config.unroll) if flat else (AllFrames(network), LATER)
+    return (NextSnapshot(network), config.unroll) if flat else (AllSnapshots(network), LATER)
 
 
 def _answers(
-    config: Config, operator: NextFrame | AllFrames, test: Array
+    config: Config, operator: NextSnapshot | AllSnapshots, test: Array
 ) -> dict[str, Float[Array, "samples 40 n n"]]:
-    """Of the operator, of the solver on few points, and of the last frame held."""
+    """Of the operator, of the solver on few points, and of the last snapshot held."""
     thin, per_unit = config.grid // config.coarse, 10
     step = solver(config.coarse, config.viscosity, 1 / per_unit)
     size = (LATER, config.grid, config.grid)
     few, many = (jp.grids.Periodic((n, n), lengths=1.0) for n in (config.coarse, config.grid))
 
-    def solved(frames: Array) -> Array:
-        later = jp.rollout(step, frames[-1, ::thin, ::thin], LATER * per_unit, per_unit)[1:]
+    def solved(snapshots: Array) -> Array:
+        later = jp.rollout(step, snapshots[-1, ::thin, ::thin], LATER * per_unit, per_unit)[1:]
         return resample(later, few, many)
 
     def every(answer: Callable[[Array], Array]) -> Array:
         return jp.distributed.map_members(answer, test[:, :GIVEN])
 
     return {
-        "persistence": every(lambda frames: jnp.broadcast_to(frames[-1], size)),
+        "persistence": every(lambda snapshots: jnp.broadcast_to(snapshots[-1], size)),
         "solver": every(solved),
         "fno": jp.distributed.map_members(_Later(operator), test[:, :GIVEN]),
     }
 
 
 class _Later(eqx.Module):
-    operator: NextFrame | AllFrames
+    operator: NextSnapshot | AllSnapshots
 
-    def __call__(self, frames: Array) -> Array:
-        return self.operator.later(frames, LATER)
+    def __call__(self, snapshots: Array) -> Array:
+        return self.operator.later(snapshots, LATER)
 
 
 def _picture(truth: Array, answers: dict[str, Array], folder: Path) -> None:
-    """The last frame of one sample by each."""
+    """The last snapshot of one sample by each."""
     columns = {"truth": truth} | answers
-    made, axes = plotting.figure(1, len(columns), size=(2.6, 2.4))
+    figure, axes = plotting.figure(1, len(columns), size=(2.6, 2.4))
     limit = float(jnp.abs(truth[-1]).max())
-    for ax, (name, frames) in zip(axes[0], columns.items(), strict=True):
-        plotting.field(ax, np.asarray(frames[-1]), title=name, limit=limit)
-    plotting.save(made, folder / "vorticity.png")
+    images = [
+        plotting.field(ax, np.asarray(snapshots[-1]), (1.0, 1.0), title=name, limit=limit)
+        for ax, (name, snapshots) in zip(axes[0], columns.items(), strict=True)
+    ]
+    plotting.colour_bar(images[0], axes, "vorticity")
+    plotting.save(figure, folder / "vorticity.png")
 
 
 EXPERIMENT = Experiment(

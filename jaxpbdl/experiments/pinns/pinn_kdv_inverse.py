@@ -84,7 +84,7 @@ def run(config: Config, folder: Path) -> Result:
             metrics[f"{name}_error"] = abs(float(value) / TRUE[name] - 1)
         noisy = config.noise > 0
         if noisy:
-            bounds = least_deviations(config.noise, true, truth, points)
+            bounds = smallest_deviations(config.noise, true, truth, points)
             metrics |= {f"{name}_bound": bound for name, bound in zip(TRUE, bounds, strict=True)}
     return Result(
         metrics,
@@ -113,7 +113,7 @@ def _frame(truth: Reference, time: float) -> Float[np.ndarray, " nx"]:
     return truth.values[:, np.argmin(abs(truth.t - time))]
 
 
-def least_deviations(
+def smallest_deviations(
     noise: float, equation: KortewegDeVries, truth: Reference, points: Array
 ) -> list[float]:
     """The relative standard deviation of each coefficient that no unbiased estimate from these

@@ -6,7 +6,7 @@ J. Comput. Phys. 378 (2019) 686), and the momentum equations with unknown coeffi
     du/dt + lambda_1 (u . grad) u = -grad p + lambda_2 lap u,   div u = 0,
 
 are fitted together by a field of u, v and p; p is never seen. Members differ in their first weights
-and in the points they see, and their spread gives an interval for the coefficients.
+and in the points they see, and their standard deviation gives an interval for the coefficients.
 """
 
 from collections.abc import Callable
@@ -220,15 +220,15 @@ def _pressure(field: Wake, points: np.ndarray) -> np.ndarray:
 
 
 def _picture(points: np.ndarray, truth: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    made, axes = plotting.figure(1, 3, size=(4.2, 2.4))
+    figure, axes = plotting.figure(1, 3, size=(4.2, 2.4))
     (x0, y0), (x1, y1) = points[0, 0, :2], points[-1, -1, :2]
     shown = {"pressure": truth, "inferred from velocities": predicted, "error": predicted - truth}
     for ax, (title, values) in zip(axes[0], shown.items(), strict=True):
         drawn = ax.imshow(values.T, extent=(x0, x1, y0, y1), origin="lower", cmap=plotting.SIGNED)
-        made.colorbar(drawn, ax=ax, shrink=0.8)
+        figure.colorbar(drawn, ax=ax, shrink=0.8)
         ax.set(title=title, xlabel="x", ylabel="y")
         ax.grid(False)
-    plotting.save(made, path)
+    plotting.save(figure, path)
 
 
 EXPERIMENT = Experiment(

@@ -182,7 +182,7 @@ def _picture(
     x: np.ndarray,
     path: Path,
 ) -> None:
-    made, axes = plotting.figure(1, len(histories) + 1, size=(3.2, 2.8))
+    figure, axes = plotting.figure(1, len(histories) + 1, size=(3.2, 2.8))
     for ax, (name, (looks, shares)) in zip(axes[0], histories.items(), strict=False):
         for (low, high), share, colour in zip(BANDS, shares.T, plotting.LINES, strict=False):
             ax.loglog(looks, share, color=colour, label=f"waves {low} to {high}")
@@ -193,7 +193,7 @@ def _picture(
         axes[0, -1].plot(x, values, color=colour, label=name.replace("_", " "), linewidth=1)
     axes[0, -1].set(title="at the end", xlabel="x")
     axes[0, -1].legend(fontsize=6)
-    plotting.save(made, path)
+    plotting.save(figure, path)
 
 
 EXPERIMENT = Experiment(

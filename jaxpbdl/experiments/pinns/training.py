@@ -33,8 +33,8 @@ class Settings(Validated):
 
     seed: int = 0
     data: Path | None = None
-    """The published reference solution; else looked for in the folder JAXPBDL_DATA, and made by the
-    toolkit's solver where it is not there.
+    """The published reference solution; else looked for in the folder JAXPBDL_DATA, and computed
+    by the toolkit's solver where it is not there.
     """
     width: Count = 20
     depth: Count = 3
@@ -176,7 +176,7 @@ def report(
     values = np.asarray(size(values) if values.ndim > 1 else values).reshape(x.shape)
     residual = np.asarray(residual_at(equation, field, at)).reshape(x.shape)
     error = values - truth.values
-    made, axes = plotting.figure(1, 4, size=(3.2, 2.8))
+    figure, axes = plotting.figure(1, 4, size=(3.2, 2.8))
     extent = (truth.t[0], truth.t[-1], truth.x[0], truth.x[-1])
     shown = {
         f"network (reference: {truth.origin})": (values, plotting.SIGNED),
@@ -185,16 +185,16 @@ def report(
     }
     for ax, (title, (image, colours)) in zip(axes[0], shown.items(), strict=False):
         # Five decades below the largest: initial values, say, are exact.
-        least = image.max() - 5 if title.startswith("log") else None
+        lowest = image.max() - 5 if title.startswith("log") else None
         drawn = ax.imshow(
-            image, extent=extent, origin="lower", aspect="auto", cmap=colours, vmin=least
+            image, extent=extent, origin="lower", aspect="auto", cmap=colours, vmin=lowest
         )
-        made.colorbar(drawn, ax=ax)
+        figure.colorbar(drawn, ax=ax)
         ax.set(title=title, xlabel="t", ylabel="x")
         ax.grid(False)
     axes[0, 3].plot(points[:, 1], points[:, 0], ".", markersize=1, color=plotting.LINES[0])
     axes[0, 3].set(title="collocation points", xlabel="t", ylabel="x")
-    plotting.save(made, folder / "solution.png")
+    plotting.save(figure, folder / "solution.png")
     scale = np.linalg.norm(truth.values)
     return {
         "relative_l2": float(np.linalg.norm(error) / scale),

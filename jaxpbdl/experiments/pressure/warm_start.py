@@ -10,7 +10,7 @@ that they leave (`solver`). The iterations are differentiated as they are, step 
 The network is `Cycle`, linear as the equation is, and it is called twice: `p = N(b)`, then
 `p + N(b - A p)`. Beside it stands a U-Net with activations and zeros beyond the walls, trained
 through the iterations as well, which divides a divergence by its root mean square before it looks.
-Fields are asked that stem from simulations of their own.
+The test fields stem from simulations of their own.
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ from jaxpbdl.networks import UNet, parameter_count
 CELLS, FRAMES = 64, 10
 SCALE = 10.0
 """Of a pressure whose Laplacian is of order one."""
-MOST = 400
+MAX_ITERATIONS = 400
 """Iterations at which counting ends."""
 TOLERANCES = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-6")
 PAPER = {
@@ -131,7 +131,7 @@ def residuals(sources: Array, guesses: Array) -> Float[np.ndarray, "fields itera
 
 @jax.jit
 def _residuals(sources: Array, guesses: Array) -> Array:
-    norms = jax.vmap(lambda b, p: conjugate_gradients(b, p, MOST)[1])(sources, guesses)
+    norms = jax.vmap(lambda b, p: conjugate_gradients(b, p, MAX_ITERATIONS)[1])(sources, guesses)
     return norms / jnp.linalg.norm(sources, axis=(1, 2))[:, None]
 
 
@@ -167,13 +167,13 @@ def run(config: Config, folder: Path) -> Result:
     available, batch = config.simulations * FRAMES, config.training.batch
     if batch > available:
         raise ValueError(f"batch must be at most {available}, got {batch}")
-    learn, ask = jax.random.split(jax.random.key(0))
+    train_key, test_key = jax.random.split(jax.random.key(0))
     known = divergences(
-        jax.random.fold_in(learn, config.seed), config.simulations, FRAMES, CELLS
+        jax.random.fold_in(train_key, config.seed), config.simulations, FRAMES, CELLS
     ).reshape(-1, CELLS, CELLS)
-    asked = divergences(ask, config.test, FRAMES, CELLS)
+    test = divergences(test_key, config.test, FRAMES, CELLS)
     # In turn the first field of a simulation, the second, ...
-    asked = asked[np.arange(config.test), np.arange(config.test) % FRAMES]
+    test = test[np.arange(config.test), np.arange(config.test) % FRAMES]
     start, fitting = jax.random.split(jax.random.key(config.seed))
     batches = Draws(known, batch)
     cycle = Twice(Cycle(2, width=config.width, levels=config.levels, key=start))
@@ -193,16 +193,16 @@ def run(config: Config, folder: Path) -> Result:
 
     metrics: dict[str, float] = {}
     left: dict[str, np.ndarray] = {}
-    iteration = _one(lambda source: conjugate_gradients(source, 0 * source, 100)[0], asked[0])
+    iteration = _one(lambda source: conjugate_gradients(source, 0 * source, 100)[0], test[0])
     for name, guess in guesses.items():
-        left[name] = residuals(asked, answers(guess, asked))
+        left[name] = residuals(test, answers(guess, test))
         metrics |= {f"{name}.{t}": count(left[name], float(t)) for t in TOLERANCES}
-        took = 0.0 if name == "zero" else _one(guess, asked[0])
+        took = 0.0 if name == "zero" else _one(guess, test[0])
         metrics[f"{name}.milliseconds"] = 1e3 * (took + metrics[f"{name}.1e-3"] * iteration / 100)
-    metrics["direct.milliseconds"] = 1e3 * _one(exact, asked[0])
+    metrics["direct.milliseconds"] = 1e3 * _one(exact, test[0])
     metrics["iterations_cut"] = metrics["zero.1e-3"] / max(metrics["solver.1e-3"], 1e-2)
     metrics["parameters"] = parameter_count(cycle)
-    _picture(asked[-1], left, folder)
+    _picture(test[-1], left, folder)
     published = {
         f"{name}.{tolerance}": Published(value, SOURCE)
         for name, row in PAPER.items()
@@ -220,14 +220,14 @@ def _one(function: Pressure, source: Cells) -> float:
 
 def _picture(source: Cells, left: dict[str, np.ndarray], folder: Path) -> None:
     """`residual.png`: a source, its pressure, and the residual over iterations."""
-    made, axes = plotting.figure(1, 3, size=(3.2, 2.8))
-    plotting.field(axes[0, 0], source, title="divergence of a flow")
-    plotting.field(axes[0, 1], exact(source), title="pressure")
+    figure, axes = plotting.figure(1, 3, size=(3.2, 2.8))
+    plotting.field(axes[0, 0], source, title="divergence of a flow", bar="")
+    plotting.field(axes[0, 1], exact(source), title="pressure", bar="")
     lines = {name: norms.mean(axis=0)[:151] for name, norms in left.items()}
     plotting.curves(
         axes[0, 2], lines, xlabel="iterations", ylabel="relative residual", logarithmic=True
     )
-    plotting.save(made, folder / "residual.png")
+    plotting.save(figure, folder / "residual.png")
 
 
 FULL = Config(simulations=3000, width=12, training=replace(Config.training, updates=5000, batch=4))

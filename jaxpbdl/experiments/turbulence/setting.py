@@ -31,7 +31,7 @@ class Config(Validated):
     """Finer grids, in multiples of the coarse one, whose plain solvers are the marks that a learned
     solver is measured by: each with `keep` and `mark_steps`, its best setting."""
     mark_steps: tuple[int, ...] = (3, 4, 5, 8, 20)
-    """Steps in a frame of the plain solver on the coarse grid and on each mark: the fewest that
+    """Steps in an interval of the plain solver on the coarse grid and on each mark: the fewest that
     stay finite and are as accurate as more."""
     dt: Positive = 0.05
     """Step of the coarse solver; finer grids take proportionally smaller ones."""
@@ -72,8 +72,8 @@ class Config(Validated):
             )
 
     @property
-    def frame(self) -> float:
-        """Time between frames, one step of the corrected solver."""
+    def interval(self) -> float:
+        """Time between snapshots, one step of the corrected solver."""
         return self.substeps * self.dt
 
     @property
@@ -83,12 +83,12 @@ class Config(Validated):
     def solver(
         self, points: int, keep: float | None = None, steps: int | None = None
     ) -> tuple[SpectralStep, int]:
-        """A solver with `points` per side, and how many of its steps make a frame, by default
+        """A solver with `points` per side, and how many of its steps make an interval, by default
         proportionally to `substeps` of the coarse one."""
         if steps is None:
             steps = max(1, round(self.substeps * points / self.coarse))
         return semilinear(
-            self.flow, Periodic((points, points)), self.frame / steps, keep=keep
+            self.flow, Periodic((points, points)), self.interval / steps, keep=keep
         ), steps
 
     def mark(self, points: int) -> tuple[SpectralStep, int]:

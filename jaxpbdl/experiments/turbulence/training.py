@@ -39,11 +39,11 @@ def network(config: Config, channels: int, key: PRNGKeyArray) -> ConvNet:
 def correction(
     config: Config, features: Features, solver: Step, substeps: int, key: PRNGKeyArray
 ) -> Corrected:
-    """A solver whose state a network corrects after each frame."""
+    """A solver whose state a network corrects after each interval."""
     return Corrected(
         solver,
         network(config, 1, key),
-        scale=features.scale * config.frame,
+        scale=features.scale * config.interval,
         features=features,
         substeps=substeps,
     )

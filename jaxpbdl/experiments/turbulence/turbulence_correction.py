@@ -66,7 +66,7 @@ def run(config: Config, folder: Path) -> Result:
     ensemble, losses = train_all(corrected, config.members, next(keys), "corrected")
     emulators, others = train_all(emulator, config.emulators, next(keys), "emulator")
     rows = _compare(config, test, coarse, ensemble, emulators)
-    metrics = summary(rows, test["coarse"], coarse, config.frame)
+    metrics = summary(rows, test["coarse"], coarse, config.interval)
     pictures(rows, test["coarse"], coarse, folder)
     published = {
         "effective_refinement": Published(8.0, f"8-10 times finer; {SOURCE}"),
@@ -84,7 +84,7 @@ def _compare(
 ) -> list[Row]:
     """Every method against the test trajectories, each from the same initial states."""
     truth = test["coarse"]
-    times = config.frame * np.arange(truth.shape[1])
+    times = config.interval * np.arange(truth.shape[1])
     print(f"comparing every method on {len(truth)} test trajectories", flush=True)
     rows = plain_rows(config.mark, config, test, times, coarse)
     usual = config.solver(config.coarse)

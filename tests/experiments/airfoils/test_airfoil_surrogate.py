@@ -227,9 +227,9 @@ def test_a_tiny_run(airfoils, tmp_path):
 
     parts = read_or_make(tmp_path / "flows.h5", airfoils, config.setting)
     assert [len(part) for part in parts.values()] == [2, 1, 1]
-    with pytest.raises(DataError, match=r"separation = \[0.005\], the settings ask for \[0.01\]"):
+    with pytest.raises(DataError, match=r"separation = \[0.005\], the settings say \[0.01\]"):
         read_or_make(tmp_path / "flows.h5", airfoils, replace(config, separation=0.01).setting)
-    with pytest.raises(DataError, match=r"duration = \[2.0\], the settings ask for \[3.0\]"):
+    with pytest.raises(DataError, match=r"duration = \[2.0\], the settings say \[3.0\]"):
         read_or_make(tmp_path / "flows.h5", airfoils, replace(config, duration=3.0).setting)
     truth = parts["test"]
     assert errors(truth.fields, truth)["relative_l1"] == 0

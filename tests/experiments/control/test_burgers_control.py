@@ -55,11 +55,11 @@ def test_the_loss_is_differentiated_through_all_steps():
 def test_a_tiny_run(tmp_path):
     contract.execute(control.EXPERIMENT, "quick", TINY, tmp_path)
     report = json.loads((tmp_path / "result.json").read_text())
-    methods = ("straight", "planner", "direct", "each_by_itself", "hidden")
+    methods = ("straight", "planner", "direct", "optimised", "hidden")
     kinds = ("total_force", "over_hidden", "relative_error")
     assert set(report["metrics"]) == {f"{m}.{kind}" for m in methods for kind in kinds}
     assert report["metrics"]["hidden.over_hidden"] == 1.0
-    assert report["metrics"]["each_by_itself.total_force"] > 0
+    assert report["metrics"]["optimised.total_force"] > 0
     assert report["published"]["planner.total_force"]["value"] == 59_500
     assert (tmp_path / "control.png").exists()
 

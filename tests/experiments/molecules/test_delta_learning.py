@@ -43,10 +43,10 @@ def molecules(tmp_path):
 
 def test_splits():
     config = Config(sizes=(50,), test=20)
-    known, asked = split(config, 100, 0)
-    assert len(known) == 50 and len(asked) == 20 and not set(known) & set(asked)
+    known, test = split(config, 100, 0)
+    assert len(known) == 50 and len(test) == 20 and not set(known) & set(test)
     again, same = split(config, 100, 1)
-    np.testing.assert_array_equal(asked, same)
+    np.testing.assert_array_equal(test, same)
     assert set(known) != set(again)
     redrawn = Config(sizes=(50,), test=20, redraw=True)
     tests = [set(split(redrawn, 100, repeat)[1].tolist()) for repeat in range(2)]
@@ -136,7 +136,7 @@ def test_files(tmp_path):
 
 
 def test_bad_input(tmp_path, molecules):
-    with pytest.raises(ValueError, match="sizes must be different and rise"):
+    with pytest.raises(ValueError, match="sizes must be different numbers in rising order"):
         Config(sizes=(100, 50))
     with pytest.raises(ValueError, match="sizes must be at most 20, the 40 molecules less"):
         EXPERIMENT.run(Config(sizes=(30,), test=20, data=molecules), tmp_path)

@@ -89,9 +89,9 @@ def test_own_data_are_made_once(tmp_path):
     metrics = EXPERIMENT.run(config, tmp_path / "run").metrics
     assert np.isfinite(metrics["relative_l2_17"])
     path = tmp_path / "run" / "data.npz"
-    (media, pressures), (asked, _) = darcy.read_or_draw(path, 17, 5, 2).values()
+    (media, pressures), (test, _) = darcy.read_or_draw(path, 17, 5, 2).values()
     assert set(np.unique(media)) == {darcy.LOW, darcy.HIGH}
-    assert not np.array_equal(media[:2], asked)
+    assert not np.array_equal(media[:2], test)
     assert jnp.all(pressures[:, [0, -1]] == 0) and jnp.all(pressures[:, 1:-1, 1:-1] > 0)
     again = EXPERIMENT.run(replace(config, data=path), tmp_path / "other").metrics
     assert again == metrics

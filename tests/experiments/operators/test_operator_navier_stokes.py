@@ -51,8 +51,8 @@ def test_wrong_settings():
 
 
 def test_goes_on_from_its_own_frames():
-    network = lambda frames: jnp.ones((1, 4, 4))  # noqa: E731
-    step = flow.NextFrame(network)  # type: ignore[arg-type]
-    frames = jnp.zeros((10, 4, 4))
-    np.testing.assert_allclose(step.later(frames, 3)[:, 0, 0], [1, 2, 3])
-    assert jax.eval_shape(step, frames).shape == frames.shape
+    network = lambda snapshots: jnp.ones((1, 4, 4))  # noqa: E731
+    step = flow.NextSnapshot(network)  # type: ignore[arg-type]
+    snapshots = jnp.zeros((10, 4, 4))
+    np.testing.assert_allclose(step.later(snapshots, 3)[:, 0, 0], [1, 2, 3])
+    assert jax.eval_shape(step, snapshots).shape == snapshots.shape

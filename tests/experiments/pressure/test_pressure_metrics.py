@@ -20,7 +20,7 @@ def share(part, periodic, sign=1):
 
 
 def test_projection_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(projection_network, "ASKED", 4)
+    monkeypatch.setattr(projection_network, "TESTS", 4)
     monkeypatch.setattr(projection_network, "seconds", lambda call, repeats: 0.008)
     monkeypatch.setattr(projection_network, "_picture", lambda *_: None)
     noise, parts = projection_network.noise, {"linear": 0.9, "relu": 0.8}
