@@ -1,6 +1,7 @@
 """The command `jaxpbdl`: list the experiments, run one, resume one.
 
-JAX starts only with an experiment, after the devices are chosen; listing and help start nothing.
+JAX is imported only with an experiment, after the devices are chosen: `list`, `--version`, `--help`
+and a mistyped name answer without it.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from jaxpbdl import __version__
 from jaxpbdl.experiments import EXPERIMENTS, load
 
 USAGE_ERROR = 2
-MOST_DEVICES = 8
+MAX_DEVICES = 8
 COMMANDS = ("list", "run", "resume")
 
 
@@ -50,10 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown arguments: {' '.join(settings)}")
     try:
         if options.command == "resume":
-            return _resume(options.folder, command)
+            return _resume(options.folder, command, options.allow_changes)
         return _run(options, [*settings, *(["--help"] if options.help else [])], command)
-    except _errors_of_the_user() as error:
-        if options.traceback:
+    except Exception as error:
+        if options.traceback or not _is_of_the_user(error):
             raise
         print(f"jaxpbdl: {error}", file=sys.stderr)
         return USAGE_ERROR
@@ -82,6 +83,11 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(parser=run)
     resume = commands.add_parser("resume", help="continue the run in a folder", allow_abbrev=False)
     resume.add_argument("folder", type=Path, metavar="DIR")
+    resume.add_argument(
+        "--allow-changes",
+        action="store_true",
+        help="go on although the code or the data of a training have changed since",
+    )
     for command in (run, resume):
         command.add_argument("--traceback", action="store_true", help="show where an error arose")
     return parser
@@ -104,9 +110,9 @@ def _list() -> int:
 
 
 def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
+    experiment = _load(options.name)
     import tyro
 
-    experiment = _load(options.name)
     if options.preset not in experiment.presets:
         raise ValueError(f"--preset must be one of {', '.join(experiment.presets)}")
     default = experiment.presets[options.preset]
@@ -115,6 +121,7 @@ def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
         default=default,
         args=settings,
         prog=f"jaxpbdl run {options.name}",
+        config=(tyro.conf.OmitArgPrefixes,),  # `--updates`, not `--training.updates`
         description=f"{experiment.summary}. Before the settings: --preset "
         f"{'|'.join(experiment.presets)}, --out DIR, --traceback.",
     )
@@ -126,7 +133,7 @@ def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
     return _execute(experiment, options.preset, config, folder, command, new=True)
 
 
-def _resume(folder: Path, command: str) -> int:
+def _resume(folder: Path, command: str, allow_changes: bool) -> int:
     from jaxpbdl.checks import RunFolderError
     from jaxpbdl.experiments import configuration, contract
 
@@ -138,11 +145,20 @@ def _resume(folder: Path, command: str) -> int:
         raise RunFolderError(f"{folder} was started from the preset {preset!r}, which is gone")
     kind, file = type(experiment.presets[preset]), folder / configuration.CONFIG
     config = configuration.restore(kind, values, str(file))
-    return _execute(experiment, preset, config, folder, command, new=False)
+    return _execute(
+        experiment, preset, config, folder, command, new=False, allow_changes=allow_changes
+    )
 
 
 def _execute(
-    experiment: Any, preset: str, config: Any, folder: Path, command: str, *, new: bool
+    experiment: Any,
+    preset: str,
+    config: Any,
+    folder: Path,
+    command: str,
+    *,
+    new: bool,
+    allow_changes: bool = False,
 ) -> int:
     from jaxpbdl.checks import RunFolderError
     from jaxpbdl.experiments import configuration, contract
@@ -158,9 +174,12 @@ def _execute(
             print(f"{experiment.name} ({preset}) in {folder}", flush=True)
             try:
                 with _termination_as_interrupt():
-                    contract.execute(experiment, preset, config, folder, command)
-            except _errors_of_the_user():
-                _forget_if_empty(folder)
+                    contract.execute(
+                        experiment, preset, config, folder, command, allow_changes=allow_changes
+                    )
+            except Exception as error:
+                if _is_of_the_user(error):
+                    _forget_if_empty(folder)
                 raise
     except KeyboardInterrupt as stop:
         again = shlex.join(["jaxpbdl", "resume", str(folder)])
@@ -197,7 +216,7 @@ def _refuse_if_taken(folder: Path) -> None:
 
 
 def _state(folder: Path) -> str:
-    """What run a folder holds, in words; nothing if none."""
+    """A phrase for the run that a folder holds; empty if none."""
     if (folder / "result.json").exists():
         return "a finished run"
     if (folder / "config.json").exists():
@@ -223,24 +242,26 @@ def _termination_as_interrupt() -> Iterator[None]:
 
 def _load(name: str) -> Any:
     if name in EXPERIMENTS:
-        _spread_over_cores()  # before the experiment's module can start JAX
+        _one_device_per_core()  # before the experiment's module can start JAX
     return load(name)
 
 
-def _spread_over_cores() -> None:
+def _one_device_per_core() -> None:
     """Make each core a device, so that ensembles use all of them; a choice of the user stands."""
     import jax
 
     if not {"XLA_FLAGS", "JAX_NUM_CPU_DEVICES"} & set(os.environ):
         with suppress(RuntimeError):  # the caller has used JAX already: its devices stay
-            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MOST_DEVICES))
+            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MAX_DEVICES))
 
 
-def _errors_of_the_user() -> tuple[type[Exception], ...]:
-    """Errors whose message says all there is to say; an ImportError says what to install."""
+def _is_of_the_user(error: Exception) -> bool:
+    """Whether the message says all there is to say; an ImportError says what to install."""
+    if isinstance(error, (ValueError, ImportError)):
+        return True
     from jaxpbdl.checks import BlowUp, CheckpointError, RunFolderError
 
-    return (ValueError, BlowUp, CheckpointError, RunFolderError, ImportError)
+    return isinstance(error, (BlowUp, CheckpointError, RunFolderError))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ global state of pyplot, so they are safe in threads and without a display. Save 
 
 from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,9 @@ POSITIVE = "viridis"
 """Colours for a quantity without one, such as an error."""
 LINES = ("#0b5fa5", "#d1495b", "#edae49", "#3b8f6b", "#7b5ea7", "#6b7280")
 NOTEBOOK_DPI = 80
+FORMATS = (".png", ".pdf", ".svg")
 STYLE: dict[Any, Any] = {
+    "pdf.fonttype": 42,  # text stays text
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -54,7 +56,7 @@ class ShownFigure(Figure):
 
     def _repr_png_(self) -> bytes:
         content = BytesIO()
-        _write_png(self, content, NOTEBOOK_DPI)
+        _write(self, content, NOTEBOOK_DPI)
         return content.getvalue()
 
 
@@ -63,20 +65,27 @@ def figure(
 ) -> tuple[Figure, np.ndarray]:
     """A figure in the house style and its `(rows, columns)` axes, each of `size` inches."""
     with rc_context(STYLE):
-        made = ShownFigure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
-        FigureCanvasAgg(made)
-        return made, made.subplots(rows, columns, squeeze=False)
+        fig = ShownFigure(figsize=(columns * size[0], rows * size[1]), layout="constrained")
+        FigureCanvasAgg(fig)
+        return fig, fig.subplots(rows, columns, squeeze=False)
 
 
-def save(made: Figure, path: str | Path, *, dpi: int = 160) -> None:
-    """Write a figure as PNG; the file appears only when complete."""
+def save(fig: Figure, path: str | Path, *, dpi: int = 160) -> None:
+    """Write a figure in the format that the suffix names, `.png`, or `.pdf` and `.svg`, in which
+    lines and text are vectors; the file appears only when complete.
+
+    Raises `ValueError` for another suffix.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"path must end in {', '.join(FORMATS)}, got {str(path)!r}")
     with replacing(path) as temporary:
-        _write_png(made, temporary, dpi)
+        _write(fig, temporary, dpi, suffix[1:])
 
 
-def _write_png(made: Figure, target: Path | BytesIO, dpi: int) -> None:
+def _write(fig: Figure, target: Path | BytesIO, dpi: int, suffix: str = "png") -> None:
     with rc_context(STYLE):
-        made.savefig(target, dpi=dpi, format="png", bbox_inches="tight", pad_inches=0.04)
+        fig.savefig(target, dpi=dpi, format=suffix, bbox_inches="tight", pad_inches=0.04)
 
 
 def field(
@@ -87,17 +96,21 @@ def field(
     title: str = "",
     limit: float | None = None,
     colours: str | None = None,
+    bar: str | None = None,
 ) -> AxesImage:
-    """Draw a field `(nx, ny)` with x to the right and y up; returns the image, for a colour bar.
+    """Draw a field `(nx, ny)` with x to the right and y up; returns the image.
 
     A field that changes sign gets colours symmetric about zero, from `-limit` to `limit`; any other
-    runs from zero, or its least value, to `limit`. The limit is the largest magnitude unless given.
+    runs from zero, or its smallest value, to `limit`. The limit is the largest magnitude unless
+    given. `bar` is the label of a colour bar beside the field; None draws none (`colour_bar` draws
+    one for several fields). Axes are numbered by `lengths`, or else by points.
 
     Raises `ValueError` unless `values` has two axes.
     """
     values = np.asarray(values)
     if values.ndim != 2:
         raise ValueError(f"a field to draw has two axes, got shape {values.shape}")
+    unit = "" if lengths else " (points)"
     lengths = lengths or (values.shape[0], values.shape[1])
     limit = _limit([values]) if limit is None else limit
     signed = colours == SIGNED or (colours is None and np.nanmin(values) < 0)
@@ -110,11 +123,27 @@ def field(
         vmax=limit,
         interpolation="nearest",
     )
-    ax.set(xticks=[], yticks=[])
+    ax.set(xticks=[0, lengths[0]], yticks=[0, lengths[1]])
+    ax.tick_params(length=2, labelsize=7)
+    ax.xaxis.set_major_formatter("{x:.3g}")
+    ax.yaxis.set_major_formatter("{x:.3g}")
+    ax.set_xlabel(f"x{unit}", fontsize=8, labelpad=-4)
+    ax.set_ylabel(f"y{unit}", fontsize=8, labelpad=-4)
     ax.set_title(title, fontsize=9)
     ax.grid(False)
     ax.spines[:].set_visible(False)
+    if bar is not None:
+        colour_bar(image, ax, bar)
     return image
+
+
+def colour_bar(image: AxesImage, axes: Any, label: str = "") -> None:
+    """Draw the colours of `image` and their values beside one axes, or an array of them."""
+    with rc_context(STYLE):
+        bar = image.figure.colorbar(  # pyright: ignore[reportAttributeAccessIssue]
+            image, ax=axes, shrink=0.8, aspect=30, pad=0.02, label=label
+        )
+        bar.outline.set_visible(False)
 
 
 def compare(
@@ -128,39 +157,39 @@ def compare(
     """A row of pictures for each name, a column for each time, one colour scale for all.
 
     Args:
-        rows: name -> frames `(times, nx, ny)`.
+        rows: name -> snapshots `(times, nx, ny)`.
         times: the time of each column.
         label: what the colours show.
         limit: end of the colour scale; by default the largest magnitude of the first row, so that
             a method that blows up does not hide the others.
 
-    Raises `ValueError` if a row does not have one frame for each time.
+    Raises `ValueError` if a row does not have one snapshot for each time.
     """
-    frames = {name: np.asarray(values) for name, values in rows.items()}
-    for name, values in frames.items():
+    snapshots = {name: np.asarray(values) for name, values in rows.items()}
+    for name, values in snapshots.items():
         if values.ndim != 3 or len(values) != len(times):
             raise ValueError(f"{name} must have shape ({len(times)}, nx, ny), got {values.shape}")
-    first = next(iter(frames.values()))
+    first = next(iter(snapshots.values()))
     limit = _limit(first) if limit is None else limit
-    colours = SIGNED if min(np.nanmin(values) for values in frames.values()) < 0 else POSITIVE
+    colours = SIGNED if min(np.nanmin(values) for values in snapshots.values()) < 0 else POSITIVE
     wide, high = lengths or first.shape[1:]
     width = 1.55 if wide <= 1.5 * high else 2.3
     size = (width, max(0.6, width * high / wide) + 0.08)
-    made, axes = figure(len(frames), len(times), size=size)
-    made.set_layout_engine("compressed")
+    fig, axes = figure(len(snapshots), len(times), size=size)
+    fig.set_layout_engine("compressed")
     images = [
-        field(ax, frame, (wide, high), limit=limit, colours=colours)
-        for line, values in zip(axes, frames.values(), strict=True)
-        for ax, frame in zip(line, values, strict=True)
+        field(ax, snapshot, (wide, high), limit=limit, colours=colours)
+        for line, values in zip(axes, snapshots.values(), strict=True)
+        for ax, snapshot in zip(line, values, strict=True)
     ]
-    for name, line in zip(frames, axes, strict=True):
-        line[0].set_ylabel(name, fontsize=9)
+    for ax in axes.flat:
+        ax.label_outer()
+    for name, line in zip(snapshots, axes, strict=True):
+        line[0].set_ylabel(f"{name}\ny" if lengths else name, fontsize=9)
     for ax, time in zip(axes[0], times, strict=True):
         ax.set_title(f"t = {time:.3g}", fontsize=9)
-    with rc_context(STYLE):
-        bar = made.colorbar(images[0], ax=axes, shrink=0.8, aspect=30, pad=0.02, label=label)
-        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    return made
+    colour_bar(images[0], axes, label)
+    return fig
 
 
 def curves(
@@ -172,8 +201,11 @@ def curves(
     ylabel: str = "",
     logarithmic: bool = False,
 ) -> None:
-    """Draw one line for each name; values `(members, points)` become a mean line in their range."""
-    for (name, values), colour in zip(lines.items(), cycle(LINES), strict=False):
+    """Draw one line for each name; values `(members, points)` become a mean line in their range.
+
+    A name that is drawn elsewhere in the figure keeps its colour.
+    """
+    for (name, values), colour in zip(lines.items(), _colours(ax, list(lines)), strict=True):
         values = np.atleast_2d(np.asarray(values))
         points = np.arange(values.shape[1]) if x is None else np.asarray(x)
         if len(values) > 1:
@@ -218,9 +250,11 @@ def spectrum(
     _legend(ax, len(shown) + (slope is not None))
 
 
-def spread_against_error(ax: Axes, times: Any, spread: Any, error: Any) -> None:
-    """Draw the spread of an ensemble beside the error of its mean; calibrated, the two agree."""
-    curves(ax, {"error of the mean": error, "spread": spread}, times, xlabel="time", ylabel="RMS")
+def spread_against_error(ax: Axes, times: Any, deviation: Any, error: Any) -> None:
+    """Draw the standard deviation of an ensemble beside the error of its mean; calibrated, the two
+    agree."""
+    lines = {"error of the mean": error, "standard deviation": deviation}
+    curves(ax, lines, times, xlabel="time", ylabel="RMS")
     ax.set_ylim(bottom=0)
 
 
@@ -231,44 +265,50 @@ def animate(
     *,
     times: Sequence[float] | None = None,
     seconds: float = 4.0,
-    most_frames: int = 48,
-    most_bytes: int = 1_500_000,
+    max_frames: int = 48,
+    max_bytes: int = 1_500_000,
     pixels: int = 200,
 ) -> None:
     """Write trajectories `(times, nx, ny)` side by side as a GIF that repeats.
 
-    Frames are thinned to `most_frames`, and further until the file is no larger than `most_bytes`;
+    Frames are thinned to `max_frames`, and further until the file is no larger than `max_bytes`;
     `pixels` is the width of one picture. The colour scale is that of the first trajectory.
     Raises `ValueError` for trajectories of unequal shape.
     """
-    frames = {name: np.asarray(values) for name, values in rows.items()}
-    first = next(iter(frames.values()))
-    if first.ndim != 3 or {values.shape for values in frames.values()} != {first.shape}:
-        shapes = {name: values.shape for name, values in frames.items()}
+    snapshots = {name: np.asarray(values) for name, values in rows.items()}
+    first = next(iter(snapshots.values()))
+    if first.ndim != 3 or {values.shape for values in snapshots.values()} != {first.shape}:
+        shapes = {name: values.shape for name, values in snapshots.items()}
         raise ValueError(f"trajectories must share one shape (times, nx, ny), got {shapes}")
     limit, (wide, high) = _limit(first), lengths or first.shape[1:]
-    colours = SIGNED if min(np.nanmin(values) for values in frames.values()) < 0 else POSITIVE
+    colours = SIGNED if min(np.nanmin(values) for values in snapshots.values()) < 0 else POSITIVE
     width = pixels / 100
-    made, axes = figure(1, len(frames), size=(width, width * high / wide + 0.45))
+    fig, axes = figure(1, len(snapshots), size=(width, width * high / wide + 0.45))
     images = [
-        field(ax, values[0], (wide, high), title=name, limit=limit, colours=colours)
-        for ax, (name, values) in zip(axes[0], frames.items(), strict=True)
+        _bare(field(ax, values[0], (wide, high), title=name, limit=limit, colours=colours))
+        for ax, (name, values) in zip(axes[0], snapshots.items(), strict=True)
     ]
-    chosen = np.unique(np.linspace(0, len(first) - 1, min(len(first), most_frames)).astype(int))
+    chosen = np.unique(np.linspace(0, len(first) - 1, min(len(first), max_frames)).astype(int))
     with rc_context(STYLE):
-        stamp = made.supxlabel(" ", fontsize=8)
+        stamp = fig.supxlabel(" ", fontsize=8)
         pictures = []
         for at in chosen:
-            for image, values in zip(images, frames.values(), strict=True):
+            for image, values in zip(images, snapshots.values(), strict=True):
                 image.set_data(values[at].T)
             stamp.set_text(f"t = {times[at]:.3g}" if times is not None else " ")
-            pictures.append(_picture(made))
+            pictures.append(_picture(fig))
     palette = _palette(colours)
     pictures = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    while len(content := _gif(pictures, seconds)) > most_bytes and len(pictures) > 2:
+    while len(content := _gif(pictures, seconds)) > max_bytes and len(pictures) > 2:
         pictures = pictures[::2]
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def _bare(image: AxesImage) -> AxesImage:
+    """The image in axes without numbers and names."""
+    image.axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
+    return image
 
 
 def _palette(colours: str) -> Image.Image:
@@ -293,18 +333,30 @@ def _gif(pictures: list[Image.Image], seconds: float) -> bytes:
     return content.getvalue()
 
 
-def _picture(made: Figure) -> Image.Image:
-    canvas = FigureCanvasAgg(made)
-    made.set_dpi(100)
+def _picture(fig: Figure) -> Image.Image:
+    canvas = FigureCanvasAgg(fig)
+    fig.set_dpi(100)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def _limit(frames: Iterable[Any]) -> float:
+def _limit(snapshots: Iterable[Any]) -> float:
     """The largest finite magnitude, or one for a field of zeros."""
-    values = np.concatenate([np.ravel(frame) for frame in frames])
+    values = np.concatenate([np.ravel(snapshot) for snapshot in snapshots])
     values = values[np.isfinite(values)]
     return float(np.max(np.abs(values), initial=0.0)) or 1.0
+
+
+def _colours(ax: Axes, names: Sequence[str]) -> list[str]:
+    """A colour for each name: the one it has in this figure, else one that is free there, else one
+    that no other of the names has."""
+    fig: Any = ax.figure
+    used = {line.get_label(): line.get_color() for other in fig.axes for line in other.lines}
+    kept = {used[name] for name in names if name in used}
+    free = [colour for colour in LINES if colour not in used.values()]
+    others = [colour for colour in LINES if colour in used.values() and colour not in kept]
+    spare = chain(free, others, cycle(LINES))
+    return [used[name] if name in used else next(spare) for name in names]
 
 
 def _legend(ax: Axes, lines: int) -> None:

@@ -41,7 +41,7 @@ def report(folder):
 
 def test_run_takes_the_preset_and_every_setting(here):
     Path("x.npz").touch()
-    arguments = "run dummy --preset full --seed 4 --optimiser.widths 3 5 --out a/b --data x.npz"
+    arguments = "run dummy --preset full --seed 4 --widths 3 5 --out a/b --data x.npz"
     assert main(arguments.split()) == 0
     found = report("a/b")
     assert found["seed"] == 4 and found["metrics"]["dummy.steps"] == 5
@@ -184,14 +184,40 @@ def test_usage_errors(here, arguments, capsys):
     assert code == 2
 
 
-def test_list_and_help_do_not_start_jax(here):
-    """So that an experiment can still choose the devices."""
-    choose = "import jax; jax.config.update('jax_num_cpu_devices', 2)"
-    check = START.replace("sys.exit(cli.main())", f"cli.main(); {choose}")
-    for arguments in (["list"], ["run", "--help"], []):
-        done = subprocess.run([sys.executable, "-c", check, *arguments], capture_output=True)
-        assert done.returncode == 0, done.stderr.decode()
-        assert b"turbulence-correction" in done.stdout or not arguments
+LIGHT = ["list", "--version", "--help", "run --help", "walk", "run fno-burger", ""]
+
+
+@pytest.mark.parametrize("arguments", LIGHT)
+def test_what_runs_no_experiment_imports_nothing_heavy(here, arguments):
+    """So that it answers at once, and an experiment can still choose the devices."""
+    check = f"""
+import sys
+sys.path.insert(0, {str(HERE.parent)!r})
+from jaxpbdl import cli
+try:
+    cli.main()
+finally:
+    heavy = {{"jax", "numpy", "equinox", "tyro", "matplotlib"}} & set(sys.modules)
+    print("heavy:", *heavy)
+"""
+    command = [sys.executable, "-c", check, *arguments.split()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "heavy:", done.stderr
+    if arguments in ("list", "run --help"):
+        assert "turbulence-correction" in done.stdout
+
+
+def test_resume_goes_on_with_changes_where_they_are_allowed(here, capsys):
+    """The optimiser of the stopped fit is another when it is resumed."""
+    run = "run dummy --fit --updates 10 --out r".split()
+    assert main([*run, "--rate", "0.1"]) == 0
+    os.remove("r/result.json")
+    path = Path("r/config.json")
+    path.write_text(path.read_text().replace("0.1", "0.2").replace(": 10", ": 20"))
+    assert main(["resume", "r"]) == 2
+    assert "differs from this one in: optimiser" in capsys.readouterr().err
+    assert main(["resume", "r", "--allow-changes"]) == 0
+    assert len(report("r")["histories"]["fit"]["loss"]) == 20
 
 
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -218,7 +244,18 @@ def test_a_stopped_run_can_be_resumed(here, sent, code):
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_fit_can_be_resumed(here, sent, code):
     """A fit waits with the signal until its checkpoint is written; then the command has its say."""
-    command = [sys.executable, "-c", START, "run", "dummy", "--fit", "--out", "r"]
+    command = [
+        sys.executable,
+        "-c",
+        START,
+        "run",
+        "dummy",
+        "--fit",
+        "--updates",
+        "100000000",
+        "--out",
+        "r",
+    ]
     listening = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with subprocess.Popen(command, **pipes, preexec_fn=listening) as process:

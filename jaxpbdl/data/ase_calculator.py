@@ -17,7 +17,7 @@ from jaxpbdl.molecules.neighbours import neighbour_graph
 from jaxpbdl.molecules.potentials import EnergyFunction, energy_and_forces, stress
 
 SPARE = 1.25
-"""Room for neighbours beyond those of the first structure, so that little compiles twice."""
+"""Places for neighbours beyond those of the first structure, so that little compiles twice."""
 
 
 def ase_calculator(
@@ -81,7 +81,7 @@ def ase_calculator(
                 self.results["stress"] = full[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
 
         def graph(self, given: Any) -> Graph:
-            """Of the atoms, in as much room as has been needed so far."""
+            """Of the atoms, in as many places as have been needed so far."""
             found = neighbour_graph(from_ase(given), cutoff, table)
             count, needed = found.senders.shape
             if needed > self.slots:

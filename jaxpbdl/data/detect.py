@@ -20,7 +20,7 @@ def read(path: str | Path, *, zeros: bool = False) -> Trajectories:
     """Read trajectories of any known layout; HDF5 values stay on disk until they are indexed.
 
     Args:
-        zeros: accept frames that are zero everywhere after one that is not, and trajectories of
+        zeros: accept snapshots that are zero everywhere after one that is not, and trajectories of
             zeros beside others. HDF5 reads what was never written as zeros, so that by default
             both count as a file whose writer died.
 

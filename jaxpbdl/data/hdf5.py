@@ -198,8 +198,8 @@ def write(parent: h5py.Group, name: str, values: Any) -> h5py.Dataset:
 
 def reserve(parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
     """An empty dataset `(trajectories, times, ...)` with checksums, in chunks of about 1 MB."""
-    frame = int(np.prod(shape[2:])) * np.dtype(dtype).itemsize
-    chunks = (1, int(np.clip(CHUNK_BYTES // frame, 1, shape[1])), *shape[2:])
+    snapshot = int(np.prod(shape[2:])) * np.dtype(dtype).itemsize
+    chunks = (1, int(np.clip(CHUNK_BYTES // snapshot, 1, shape[1])), *shape[2:])
     return parent.create_dataset(name, shape, dtype, chunks=chunks, fletcher32=True)
 
 

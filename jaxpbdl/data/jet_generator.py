@@ -164,7 +164,7 @@ def _early_looks(kind: str, pythia8: Any, fastjet: Any, definition: Any) -> Any:
             return EARLY
 
         def doVetoPT(self, stage: int, event: Any) -> bool:
-            if stage > 3:  # asked once more when the Z has decayed
+            if stage > 3:  # called once more when the Z has decayed
                 return False
             partons = [p for p in event if p.isFinal() and p.idAbs() != Z_BOSON]
             given = [_momentum(fastjet, p, index) for index, p in enumerate(partons)]
@@ -178,9 +178,9 @@ def _early_looks(kind: str, pythia8: Any, fastjet: Any, definition: Any) -> Any:
 
 
 def _momentum(fastjet: Any, particle: Any, index: int) -> Any:
-    made = fastjet.PseudoJet(particle.px(), particle.py(), particle.pz(), particle.e())
-    made.set_user_index(index)
-    return made
+    pseudojet = fastjet.PseudoJet(particle.px(), particle.py(), particle.pz(), particle.e())
+    pseudojet.set_user_index(index)
+    return pseudojet
 
 
 def _kept(momentum: float, rapidity: float) -> bool:

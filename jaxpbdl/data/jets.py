@@ -69,7 +69,7 @@ class Jets:
 
 class Constituents(NamedTuple):
     """What the particles of jets are, normalised; the particles of one jet or of many, one after
-    another, or padded `(jets, most, ...)`.
+    another, or padded `(jets, size, ...)`.
 
     - `shares`: of the sum of the transverse momenta of the jet; they add to one.
     - `angles`: rapidity and azimuth relative to the centre of the jet, the mean by the shares.
@@ -99,24 +99,24 @@ def constituents(jets: Jets) -> Constituents:
     return Constituents(*parts)
 
 
-def pad(jets: Jets, most: int | None = None) -> tuple[Constituents, np.ndarray]:
-    """Constituents with zeros up to `most` particles, by default those of the largest jet, and the
-    mask `(jets, most)` of those that are there.
+def pad(jets: Jets, size: int | None = None) -> tuple[Constituents, np.ndarray]:
+    """Constituents with zeros up to `size` particles, by default those of the largest jet, and the
+    mask `(jets, size)` of those that are there.
 
-    Raises ValueError for a jet of more particles than `most`.
+    Raises ValueError for a jet of more particles than `size`.
     """
     largest = int(np.max(jets.counts, initial=1))
-    most = largest if most is None else most
-    if most < largest:
-        raise ValueError(f"most must be at least {largest}, the largest jet, got {most}")
-    mask = np.arange(most) < jets.counts[:, None]
+    size = largest if size is None else size
+    if size < largest:
+        raise ValueError(f"size must be at least {largest}, the largest jet, got {size}")
+    mask = np.arange(size) < jets.counts[:, None]
 
-    def spread(rows: Any) -> Any:
-        padded = np.zeros((*mask.shape, *rows.shape[1:]), rows.dtype)
-        padded[mask] = rows
-        return padded
+    def padded(rows: Any) -> Any:
+        filled = np.zeros((*mask.shape, *rows.shape[1:]), rows.dtype)
+        filled[mask] = rows
+        return filled
 
-    return Constituents(*(spread(part) for part in constituents(jets))), mask
+    return Constituents(*(padded(part) for part in constituents(jets))), mask
 
 
 def charge(pdg: np.ndarray) -> np.ndarray:

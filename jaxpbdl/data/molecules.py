@@ -54,13 +54,13 @@ def read_xyz(
     except Exception as error:  # noqa: BLE001 - ASE raises what its line of the file led to
         raise DataError(f"{path}: damaged, or not extended XYZ: {error}") from error
     units = {"energy_unit": energy_unit, "length_unit": length_unit}
-    made = [_structure(frame, units, energy, forces, f"{path}, frame {i}") for i, frame in
+    structures = [_structure(frame, units, energy, forces, f"{path}, frame {i}") for i, frame in
             enumerate(frames)]  # fmt: skip
-    for index, structure in enumerate(made):
+    for index, structure in enumerate(structures):
         missing = [name for name in require if getattr(structure, name) is None]
         if missing:
             raise DataError(f"{path}, frame {index}: no {' and no '.join(missing)}")
-    return made
+    return structures
 
 
 def write_xyz(path: str | Path, structures: Iterable[Structure]) -> None:
@@ -108,8 +108,8 @@ def reference_energies(
 ) -> np.ndarray:
     """The energy of each species of `table` that is taken off total energies, eV.
 
-    Those of the `isolated` atoms (structures of one atom) where there are any; else the least
-    squares solution of least norm of `energy = sum over atoms` on the structures.
+    Those of the `isolated` atoms (structures of one atom) where there are any; else the
+    least-squares solution of smallest norm of `energy = sum over atoms` on the structures.
 
     Raises ValueError for a species without an isolated atom where others have one, and for
     structures without energies.

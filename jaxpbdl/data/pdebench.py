@@ -46,20 +46,20 @@ def read_by_variable(path: str | Path, zeros: bool = False) -> Trajectories:
         shapes = {name: item.shape for name, item in zip(names, sets, strict=True)}
         if len(set(shapes.values())) > 1:
             raise ValueError(f"variables of unequal shape: {shapes}")
-        rows, frames, *cells = sets[0].shape
+        rows, snapshots, *cells = sets[0].shape
         said = hdf5.texts(file, [(name, "channel") for name in names])
         labels = [text[0] if text else name for name, text in zip(names, said, strict=True)]
         dtype = np.result_type(*(item.dtype for item in sets))
-        times = np.zeros(1) if frames == 1 and "t-coordinate" not in file else None
+        times = np.zeros(1) if snapshots == 1 and "t-coordinate" not in file else None
         times = hdf5.points(file, "t-coordinate") if times is None else times
-        times = times[:-1] if len(times) == frames + 1 else times
+        times = times[:-1] if len(times) == snapshots + 1 else times
         parameters = hdf5.numbers(file)
 
-        def read(row: slice, frame: slice) -> np.ndarray:
+        def read(row: slice, snapshot: slice) -> np.ndarray:
             with hdf5.opened(path) as file:
-                return np.stack([hdf5.dataset(file, name)[row, frame] for name in names], axis=2)
+                return np.stack([hdf5.dataset(file, name)[row, snapshot] for name in names], axis=2)
 
-        shape, each = (rows, frames, len(names), *cells), (1,) * len(names)
+        shape, each = (rows, snapshots, len(names), *cells), (1,) * len(names)
         stored = Stored(str(path), shape, dtype, read, each, zeros)
         return Trajectories(stored, times, grid, tuple(labels), parameters)
 
@@ -88,18 +88,18 @@ def read_by_seed(path: str | Path, zeros: bool = False) -> Trajectories:
             for name, expected in zip(("t", *axes), (times, *grid), strict=True):
                 if not np.array_equal(hdf5.points(file, f"{seed}/grid/{name}"), expected):
                     raise ValueError(f"{seed}/grid/{name} differs from {seeds[0]}/grid/{name}")
-        frames, *cells, channels = first.shape
+        snapshots, *cells, channels = first.shape
 
-        def read(row: slice, frame: slice) -> np.ndarray:
-            wanted = (len(seeds[row]), len(range(frames)[frame]), *cells, channels)
+        def read(row: slice, snapshot: slice) -> np.ndarray:
+            wanted = (len(seeds[row]), len(range(snapshots)[snapshot]), *cells, channels)
             values = np.empty(wanted, dtype)
             with hdf5.opened(path) as file:
                 for into, seed in zip(values, seeds[row], strict=True):
-                    into[...] = hdf5.dataset(file, f"{seed}/data")[frame]
+                    into[...] = hdf5.dataset(file, f"{seed}/data")[snapshot]
             return np.moveaxis(values, -1, 2)
 
         labels = tuple(f"channel {i}" for i in range(channels))
-        shape = (len(seeds), frames, channels, *cells)
+        shape = (len(seeds), snapshots, channels, *cells)
         stored = Stored(str(path), shape, dtype, read, (channels,), zeros)
         return Trajectories(stored, times, grid, labels)
 
@@ -109,12 +109,12 @@ def write_pdebench(path: str | Path, trajectories: Trajectories) -> None:
 
     Every dataset carries a Fletcher-32 checksum and the file appears only when complete.
     """
-    rows, frames, _, *cells = trajectories.values.shape
+    rows, snapshots, _, *cells = trajectories.values.shape
     channels = trajectories.channels
     with hdf5.created(path) as file:
         names = channels if len(channels) > 1 else ("tensor",)
         for number, (name, channel) in enumerate(zip(names, channels, strict=True)):
-            item = hdf5.reserve(file, name, (rows, frames, *cells), trajectories.values.dtype)
+            item = hdf5.reserve(file, name, (rows, snapshots, *cells), trajectories.values.dtype)
             item.attrs["channel"] = hdf5.fixed(channel)
             for row in range(rows):
                 item[row] = trajectories.values[row, :, number]

@@ -54,18 +54,18 @@ def energies(
         raise ValueError(
             f"a closed shell has an even number of electrons, got {electrons} (charge {charge})"
         )
-    asked: dict[str, Any] = {"method": method.lower(), "basis": basis, "charge": charge}
-    found = [] if path is None else _found(Path(path), numbers, positions, asked)
+    settings: dict[str, Any] = {"method": method.lower(), "basis": basis, "charge": charge}
+    found = [] if path is None else _found(Path(path), numbers, positions, settings)
     lib = _pyscf("lib")
     begun = said = time.perf_counter()
     first = len(found)
     for index in range(first, len(positions)):
         with lib.with_omp_threads(threads):
-            found.append(_energy(numbers, positions[index], index, **asked))
+            found.append(_energy(numbers, positions[index], index, **settings))
         done, now = index + 1, time.perf_counter()
         if path is not None and (done % save_every == 0 or done == len(positions)):
             kept = {"numbers": numbers, "positions": positions, "energies": np.array(found)}
-            write_arrays(path, kept | {name: np.array(value) for name, value in asked.items()})
+            write_arrays(path, kept | {name: np.array(value) for name, value in settings.items()})
         if progress and now - said > 30:
             said, rate = now, (done - first) / (now - begun)
             print(f"{method} {done}/{len(positions)}  {rate:.2g} a second", file=sys.stderr)
@@ -73,12 +73,12 @@ def energies(
 
 
 def _found(
-    path: Path, numbers: np.ndarray, positions: np.ndarray, asked: dict[str, Any]
+    path: Path, numbers: np.ndarray, positions: np.ndarray, settings: dict[str, Any]
 ) -> list[float]:
     if not path.exists():
         return []
     kept = arrays(path, KEYS)
-    for name, value in asked.items():
+    for name, value in settings.items():
         if kept[name].item() != value:
             raise DataError(f"{path}: {name} is {kept[name].item()!r}, wanted {value!r}")
     if not np.array_equal(kept["numbers"], numbers):

@@ -30,10 +30,10 @@ QUARK, GLUON, FLAVOURS = 4 / 3, 3.0, 5
 """The colour charges C_F and C_A, and n_f."""
 RADIUS = 0.4
 CUTOFF = 0.7
-"""The least transverse momentum of an emission, in GeV."""
+"""The smallest transverse momentum of an emission, in GeV."""
 LAMBDA = 0.2
 """Where the coupling of one loop diverges, in GeV."""
-MOST = 48
+MAX_PARTICLES = 48
 """Particles a jet may have."""
 IDENTITIES = (211, -211, 22, 130, 321, -321, 2112, 2212)
 PROPORTIONS = (0.21, 0.21, 0.41, 0.03, 0.05, 0.05, 0.02, 0.02)
@@ -43,9 +43,9 @@ class Shower(NamedTuple):
     """The partons of one jet: energies in GeV, two angles to the axis, colour charges (zero where
     there is none), how many there are, and the angle reached."""
 
-    energies: Float[Array, " most"]
-    angles: Float[Array, "most 2"]
-    charges: Float[Array, " most"]
+    energies: Float[Array, " particles"]
+    angles: Float[Array, "particles 2"]
+    charges: Float[Array, " particles"]
     number: Int[Array, ""]
     angle: Float[Array, ""]
 
@@ -98,12 +98,12 @@ def shower(key: PRNGKeyArray, quark: Bool[Array, ""] | bool, energy: Float[Array
 
     def goes_on(carry: tuple[Shower, PRNGKeyArray]) -> Bool[Array, ""]:
         jet, _ = carry
-        return (jet.number < MOST) & (jnp.sum(_rates(jet, ceiling)) > 1e-6)
+        return (jet.number < MAX_PARTICLES) & (jnp.sum(_rates(jet, ceiling)) > 1e-6)
 
-    nothing = jnp.zeros(MOST)
+    nothing = jnp.zeros(MAX_PARTICLES)
     start = Shower(
         nothing.at[0].set(energy),
-        jnp.zeros((MOST, 2)),
+        jnp.zeros((MAX_PARTICLES, 2)),
         nothing.at[0].set(jnp.where(quark, QUARK, GLUON)),
         jnp.asarray(1),
         jnp.asarray(RADIUS),
@@ -111,10 +111,10 @@ def shower(key: PRNGKeyArray, quark: Bool[Array, ""] | bool, energy: Float[Array
     return lax.while_loop(goes_on, propose, (start, key))[0]
 
 
-def _rates(jet: Shower, ceiling: Array) -> Float[Array, " most"]:
+def _rates(jet: Shower, ceiling: Array) -> Float[Array, " particles"]:
     """Proposals a unit of the logarithm of the angle."""
-    room = jnp.log(jnp.maximum(jet.energies * jet.angle / CUTOFF, 1.0))
-    return 2 * ceiling * jet.charges * room
+    logarithm = jnp.log(jnp.maximum(jet.energies * jet.angle / CUTOFF, 1.0))
+    return 2 * ceiling * jet.charges * logarithm
 
 
 @jax.jit
@@ -128,14 +128,14 @@ def sample(key: PRNGKeyArray, count: int) -> Jets:
     first, second, third, fourth = jax.random.split(key, 4)
     quark = jnp.arange(count) % 2 == 0
     energies = jax.random.uniform(first, (count,), minval=500.0, maxval=550.0)
-    made = jax.device_get(_showers(jax.random.split(second, count), quark, energies))
-    mask = np.arange(MOST) < made.number[:, None]
-    particles = np.concatenate([made.energies[..., None], made.angles], axis=-1)[mask]
+    drawn = jax.device_get(_showers(jax.random.split(second, count), quark, energies))
+    mask = np.arange(MAX_PARTICLES) < drawn.number[:, None]
+    particles = np.concatenate([drawn.energies[..., None], drawn.angles], axis=-1)[mask]
     kinds = jax.random.choice(
         third, jnp.asarray(IDENTITIES), (len(particles),), p=jnp.asarray(PROPORTIONS)
     )
     turn = jax.random.uniform(fourth, (count,), minval=-jnp.pi, maxval=jnp.pi)
     axes = np.stack([np.asarray(energies), np.zeros(count), np.asarray(turn)], axis=1)
     return Jets(
-        particles.astype(np.float32), np.asarray(kinds), made.number, axes, np.asarray(quark)
+        particles.astype(np.float32), np.asarray(kinds), drawn.number, axes, np.asarray(quark)
     )

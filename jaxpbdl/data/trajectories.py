@@ -12,7 +12,7 @@ from jaxpbdl.checks import DataError
 
 AXES = ("x", "y", "z")
 PROBED = 64
-"""Cells of a frame that are looked at first: where one is not zero, the frame was written."""
+"""Cells of a snapshot that are looked at first: where one is not zero, the snapshot was written."""
 LOOKED_AT = 8
 """Trajectories that tell whether a file holds anything but zeros."""
 
@@ -94,7 +94,7 @@ class Stored:
     """Values that stay on disk until they are indexed.
 
     A file whose writer died may hold zeros where nothing was written, and no mark of it. Values are
-    therefore refused where a frame is zero everywhere after one that is not, and where a whole
+    therefore refused where a snapshot is zero everywhere after one that is not, and where a whole
     trajectory is zero and others are not.
 
     Attributes:
@@ -104,7 +104,7 @@ class Stored:
         read: takes two slices of step one, of trajectories and times, and returns their values.
         together: the numbers of channels that one dataset of the file holds, in their order: such
             channels are zero together where nothing was written.
-        zeros: whether frames of zeros are accepted as they are.
+        zeros: whether snapshots of zeros are accepted as they are.
     """
 
     origin: str
@@ -121,17 +121,17 @@ class Stored:
         """
         first, second, *rest = _by_axis(index, self.shape)
         rows, row = _chosen(first, self.shape[0])
-        frames, frame = _chosen(second, self.shape[1])
-        parts = [np.concatenate([self._part(r, f) for f in frames], axis=1) for r in rows]
-        return np.concatenate(parts)[(row, frame, *rest)]
+        snapshots, snapshot = _chosen(second, self.shape[1])
+        parts = [np.concatenate([self._part(r, f) for f in snapshots], axis=1) for r in rows]
+        return np.concatenate(parts)[(row, snapshot, *rest)]
 
-    def _part(self, rows: slice, frames: slice) -> np.ndarray:
-        values = self.read(rows, frames)
+    def _part(self, rows: slice, snapshots: slice) -> np.ndarray:
+        values = self.read(rows, snapshots)
         if not np.all(np.isfinite(values)):
-            row, frame, channel = np.argwhere(~np.isfinite(values))[0][:3]
+            row, snapshot, channel = np.argwhere(~np.isfinite(values))[0][:3]
             raise DataError(
                 f"{self.origin}: not finite at trajectory {rows.start + row}, "
-                f"time {frames.start + frame}, channel {channel}"
+                f"time {snapshots.start + snapshot}, channel {channel}"
             )
         if not self.zeros:
             suspects = np.flatnonzero(np.any(self._blank(values), axis=(1, 2)))
@@ -151,11 +151,11 @@ class Stored:
     def _refuse_unwritten(self, row: int) -> None:
         blank = self._blank(self.read(slice(row, row + 1), slice(0, self.shape[1])))[0]
         never = np.all(blank, axis=0)
-        first = np.argmin(blank, axis=0)  # the first frame that is not zero
+        first = np.argmin(blank, axis=0)  # the first snapshot that is not zero
         later = blank & (np.arange(len(blank))[:, None] > first) & ~never
         if np.any(later):
-            frame, part = np.argwhere(later)[0]
-            at, other = f"time {frame}", "the frame before is not"
+            snapshot, part = np.argwhere(later)[0]
+            at, other = f"time {snapshot}", "the snapshot before is not"
         elif np.any(never & self._written):
             part = int(np.argmax(never & self._written))
             at, other = "all times", "other trajectories are not"

@@ -101,9 +101,9 @@ def read_ccsd_mp2(path: str | Path) -> TwoLevels:
         at += 2 + count
     if not found:
         raise DataError(f"{path}: no molecules")
-    most = max(len(molecule[0]) for molecule in found)
-    numbers = np.zeros((len(found), most), int)
-    positions = np.zeros((len(found), most, 3))
+    largest = max(len(molecule[0]) for molecule in found)
+    numbers = np.zeros((len(found), largest), int)
+    positions = np.zeros((len(found), largest, 3))
     for index, (kinds, places, *_) in enumerate(found):
         numbers[index, : len(kinds)], positions[index, : len(kinds)] = kinds, places
     dear, cheap = HARTREE_IN_KCAL * np.array([molecule[2:] for molecule in found]).T

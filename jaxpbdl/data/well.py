@@ -59,12 +59,12 @@ def read_well(path: str | Path, zeros: bool = False) -> Trajectories:
         dtype = np.result_type(*(hdf5.dataset(file, name).dtype for name, _ in fields))
         known = {"n_trajectories", "n_spatial_dims"}
 
-        def read(row: slice, frame: slice) -> np.ndarray:
-            size = (len(range(rows)[row]), len(range(len(times))[frame]))
+        def read(row: slice, snapshot: slice) -> np.ndarray:
+            size = (len(range(rows)[row]), len(range(len(times))[snapshot]))
             with hdf5.opened(path) as file:
                 parts = []
                 for name, count in fields:
-                    values = _slice(hdf5.dataset(file, name), (row, frame), cells, count)
+                    values = _slice(hdf5.dataset(file, name), (row, snapshot), cells, count)
                     values = np.broadcast_to(values, (*size, *cells, count))
                     parts.append(np.moveaxis(values, -1, 2))
                 return np.concatenate(parts, axis=2)
@@ -135,12 +135,12 @@ def _write_boundaries(
 
 
 def _write_fields(file: h5py.File, trajectories: Trajectories, axes: Sequence[str]) -> None:
-    rows, frames, _, *cells = trajectories.values.shape
+    rows, snapshots, _, *cells = trajectories.values.shape
     groups = [file.create_group(order) for order in ORDERS]
     listed: list[list[str]] = [[] for _ in ORDERS]
     for rank, name, numbers in _group(trajectories.channels, axes):
         listed[rank].append(name)
-        shape = (rows, frames, *cells, *(len(axes),) * rank)
+        shape = (rows, snapshots, *cells, *(len(axes),) * rank)
         item = hdf5.reserve(groups[rank], name, shape, trajectories.values.dtype)
         item.attrs.update(
             sample_varying=True, time_varying=True, dim_varying=np.ones(len(axes), bool)

@@ -1,16 +1,96 @@
-"""A config dataclass as plain JSON and back, exactly."""
+"""The settings of an experiment: types that know their range, and plain JSON and back, exactly.
+
+A config is a frozen dataclass that inherits `Validated`; a field of type `Positive` refuses zero:
+
+    @dataclass(frozen=True)
+    class Config(Validated):
+        width: Count = 32
+        members: Annotated[int, at_least(2)] = 4
+        learning_rates: tuple[Positive, ...] = (1e-3, 1e-2)
+"""
 
 import json
 import math
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from jaxpbdl import checks
 from jaxpbdl.checks import RunFolderError
 from jaxpbdl.files import write_text
 
 CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Check:
+    """Marks a type by the function that refuses values outside its range."""
+
+    refuse: Callable[[str, Any], Any]
+
+
+def at_least(minimum: int) -> Check:
+    """Of an integer."""
+    return Check(lambda name, value: checks.count(name, value, minimum))
+
+
+def _refuse_no_fraction(name: str, value: Any) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name} must be in [0, 1], got {value}")
+
+
+Count = Annotated[int, at_least(1)]
+NonNegativeInt = Annotated[int, at_least(0)]
+Positive = Annotated[float, Check(checks.positive)]
+NonNegative = Annotated[float, Check(checks.non_negative)]
+Fraction = Annotated[float, Check(_refuse_no_fraction)]
+
+
+@dataclass(frozen=True)
+class Validated:
+    """Base of settings. Raises `ValueError` for a value outside the range of its type."""
+
+    def __post_init__(self):
+        hints = get_type_hints(type(self), include_extras=True)
+        for item in fields(self):
+            validate(item.name, getattr(self, item.name), hints[item.name])
+
+
+def validate(name: str, value: Any, kind: Any) -> None:
+    """Refuse a value outside the range of its type, entry by entry in a tuple."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        inner, *marks = arguments
+        validate(name, value, inner)
+        for mark in marks:
+            if isinstance(mark, Check):
+                mark.refuse(name, value)
+    elif origin in (Union, UnionType):
+        if value is not None:
+            validate(name, value, next(each for each in arguments if each is not NoneType))
+    elif origin is tuple:
+        if not isinstance(value, tuple):
+            raise ValueError(f"{name} must be a tuple, got {value!r}")
+        same = len(arguments) == 2 and arguments[1] is Ellipsis
+        kinds = arguments[:1] * len(value) if same else arguments
+        if len(value) != len(kinds):
+            raise ValueError(f"{name} must have {len(kinds)} entries, got {value}")
+        for number, (entry, item) in enumerate(zip(value, kinds, strict=True)):
+            validate(f"{name}[{number}]", entry, item)
+    elif origin is Literal and value not in arguments:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, arguments))}, got {value!r}")
+    elif isinstance(kind, type) and is_dataclass(kind) and not isinstance(value, kind):
+        raise ValueError(f"{name} must be a {kind.__name__}, got {value!r}")
+
+
+def rising(name: str, values: tuple[int, ...]) -> None:
+    """Refuse numbers that do not rise, or none at all."""
+    if not values or list(values) != sorted(set(values)):
+        raise ValueError(f"{name} must be different numbers in rising order, got {values}")
+
+
 SCALARS: dict[Any, tuple[str, tuple[type, ...]]] = {
     bool: ("true or false", (bool,)),
     int: ("an integer", (int,)),

@@ -33,6 +33,7 @@ import numpy as np
 from jaxpbdl.experiments.configuration import plain
 from jaxpbdl.experiments.report import show, table
 from jaxpbdl.files import sha256, write_text
+from jaxpbdl.learning.loop import changes_allowed
 
 RESULT = "result.json"
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "jaxpbdl")
@@ -99,12 +100,16 @@ def execute(
     config: Any,
     folder: str | Path,
     command: str | None = None,
+    *,
+    allow_changes: bool = False,
 ) -> Result:
     """Run to the end, write `result.json` and `table.md`, print the table.
 
     **Arguments**
 
     - `command`: the command line that started the run, for the record.
+    - `allow_changes`: continue from checkpoints although code or data of the fits have changed
+      since (see `learning.fit`).
 
     **Returns** what the experiment found.
 
@@ -119,7 +124,8 @@ def execute(
         "commit": commit(),
     }
     start = time.perf_counter()
-    result = experiment.run(config, folder)
+    with changes_allowed(allow_changes):
+        result = experiment.run(config, folder)
     seconds = time.perf_counter() - start
     metrics = {name: float(value) for name, value in result.metrics.items()}
     report = {

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxpbdl import checks
 from jaxpbdl.diagnostics import correlation, relative_l2, time_above
 from jaxpbdl.distributed.members import map_members
-from jaxpbdl.rollout import rollout
+from jaxpbdl.rollouts import rollout
 from jaxpbdl.step import AnyStep
 
 

@@ -6,8 +6,9 @@ It counts members along a leading axis and treats a single fit as one member.
 import os
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,18 @@ from jaxpbdl.learning.progress import report
 from jaxpbdl.learning.update import Member, patient
 
 Advance = Callable[[Member, int, int], tuple[Member, Array, Array]]
+CHANGES_ALLOWED = ContextVar("changes_allowed", default=False)
+
+
+@contextmanager
+def changes_allowed(allowed: bool = True) -> Iterator[None]:
+    """Every fit inside goes on from its checkpoint as if called with `allow_changes=True`: for a
+    program whose fits lie deep in functions of others, such as the command line."""
+    token = CHANGES_ALLOWED.set(allowed)
+    try:
+        yield
+    finally:
+        CHANGES_ALLOWED.reset(token)
 
 
 class History(NamedTuple):
@@ -186,11 +199,11 @@ def _refuse_another_fit(metadata: dict[str, Any], plan: Plan) -> None:
             f"{plan.steps} asked for; give steps >= {metadata['step']} or choose another folder"
         )
     changed = differences(metadata.get("depends_on", {}), plan.depends_on)
-    if changed and not plan.allow_changes:
+    if changed and not (plan.allow_changes or CHANGES_ALLOWED.get()):
         raise checkpoint.Mismatch(
             f"{plan.folder} holds a fit that differs from this one in: {', '.join(changed)}. "
             "Give what it was started with, choose another folder, or go on with the change by "
-            "allow_changes=True"
+            "allow_changes=True (on the command line: --allow-changes)"
         )
 
 

@@ -70,7 +70,7 @@ def test_the_shower_radiates_as_its_colour_says(jets):
 def test_the_first_emission_of_the_shower():
     """No emission at all has the probability exp(-integral of the rate), to a per cent or so."""
     energy = 30.0
-    made = jax.vmap(lambda key: shower.shower(key, True, jnp.asarray(energy)).number)(
+    numbers = jax.vmap(lambda key: shower.shower(key, True, jnp.asarray(energy)).number)(
         jax.random.split(jax.random.key(1), 4000)
     )
     z = np.exp(np.linspace(np.log(shower.CUTOFF / energy / shower.RADIUS), 0, 400))
@@ -79,7 +79,7 @@ def test_the_first_emission_of_the_shower():
     alpha = np.asarray(shower.coupling(np.maximum(momentum, shower.CUTOFF)))
     rate = alpha / np.pi * shower.QUARK * (1 + (1 - z[:, None]) ** 2) * (momentum > shower.CUTOFF)
     total = np.trapezoid(np.trapezoid(rate, np.log(angle), axis=1), np.log(z))
-    np.testing.assert_allclose(np.mean(np.asarray(made) == 1), np.exp(-total), atol=0.025)
+    np.testing.assert_allclose(np.mean(np.asarray(numbers) == 1), np.exp(-total), atol=0.025)
     assert 0.2 < np.exp(-total) < 0.8
 
 
@@ -120,7 +120,7 @@ def test_bad_input(tmp_path):
         DataError, match=r"x\.npz: particles must have shape \(6, 3\), got \(5, 3\)"
     ):
         read_jets(tmp_path)
-    with pytest.raises(ValueError, match="most must be at least 3, the largest jet, got 2"):
+    with pytest.raises(ValueError, match="size must be at least 3, the largest jet, got 2"):
         pad(small(), 2)
     with pytest.raises(ValueError, match="jet 1 has no particle"):
         small((2, 0))

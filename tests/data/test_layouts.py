@@ -14,11 +14,11 @@ from jaxpbdl.checks import DataError
 from jaxpbdl.data import Trajectories, hdf5, read, verify, write_npz, write_pdebench, write_well
 
 
-def make(grid=(6, 4), channels=("velocity_x", "velocity_y", "pressure"), rows=3, frames=5):
-    values = np.random.default_rng(0).normal(size=(rows, frames, len(channels), *grid))
+def make(grid=(6, 4), channels=("velocity_x", "velocity_y", "pressure"), rows=3, snapshots=5):
+    values = np.random.default_rng(0).normal(size=(rows, snapshots, len(channels), *grid))
     return Trajectories(
         values.astype(np.float32),
-        np.linspace(0, 1, frames),
+        np.linspace(0, 1, snapshots),
         tuple((np.arange(n) + 0.5) / n for n in grid),
         channels,
         {"viscosity": 0.01},
@@ -139,14 +139,14 @@ def test_wrong_indices_are_refused_as_numpy_does(tmp_path, index):
 def test_a_batch_reads_only_its_trajectories(tmp_path):
     data, path = make(channels=("a", "b", "c")), tmp_path / "a.hdf5"
     write_pdebench(path, data)
-    stored, asked = read(path).values, []
+    stored, wanted = read(path).values, []
 
-    def noted(rows, frames):
-        asked.append((rows, frames))
-        return stored.read(rows, frames)
+    def noted(rows, snapshots):
+        wanted.append((rows, snapshots))
+        return stored.read(rows, snapshots)
 
     replace(stored, read=noted)[[2, 0, 2], 1:3]
-    assert asked == [(slice(0, 1), slice(1, 3)), (slice(2, 3), slice(1, 3))]
+    assert wanted == [(slice(0, 1), slice(1, 3)), (slice(2, 3), slice(1, 3))]
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -207,7 +207,7 @@ def unfinished(path, written, names=("tensor",), **options):
 
 
 @pytest.mark.parametrize("written, options, message", [
-    ([np.s_[0, 0]], {}, "trajectory 0, time 1, channels 0, where the frame before is not"),
+    ([np.s_[0, 0]], {}, "trajectory 0, time 1, channels 0, where the snapshot before is not"),
     ([np.s_[0]], {}, "trajectory 1, all times, channels 0, where other trajectories are not"),
     ([np.s_[:, :2]], {"chunks": (1, 4, 8)}, "trajectory 0, time 2, channels 0"),
     ([np.s_[:2], np.s_[2, :3]], {}, "trajectory 2, time 3, channels 0"),

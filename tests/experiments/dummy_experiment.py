@@ -29,7 +29,8 @@ class Config:
     limit: float = float("inf")
     fails: Literal["", "value", "package"] = ""
     fit: bool = False
-    """Train without end instead of counting."""
+    """Train instead of counting."""
+    updates: int = 10
     kind: Literal["a", "b"] = "a"
     optimiser: Optimiser = field(default_factory=Optimiser)
 
@@ -38,8 +39,8 @@ class Config:
             raise ValueError(f"steps must be an integer >= 1, got {self.steps}")
 
 
-def endless(folder: Path) -> None:
-    """A fit that only a signal ends."""
+def trained(config: Config, folder: Path) -> Result:
+    """A fit of three weights, which a signal may end."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -50,8 +51,10 @@ def endless(folder: Path) -> None:
         return jnp.sum(weight**2)
 
     batches = lambda key: jnp.zeros(())  # noqa: E731
+    optimiser = optax.sgd(config.optimiser.rate)
     options = dict(key=jax.random.key(0), chunk=10, folder=folder / "checkpoints")
-    fit(jnp.ones(3), loss, batches, optax.sgd(1e-3), 10**8, **options)
+    _, history = fit(jnp.ones(3), loss, batches, optimiser, config.updates, **options)
+    return Result({"fit.loss": history.loss[-1]}, histories={"fit": history.loss})
 
 
 def run(config: Config, folder: Path) -> Result:
@@ -62,7 +65,7 @@ def run(config: Config, folder: Path) -> Result:
             pass
         raise ImportError('install it: pip install "jaxpbdl[jets]"')
     if config.fit:
-        endless(folder)
+        return trained(config, folder)
     counter = folder / "count"
     start = int(counter.read_text()) if counter.exists() else 0
     for step in range(start, config.steps):

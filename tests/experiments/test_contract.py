@@ -1,6 +1,7 @@
 """What a run leaves behind is complete, valid, and written last."""
 
 import json
+import re
 import subprocess
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from jaxpbdl import experiments
 from jaxpbdl.checks import RunFolderError
 from jaxpbdl.experiments import configuration, contract, load
 from jaxpbdl.experiments.contract import Experiment, Published, Result, execute
@@ -144,6 +146,28 @@ def test_a_config_that_would_not_come_back_is_refused(tmp_path):
 
     with pytest.raises(TypeError, match="config holds"):
         configuration.save(tmp_path, "x", "quick", Config())
+
+
+def test_what_is_listed_is_what_the_experiments_say():
+    """Names and summaries are read from the text of the files, each file and name once."""
+    entries = experiments.read(Path(experiments.__file__).parent, "jaxpbdl.experiments")
+    assert len(entries) == len({name for name, _ in entries}) == len(experiments.EXPERIMENTS) > 20
+    modules = {entry.module for _, entry in entries}
+    for name, entry in entries:
+        experiment = load(name)
+        assert (experiment.name, experiment.summary) == (name, entry.summary)
+    for path in Path(experiments.__file__).parent.rglob("*.py"):
+        module = path.relative_to(Path(experiments.__file__).parents[2]).with_suffix("")
+        own = re.search(r"^EXPERIMENT\b", path.read_text(), re.MULTILINE) is not None
+        assert own == (".".join(module.parts) in modules), path
+
+
+def test_a_new_file_is_a_new_experiment(tmp_path):
+    text = '"""A test."""\n\nEXPERIMENT = Experiment(\n    name="b-c",\n    summary="new",\n)\n'
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / "new.py").write_text(text)
+    (tmp_path / "other.py").write_text("EXPERIMENTS = {}\n")
+    assert experiments.read(tmp_path, "a") == [("b-c", experiments.Entry("a.below.new", "new"))]
 
 
 def test_unknown_experiment():

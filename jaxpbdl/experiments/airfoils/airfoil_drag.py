@@ -15,7 +15,7 @@ the learning rate and the weight decay that are best on the validation set, chos
 
 The simulations come in 960 families that share Mach number and angle of attack (and, up to shifts,
 their draw of the shape), so whole families are held out: 96 to calibrate the intervals on, 96 to
-validate, 192 for the test. Intervals are those of the ensemble, mean +- q (spread + its median),
+validate, 192 for the test. Intervals are those of the ensemble, mean +- q (deviation + its median),
 with the one `q` that covers 90 % of the calibration samples (split conformal; Papadopoulos et al.
 2008).
 """
@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -35,8 +36,16 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxpbdl import checks, plotting
 from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays
+from jaxpbdl.experiments.configuration import (
+    Count,
+    NonNegative,
+    Positive,
+    Validated,
+    at_least,
+    rising,
+)
 from jaxpbdl.experiments.contract import Experiment, Result
-from jaxpbdl.experiments.training import rise_and_fall
+from jaxpbdl.experiments.training import warmup_cosine
 from jaxpbdl.learning import History, fit_ensemble
 from jaxpbdl.learning.delta import data_factors
 from jaxpbdl.networks import Dense
@@ -54,40 +63,33 @@ thirty times those of the rest."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the network and its training."""
 
     seed: int = 0
     data: Path | None = None
     """The simulations as npz; else looked for in the folder JAXPBDL_DATA."""
-    budgets: tuple[int, ...] = (250, 1000, 4000, 16_000)
+    budgets: tuple[Annotated[int, at_least(4)], ...] = (250, 1000, 4000, 16_000)
     """Costs of the training sets in simulations, a gradient counting as one more; samples are drawn
     from the families that are not held out, anew for each seed."""
-    members: int = 4
-    width: int = 64
-    depth: int = 3
-    weight: float = 1.0
+    members: Annotated[int, at_least(2)] = 4
+    width: Count = 64
+    depth: Count = 3
+    weight: Positive = 1.0
     """Of the gradients in the loss."""
-    batch: int = 128
-    updates: int = 3000
-    learning_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
+    batch: Count = 128
+    updates: Count = 3000
+    learning_rates: tuple[Positive, ...] = (3e-3, 1e-2, 3e-2)
     """Of which the best on the validation set is taken, with the best of `decays`."""
-    decays: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    decays: tuple[NonNegative, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
     """Of the weights."""
 
     def __post_init__(self):
-        for name in ("width", "depth", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.count("members", self.members, 2)
-        if not self.budgets or list(self.budgets) != sorted(set(self.budgets)):
-            raise ValueError(f"budgets must be numbers in rising order, got {self.budgets}")
-        checks.count("budgets", self.budgets[0], 4)
-        checks.positive("weight", self.weight)
+        super().__post_init__()
+        rising("budgets", self.budgets)
         for name in ("learning_rates", "decays"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must hold at least one value, got ()")
-        checks.positive("learning_rates", self.learning_rates)
-        checks.non_negative("decays", self.decays)
 
 
 class Drag(eqx.Module):
@@ -203,9 +205,9 @@ def split(data: Data) -> dict[str, np.ndarray]:
     }
 
 
-def half_width(spread: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
-    """Of an interval before calibration: a spread near zero is an accident of few members."""
-    return spread + np.median(spread)
+def half_width(deviation: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
+    """Of an interval before calibration: a deviation near zero is an accident of few members."""
+    return deviation + np.median(deviation)
 
 
 def run(config: Config, folder: Path) -> Result:
@@ -264,7 +266,7 @@ def trained(
         rate: float, decay: float, keys: PRNGKeyArray, name: str
     ) -> tuple[Drag, list[History]]:
         sizes = (INPUTS, *[config.width] * config.depth, 1)
-        schedule = rise_and_fall(rate, config.updates, rise=20)
+        schedule = warmup_cosine(rate, config.updates, 0.05)
         return fit_ensemble(
             lambda key: Drag(Dense(sizes, key=key)),
             Misfit(weight),
@@ -328,7 +330,7 @@ def _answers(members: Drag, x: Array) -> tuple[Array, Array]:
 
 def _picture(budgets: Sequence[int], lines: dict[str, list[float]], folder: Path) -> None:
     """`error.png`: the mean error over the cost of the training set."""
-    made, axes = plotting.figure(1, 1, size=(4.0, 3.0))
+    figure, axes = plotting.figure(1, 1, size=(4.0, 3.0))
     plotting.curves(
         axes[0, 0],
         lines,
@@ -339,7 +341,7 @@ def _picture(budgets: Sequence[int], lines: dict[str, list[float]], folder: Path
     )
     axes[0, 0].set_xscale("log")
     axes[0, 0].set_title("mean absolute error on unseen families")
-    plotting.save(made, folder / "error.png")
+    plotting.save(figure, folder / "error.png")
 
 
 EXPERIMENT = Experiment(

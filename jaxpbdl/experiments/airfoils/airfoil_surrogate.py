@@ -12,18 +12,16 @@ set. Drag and lift follow from the predicted fields by a balance of momentum.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks
 from jaxpbdl.data import find
 from jaxpbdl.data.airfoils import distances
 from jaxpbdl.experiments.airfoils.baselines import (
@@ -34,9 +32,16 @@ from jaxpbdl.experiments.airfoils.baselines import (
     tuned,
 )
 from jaxpbdl.experiments.airfoils.data import PARTS, Flows, Setting, read_or_make
-from jaxpbdl.experiments.airfoils.report import STREAM, errors, force_errors, picture, spread
+from jaxpbdl.experiments.airfoils.report import (
+    STREAM,
+    deviation_metrics,
+    errors,
+    force_errors,
+    picture,
+)
+from jaxpbdl.experiments.configuration import Count, Positive, Validated, at_least
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.training import rise_and_fall
+from jaxpbdl.experiments.training import Training
 from jaxpbdl.learning import Samples, fit, fit_ensemble, members
 from jaxpbdl.networks import FNO, UNet, parameter_count
 
@@ -49,54 +54,46 @@ Network = Callable[[Float[Array, "3 nx ny"]], Float[Array, "3 nx ny"]]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings; lengths in chords, times in chords over the speed of the stream."""
 
     seed: int = 0
     data: Path | None = None
     """The zip of airfoil coordinates; else looked for in the folder JAXPBDL_DATA."""
     flows: Path | None = None
-    """The computed flows (HDF5), made there if the file is absent; else in the run folder."""
+    """The computed flows (HDF5), written there if the file is absent; else in the run folder."""
     cells: tuple[int, int] = (96, 64)
     reynolds: tuple[float, float] = (100.0, 400.0)
     """Range of the chord Reynolds number, drawn evenly."""
     angles: tuple[float, float] = (-10.0, 15.0)
     """Range of the angle of attack in degrees."""
-    duration: float = 9.0
+    duration: Positive = 9.0
     """Of a flow; the last third is averaged."""
-    training: int = 120
+    train: Count = 120
     """Flows of the training, the validation and the test set, one an airfoil."""
-    validation: int = 16
-    test: int = 24
-    separation: float = 0.02
-    """The least distance between outlines of different sets, in chords: what differs by less is
+    validation: Count = 16
+    test: Count = 24
+    separation: Positive = 0.02
+    """The smallest distance between outlines of different sets, in chords: what differs by less is
     the same airfoil to a grid of 24 cells a chord."""
-    members: int = 3
-    width: int = 12
+    members: Annotated[int, at_least(2)] = 3
+    width: Count = 12
     """Channels of the U-Net's finest level, which has half the cells along each axis."""
-    levels: int = 3
-    modes: int = 12
-    channels: int = 12
+    levels: Count = 3
+    modes: Count = 12
+    channels: Count = 12
     """Of the Fourier neural operator."""
-    depth: int = 3
-    batch: int = 4
-    updates: int = 1000
-    learning_rate: float = 3e-3
+    depth: Count = 3
+    training: Training = Training(
+        updates=1000, batch=4, learning_rate=3e-3, warmup_fraction=0.05, average=None
+    )
 
     def __post_init__(self):
-        for name in (
-            "training", "validation", "test", "width", "levels", "modes", "channels", "depth",
-            "batch", "updates",
-        ):  # fmt: skip
-            checks.count(name, getattr(self, name))
-        checks.count("members", self.members, 2)
-        checks.positive("duration", self.duration)
-        checks.positive("separation", self.separation)
-        checks.positive("learning_rate", self.learning_rate)
-        least = (48, max(30, 2 ** (self.levels + 1)))
-        if any(n < m or n % 2 for n, m in zip(self.cells, least, strict=True)):
+        super().__post_init__()
+        smallest = (48, max(30, 2 ** (self.levels + 1)))
+        if any(n < m or n % 2 for n, m in zip(self.cells, smallest, strict=True)):
             raise ValueError(
-                f"cells must be even and at least {least[0]} by {least[1]} for airfoils and "
+                f"cells must be even and at least {smallest[0]} by {smallest[1]} for airfoils and "
                 f"{self.levels} levels, got {self.cells}"
             )
         if self.modes > min(self.cells) // 2:
@@ -110,7 +107,7 @@ class Config:
 
     @property
     def setting(self) -> Setting:
-        counts = (self.training, self.validation, self.test)
+        counts = (self.train, self.validation, self.test)
         return Setting(
             self.cells, self.reynolds, self.angles, self.duration, counts, self.separation
         )
@@ -182,24 +179,24 @@ def files(config: Config) -> list[Path]:
 def run(config: Config, folder: Path) -> Result:
     """Compute or read the flows, train, test; a picture goes to `folder`."""
     parts = read_or_make(config.flows or folder / "flows.h5", config.data, config.setting)
-    train, held_out, test = (parts[name] for name in PARTS)
+    train, validation_flows, test = (parts[name] for name in PARTS)
     departures = np.abs(outputs_of(train, np.ones((3, 1, 1), np.float32)))
     scale = departures.mean(axis=(0, 2, 3), keepdims=True)[0]
-    unet, fno, losses = trained(config, train, held_out, scale, folder)
+    unet, fno, losses = trained(config, train, validation_flows, scale, folder)
     known = Known(train)
     plain = {
-        name: tuned(start, known, held_out, scale)
+        name: tuned(start, known, validation_flows, scale)
         for name, start in (("neighbours", Neighbours()), ("kernel_ridge", KernelRidge()))
     }
     for name, method in plain.items():
         print(f"chosen on the validation set, {name}: {method}")
 
     networks = {"unet": members(unet), "fno": [fno]}
-    validation = _predictions(networks, plain, known, held_out, scale)
+    validation = _predictions(networks, plain, known, validation_flows, scale)
     answers = _predictions(networks, plain, known, test, scale)
     metrics = metrics_of(config.setting, answers, test, scale)
     for name, each in validation.items():
-        metrics[f"{name}.validation"] = errors(each.mean(axis=0), held_out)["relative_l1"]
+        metrics[f"{name}.validation"] = errors(each.mean(axis=0), validation_flows)["relative_l1"]
     for name, (first, *_) in networks.items():
         metrics[f"{name}.weights"] = parameter_count(first)
     nearest = [distances(shape, train.shape).min() for shape in test.shape]
@@ -241,13 +238,13 @@ def metrics_of(
     test: Flows,
     scale: np.ndarray,
 ) -> dict[str, float]:
-    """Errors of the members' mean, and for several members their spread and mean own error.
+    """Errors of the members' mean; of several members their standard deviation and mean error.
 
     Arguments:
         setting: of the flows.
         answers: predicted fields of each method, by its members.
         test: the flows themselves.
-        scale: the unit of each channel in the spread.
+        scale: the unit of each channel in the standard deviation.
     """
     metrics: dict[str, float] = {}
     for name, each in answers.items():
@@ -259,7 +256,9 @@ def metrics_of(
         if len(each) > 1:
             alone = [errors(one, test)["relative_l1"] for one in each]
             metrics[f"{name}.relative_l1_of_members"] = float(np.mean(alone))
-            metrics |= {f"{name}.{what}": v for what, v in spread(each, test, scale).items()}
+            metrics |= {
+                f"{name}.{what}": v for what, v in deviation_metrics(each, test, scale).items()
+            }
     metrics["relative_l1"] = metrics["unet.relative_l1"]
     exact = force_errors(setting, test.fields, test)
     metrics |= {f"solver.{what}": value for what, value in exact.items()}
@@ -268,20 +267,19 @@ def metrics_of(
 
 
 def trained(
-    config: Config, train: Flows, held_out: Flows, scale: np.ndarray, folder: Path
+    config: Config, train: Flows, validation_flows: Flows, scale: np.ndarray, folder: Path
 ) -> tuple[Any, Network, dict[str, np.ndarray]]:
     """The U-Nets, stacked, and the FNO, each as it was best on the validation set, and the losses
     of each fit."""
     batches = Samples(
         mirrored(inputs_of(train), (1, 1, 1)),
         mirrored(outputs_of(train, scale), (1, 1, -1)),
-        config.batch,
+        config.training.batch,
     )
     validate = Validation(
-        jnp.asarray(inputs_of(held_out)), jnp.asarray(outputs_of(held_out, scale))
+        jnp.asarray(inputs_of(validation_flows)), jnp.asarray(outputs_of(validation_flows, scale))
     )
-    schedule = rise_and_fall(config.learning_rate, config.updates, rise=20)
-    optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+    optimiser, updates = config.training.optimiser(), config.training.updates
 
     def unet(key: PRNGKeyArray) -> Masked:
         network = UNet(2, 12, 12, width=config.width, levels=config.levels, periodic=False, key=key)
@@ -292,13 +290,13 @@ def trained(
         2, 3, 3, modes=config.modes, width=config.channels, depth=config.depth, padding=0.125,
         coordinates=True, key=keys[-1],
     )  # fmt: skip
-    settings: dict[str, Any] = {"chunk": 50, "validate": validate}
+    settings: dict[str, Any] = {"chunk": 50, "validate": validate, "ema": config.training.average}
     unets, histories = fit_ensemble(
-        unet, l1_loss, batches, optimiser, config.updates, keys=keys[:-2],
+        unet, l1_loss, batches, optimiser, updates, keys=keys[:-2],
         folder=folder / "checkpoints" / "unet", name="unet", **settings,
     )  # fmt: skip
     operator, history = fit(
-        Masked(fno), l1_loss, batches, optimiser, config.updates, key=keys[-2],
+        Masked(fno), l1_loss, batches, optimiser, updates, key=keys[-2],
         folder=folder / "checkpoints" / "fno", name="fno", **settings,
     )  # fmt: skip
     losses = {f"unet_{number}": each.loss for number, each in enumerate(histories)}
@@ -317,8 +315,9 @@ def _fields(model: Network, inputs: Array, scale: np.ndarray) -> Float[np.ndarra
 
 QUICK = Config()
 FULL = Config(
-    cells=(192, 128), training=600, validation=50, test=50, separation=0.01, members=5, width=32,
-    levels=4, modes=24, channels=32, batch=16, updates=20_000, learning_rate=1e-3,
+    cells=(192, 128), train=600, validation=50, test=50, separation=0.01, members=5, width=32,
+    levels=4, modes=24, channels=32,
+    training=replace(Config.training, updates=20_000, batch=16, learning_rate=1e-3),
 )  # fmt: skip
 """Hours of flows on a core and a training for an accelerator; it has not been run."""
 

@@ -117,12 +117,12 @@ class Known:
 
     def apart(self, flows: Flows) -> list[Float[np.ndarray, "n m"]]:
         """Squared distances of shape, Reynolds number and angle."""
-        asked = (
+        queries = (
             flows.shape.reshape(len(flows), -1),
             np.log(flows.reynolds)[:, None],
             flows.angle[:, None],
         )
-        parts = zip(asked, self.inputs, self.units, strict=True)
+        parts = zip(queries, self.inputs, self.units, strict=True)
         return [_squared(one, other) / unit for one, other, unit in parts]
 
     def answer(
@@ -135,21 +135,23 @@ class Known:
             for parts in (apart, self.between)
         )
         weights = method.weights(np.asarray(far), np.asarray(known)).astype(np.float32)
-        made = np.tensordot(weights, self.departures, 1)
+        departures = np.tensordot(weights, self.departures, 1)
         if method.masked:
             share = np.tensordot(weights, self.fluid, 1)[:, None]
-            made = np.divide(made, share, out=np.zeros_like(made), where=share > 0)
-        return (made + STREAM) * fluid[:, None]
+            departures = np.divide(
+                departures, share, out=np.zeros_like(departures), where=share > 0
+            )
+        return (departures + STREAM) * fluid[:, None]
 
 
-def tuned(method: Method, known: Known, held_out: Flows, scale: np.ndarray) -> Method:
+def tuned(method: Method, known: Known, validation: Flows, scale: np.ndarray) -> Method:
     """The settings of the smallest L1 error on the validation set, in units of `scale`: each is
     changed alone, over all its values, in turn."""
-    apart = known.apart(held_out)
+    apart = known.apart(validation)
 
     def error(candidate: Method) -> float:
-        answer = known.answer(candidate, apart, held_out.fluid)
-        off = np.abs(answer - held_out.fields) * held_out.fluid[:, None] / scale
+        answer = known.answer(candidate, apart, validation.fluid)
+        off = np.abs(answer - validation.fields) * validation.fluid[:, None] / scale
         return float(off.mean())
 
     best, smallest = method, error(method)

@@ -83,7 +83,7 @@ class Setting:
     counts: tuple[int, int, int]
     """Training, validation and test flows."""
     separation: float
-    """The least distance between outlines of different parts, in chords."""
+    """The smallest distance between outlines of different sets, in chords."""
 
     @cached_property
     def grid(self) -> Cells:
@@ -179,8 +179,8 @@ def simulate(
 
 
 def read_or_make(path: Path, airfoils: Path | None, setting: Setting) -> dict[str, Flows]:
-    """The flows of the file, which is made if it is not there, from the zip `airfoils` or the one
-    in the data folder; the same whatever the seed of the training.
+    """The flows of the file, which is written if it is not there, from the zip `airfoils` or the
+    one in the data folder; the same whatever the seed of the training.
 
     Raises `checks.DataError` for a damaged file or one of another setting.
     """
@@ -191,7 +191,7 @@ def read_or_make(path: Path, airfoils: Path | None, setting: Setting) -> dict[st
             found = np.asarray(hdf5.attribute(file, name, ()))
             if not np.array_equal(found, value):
                 raise ValueError(
-                    f"its flows have {name} = {found.tolist()}, the settings ask for {value}; "
+                    f"its flows have {name} = {found.tolist()}, the settings say {value}; "
                     "give another file"
                 )
         return {part: _read(hdf5.group(file, part)) for part in PARTS}
@@ -235,7 +235,7 @@ def parted(shapes: Mapping[str, np.ndarray], setting: Setting) -> dict[str, list
     raise checks.DataError(
         f"of {len(names)} airfoils, at most {largest} lie more than separation = "
         f"{setting.separation} chords from {test} test and {validation} validation ones in {DRAWS} "
-        f"draws, training needs {training}: ask for fewer flows or a smaller separation"
+        f"draws, training needs {training}: take fewer flows or a smaller separation"
     )
 
 
@@ -273,7 +273,7 @@ def make(path: Path, airfoils: Mapping[str, np.ndarray], setting: Setting) -> No
         raise checks.DataError(
             f"{needed} airfoils are needed, one a flow; of {len(airfoils)} given, {len(usable)} "
             f"are between two cells ({setting.thinnest:.3g} chords) and {THICKEST} chords thick: "
-            "ask for fewer flows or more cells"
+            "take fewer flows or more cells"
         )
     shapes = {name: shape_of(airfoils[name]) for name in usable}
     parts = parted(shapes, setting)
@@ -282,7 +282,7 @@ def make(path: Path, airfoils: Mapping[str, np.ndarray], setting: Setting) -> No
     reynolds = generator.uniform(*setting.reynolds, needed).astype(np.float32)
     angles = generator.uniform(*setting.angles, needed).astype(np.float32)
     print(f"computing {needed} flows about airfoils", flush=True)
-    made = []
+    flows = []
     for name, *given in zip(names, reynolds, angles, strict=True):
         corners = jnp.asarray(airfoils[name], jnp.float32)
         flow = [np.asarray(part) for part in simulate(setting, corners, *map(jnp.asarray, given))]
@@ -291,9 +291,9 @@ def make(path: Path, airfoils: Mapping[str, np.ndarray], setting: Setting) -> No
                 f"the flow about {name} at Reynolds number {given[0]:g}, {given[1]:g} degrees, "
                 "left the finite numbers; more cells are the first thing to try"
             )
-        made.append(flow)
+        flows.append(flow)
     kinds = ("fields", "distance", "forces", "unsteadiness")
-    stacked = (np.stack(each) for each in zip(*made, strict=True))
+    stacked = (np.stack(each) for each in zip(*flows, strict=True))
     values = dict(zip(kinds, stacked, strict=True))
     outlines = np.stack([shapes[name] for name in names])
     values |= {"shape": outlines, "reynolds": reynolds, "angle": angles}

@@ -1,4 +1,4 @@
-"""Predicted flows about airfoils beside computed ones: fields, forces, spread, a picture."""
+"""Predicted flows about airfoils beside computed ones: fields, forces, deviations, a picture."""
 
 from pathlib import Path
 
@@ -32,12 +32,12 @@ def errors(answer: Float[np.ndarray, "n 3 nx ny"], truth: Flows) -> dict[str, fl
     return {name: float(value) for name, value in found.items()}
 
 
-def spread(
+def deviation_metrics(
     each: Float[np.ndarray, "members n 3 nx ny"], truth: Flows, scale: np.ndarray
 ) -> dict[str, float]:
-    """The members' deviation beside the error of their mean, root mean squares over the cells in
-    the fluid with channels in units of `scale`, and how the two correlate, over cells and over
-    flows."""
+    """The members' standard deviation beside the error of their mean, root mean squares over the
+    cells in the fluid with channels in units of `scale`, and how the two correlate, over cells and
+    over flows."""
     fluid = np.broadcast_to(truth.fluid[:, None] > 0, truth.fields.shape)
     deviation = each.std(axis=0, ddof=1) / scale
     error = np.abs(each.mean(axis=0) - truth.fields) / scale
@@ -45,7 +45,7 @@ def spread(
     flows = [np.where(fluid, part, 0).sum(axis=(1, 2, 3)) for part in (deviation, error)]
     several = len(truth) > 1
     return {
-        "spread": float(np.sqrt(np.mean(deviation[fluid] ** 2))),
+        "deviation": float(np.sqrt(np.mean(deviation[fluid] ** 2))),
         "error": float(np.sqrt(np.mean(error[fluid] ** 2))),
         "correlation": float(over_cells),
         "correlation_of_flows": float(np.corrcoef(*flows)[0, 1]) if several else float("nan"),
@@ -64,27 +64,28 @@ def force_errors(
 
 
 def picture(each: Float[np.ndarray, "members n 3 nx ny"], test: Flows, folder: Path) -> None:
-    """`airfoil.png`: truth, prediction, error and spread of the first flow of the test part."""
+    """`airfoil.png`: truth, prediction, error and deviation of the first flow of the test set."""
     answer, deviation = each[:, 0].mean(axis=0), each[:, 0].std(axis=0, ddof=1)
-    made, axes = plotting.figure(3, 4, size=(2.6, 1.9))
+    figure, axes = plotting.figure(3, 4, size=(2.6, 1.9))
     for line, name, truth, mean, sure in zip(
         axes, CHANNELS, test.fields[0], answer, deviation, strict=True
     ):
-        limit, least = float(np.abs(truth).max()), float(np.abs(mean - truth).max())
-        panels = {name: truth, "ensemble": mean, "error": np.abs(mean - truth), "spread": sure}
+        limit, largest_error = float(np.abs(truth).max()), float(np.abs(mean - truth).max())
+        panels = {name: truth, "ensemble": mean, "error": np.abs(mean - truth), "deviation": sure}
         for ax, (title, values) in zip(line, panels.items(), strict=True):
-            small = title in ("error", "spread")
+            small = title in ("error", "deviation")
             values = np.where(test.distance[0] > 0, values, np.nan)
             plotting.field(
                 ax,
                 values,
                 LENGTHS,
                 title=f"{title}, largest {np.nanmax(values):.2g}" if small else title,
-                limit=least if small else limit,
+                limit=largest_error if small else limit,
                 colours=plotting.POSITIVE if small else plotting.SIGNED,
+                bar="",
             )
-    made.suptitle(f"Re {test.reynolds[0]:.0f}, angle of attack {test.angle[0]:.1f} degrees")
-    plotting.save(made, folder / "airfoil.png")
+    figure.suptitle(f"Re {test.reynolds[0]:.0f}, angle of attack {test.angle[0]:.1f} degrees")
+    plotting.save(figure, folder / "airfoil.png")
 
 
 def momentum_balance(
@@ -103,7 +104,7 @@ def momentum_balance(
     shear = (uy + vx) / reynolds
     along = ((u - 1) * u + pressure - 2 * ux / reynolds, v * u - shear)
     across = ((u - 1) * v - shear, v * v + pressure - 2 * vy / reynolds)
-    made = []
+    forces = []
     for margin in MARGINS:
         (left, right), (low, high) = (
             (round((c - half - margin) / h), round((c + half + margin) / h))
@@ -115,5 +116,5 @@ def momentum_balance(
             through = (ends[right - 1] + ends[right] - ends[left - 1] - ends[left])[columns]
             past = (sides[:, high - 1] + sides[:, high] - sides[:, low - 1] - sides[:, low])[rows]
             lost.append((jnp.sum(through) * hy + jnp.sum(past) * hx) / 2)
-        made.append(-2 * jnp.stack(lost))
-    return jnp.mean(jnp.stack(made), axis=0)
+        forces.append(-2 * jnp.stack(lost))
+    return jnp.mean(jnp.stack(forces), axis=0)

@@ -14,12 +14,12 @@ A controller sees the state that comes next without it, the target and the steps
 is known exactly; the last plan is the target, which is met.
 `direct`: a network gives the force itself; that it misses the target costs it.
 
-Beside them: no force, the hidden one, and forces optimised for each target by itself.
+Beside them: no force, the hidden one, and forces optimised for each target separately.
 """
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -31,9 +31,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import jaxpbdl as jp
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.training import train
+from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.inference import Minimum, minimise
 from jaxpbdl.networks import Dense
 
@@ -48,25 +49,17 @@ Trained = TypeVar("Trained")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the networks and their training."""
 
     seed: int = 0
-    width: int = 128
-    depth: int = 3
-    batch: int = 64
-    updates: int = 2000
-    learning_rate: float = 1e-3
-    gap: float = 100.0
+    width: Count = 128
+    depth: Count = 3
+    training: Training = Training(updates=2000, batch=64, learning_rate=1e-3, warmup_fraction=0.05)
+    gap: Positive = 100.0
     """Weight of the squared distance to the target beside the squared force, for `direct`."""
-    descents: int = 500
-    """Updates of the forces that are optimised for each target by itself."""
-
-    def __post_init__(self):
-        for name in ("width", "depth", "batch", "updates", "descents"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
-        checks.positive("gap", self.gap)
+    descents: Count = 500
+    """Updates of the forces that are optimised for each target separately."""
 
 
 def solver() -> jp.Step:
@@ -158,9 +151,9 @@ class Sequences(eqx.Module):
 
 def run(config: Config, folder: Path) -> Result:
     """Train both controllers, steer 100 tests by every method; a picture goes to `folder`."""
-    learn, ask = jax.random.split(jax.random.key(0))
-    first, second, fitting = jax.random.split(jax.random.fold_in(learn, config.seed), 3)
-    start, target, hidden = tasks(ask, TESTS)
+    train_key, test_key = jax.random.split(jax.random.key(0))
+    first, second, fitting = jax.random.split(jax.random.fold_in(train_key, config.seed), 3)
+    start, target, hidden = tasks(test_key, TESTS)
     sizes = (2 * CELLS + 2, *[config.width] * config.depth, CELLS)
 
     def network(key: PRNGKeyArray) -> Dense:
@@ -169,9 +162,9 @@ def run(config: Config, folder: Path) -> Result:
     histories = {}
 
     def trained(controller: Trained, gap: float, name: str) -> Trained:
-        drawn = partial(tasks, count=config.batch)  # new ones for each update
+        drawn = partial(tasks, count=config.training.batch)  # new ones for each update
         fitted, history = train(
-            config, controller, Loss(gap), drawn, fitting, folder, name, rise=20
+            config.training, controller, Loss(gap), drawn, fitting, folder, name
         )
         histories[name] = history.loss
         return fitted
@@ -180,7 +173,7 @@ def run(config: Config, folder: Path) -> Result:
     direct = trained(Direct(network(second)), config.gap, "direct")
     given = {"straight": Planner(None), "planner": planner, "direct": direct}
     runs = {name: follow(each, start, target) for name, each in given.items()}
-    runs["each_by_itself"] = optimised(config, runs["planner"][1], start, target)
+    runs["optimised"] = optimised(config, runs["planner"][1], start, target)
     runs["hidden"] = follow_all(Sequences(jnp.repeat(hidden[:, None], STEPS, 1)), start, target)
     metrics = {}
     for name, (states, forces) in runs.items():
@@ -250,7 +243,7 @@ def picture(
     runs: dict[str, tuple[Array, Array]], start: np.ndarray, target: np.ndarray, folder: Path
 ) -> None:
     """`control.png`: one test, what the planner makes of it, and the force over time."""
-    made, axes = plotting.figure(1, 3, size=(3.6, 2.8))
+    figure, axes = plotting.figure(1, 3, size=(3.6, 2.8))
     x = (np.arange(CELLS) + 0.5) / CELLS
     ends = {"start": start[0], "target": target[0]}
     ends |= {name: runs[name][0][0, -1] for name in ("planner", "direct")}
@@ -260,12 +253,15 @@ def picture(
     sizes = {name: np.mean(np.abs(forces), axis=(0, 2)) for name, (_, forces) in runs.items()}
     steps = np.arange(1, STEPS + 1)
     plotting.curves(axes[0, 2], sizes, steps, xlabel="step", ylabel="mean size of the force")
-    plotting.save(made, folder / "control.png")
+    plotting.save(figure, folder / "control.png")
 
 
 EXPERIMENT = Experiment(
     name="burgers-control",
     summary="forces steer Burgers' equation to a target, learned through the solver",
-    presets={"quick": Config(), "full": Config(width=256, batch=100, updates=10_000)},
+    presets={
+        "quick": Config(),
+        "full": Config(width=256, training=replace(Config.training, updates=10_000, batch=100)),
+    },
     run=run,
 )

@@ -1,4 +1,4 @@
-"""The shape of least drag at a given area, by the gradient of the flow with respect to the shape.
+"""The shape of minimum drag at a given area, by the gradient of the flow with respect to the shape.
 
 A body in a uniform stream, its outline `radius exp(sum_k a_k cos k angle + b_k sin k angle)` with
 the radius that keeps the area. Each turn goes on from the flow of the one before, lets it settle
@@ -10,7 +10,7 @@ the whole.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -20,8 +20,9 @@ import optax
 from jaxtyping import Array, Float
 
 import jaxpbdl as jp
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
 from jaxpbdl.equations import IncompressibleFlow
+from jaxpbdl.experiments.configuration import Count, Positive, Validated, at_least
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.learning.progress import report
 from jaxpbdl.shapes import Star
@@ -41,28 +42,20 @@ NUDGE = 1e-6
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings; lengths in diameters of the disc of the same area."""
 
     seed: int = 0
     """Of the directions in which the gradient is checked."""
-    reynolds: float = 40.0
-    cells: int = 12
-    """A diameter."""
-    waves: int = 5
+    reynolds: Positive = 40.0
+    cells: Annotated[int, at_least(6)] = 12
+    """Per diameter."""
+    waves: Count = 5
     """Of the outline."""
-    turns: int = 40
-    horizon: float = 6.0
+    turns: Count = 40
+    horizon: Positive = 6.0
     """Time of a turn; the drag is the mean over its second half."""
-    learning_rate: float = 0.06
-
-    def __post_init__(self):
-        checks.positive("reynolds", self.reynolds)
-        checks.positive("horizon", self.horizon)
-        checks.positive("learning_rate", self.learning_rate)
-        checks.counts(cells=self.cells, waves=self.waves, turns=self.turns)
-        if self.cells < 6:
-            raise ValueError(f"cells must be at least 6 a diameter, got {self.cells}")
+    learning_rate: Positive = 0.06
 
 
 Coefficients = tuple[Array, Array]
@@ -204,7 +197,7 @@ def _mismatch(stream: Stream, start: Flow, steps: int, config: Config) -> float:
 def _picture(
     stream: Stream, shapes: list[Coefficients], drags: list[float], flow: Flow, path: Path
 ) -> None:
-    made, axes = plotting.figure(1, 3, size=(3.6, 2.8))
+    figure, axes = plotting.figure(1, 3, size=(3.6, 2.8))
     angles = np.linspace(0, 2 * np.pi, 200)
     for share in (0.0, 0.25, 1.0):
         coefficients = shapes[round(share * (len(shapes) - 1))]
@@ -219,12 +212,12 @@ def _picture(
     x, y = stream.grid.centres
     axes[0, 2].pcolormesh(x, y, speed.T, shading="nearest", cmap="viridis")
     axes[0, 2].set(title="speed", xlim=(-1.5, 3), ylim=(-1.5, 1.5), aspect="equal")
-    plotting.save(made, path)
+    plotting.save(figure, path)
 
 
 EXPERIMENT = Experiment(
     name="drag-minimisation",
-    summary="the shape of least drag at a given area, by gradients through the flow",
+    summary="the shape of minimum drag at a given area, by gradients through the flow",
     presets={
         "quick": Config(),
         "full": Config(cells=24, waves=8, turns=100, horizon=12.0, learning_rate=0.03),

@@ -11,19 +11,19 @@ published figure can be compared.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import PRNGKeyArray
 
 from jaxpbdl import checks, plotting
 from jaxpbdl.data import jet_generator, shower
 from jaxpbdl.data.jets import CLASSES, Constituents, Jets, pad, read_jets
+from jaxpbdl.experiments.configuration import Count, NonNegative, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.jets.tagging import (
     Held,
@@ -36,7 +36,7 @@ from jaxpbdl.experiments.jets.tagging import (
     figures,
     with_identities,
 )
-from jaxpbdl.experiments.training import rise_and_fall
+from jaxpbdl.experiments.training import Training
 from jaxpbdl.learning import History, fit_ensemble, members, muon
 from jaxpbdl.networks import AttentionFlow, EnergyFlow, ParticleFlow
 
@@ -48,7 +48,7 @@ SOFT = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the jets, the networks and their training."""
 
     seed: int = 0
@@ -56,42 +56,40 @@ class Config:
     """A file or folder of jets; else they are generated in the run folder."""
     parametrised: bool = False
     """Whether jets come from the shipped shower."""
-    training: int = 4000
-    validation: int = 1000
-    tested: int = 2000
+    train: Count = 4000
+    validation: Count = 1000
+    test: Count = 2000
     """Jets, in the order test, validation, training, so that more training jets leave the others
     the same."""
-    inner: tuple[int, ...] = (64, 64, 96)
+    inner: tuple[Count, ...] = (64, 64, 96)
     """Widths of the network on particles, and `outer` of that on sets."""
-    outer: tuple[int, ...] = (64, 64)
+    outer: tuple[Count, ...] = (64, 64)
     methods: tuple[str, ...] = METHODS
-    members: int = 1
+    members: Count = 1
     """Of the committee that is trained of each network."""
-    batch: int = 100
-    updates: int = 1000
-    learning_rate: float = 5e-3
-    weight_decay: float = 1e-3
+    training: Training = Training(updates=1000, batch=100, learning_rate=5e-3)
+    weight_decay: NonNegative = 1e-3
 
     def __post_init__(self):
-        for name in ("training", "validation", "tested", "members", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
-        checks.non_negative("weight_decay", self.weight_decay)
+        super().__post_init__()
         for method in self.methods:
             if method not in METHODS:
                 raise ValueError(f"methods must be among {', '.join(METHODS)}, got {method!r}")
         if self.data is not None and self.parametrised:
-            raise ValueError("jets are read from data or made by the shower: give one of the two")
+            raise ValueError(
+                "jets are read from data or drawn from the shower: give one of the two"
+            )
 
 
 QUICK = Config()
-SHOWER = Config(parametrised=True, training=8000)
+SHOWER = Config(parametrised=True, train=8000)
 LONG = Config(
-    training=10_000, tested=3000, methods=("efn", "pfn", "pfn_id"), members=3, updates=2000
-)
+    train=10_000, test=3000, methods=("efn", "pfn", "pfn_id"), members=3,
+    training=replace(Config.training, updates=2000),
+)  # fmt: skip
 FULL = Config(
-    training=50_000, validation=5_000, tested=10_000, inner=(100, 100, 256), outer=(100, 100, 100),
-    members=3, batch=250, updates=6_000,
+    train=50_000, validation=5_000, test=10_000, inner=(100, 100, 256), outer=(100, 100, 100),
+    members=3, training=replace(Config.training, updates=6_000, batch=250),
 )  # fmt: skip
 
 
@@ -115,9 +113,9 @@ def files(config: Config) -> list[Path]:
 def jets_of(config: Config, folder: Path) -> dict[str, Jets]:
     """Jets to test, to validate and to train on.
 
-    Raises ValueError if the file holds fewer than asked for.
+    Raises ValueError if the file holds fewer.
     """
-    parts = {"test": config.tested, "validation": config.validation, "training": config.training}
+    parts = {"test": config.test, "validation": config.validation, "train": config.train}
     total = sum(parts.values())
     if config.parametrised:
         jets = shower.sample(jax.random.key(0), total)
@@ -127,8 +125,8 @@ def jets_of(config: Config, folder: Path) -> dict[str, Jets]:
         jets = jet_generator.generate(folder / "jets", total)
     if len(jets) < total:
         raise ValueError(
-            f"tested + validation + training = {total} jets are asked for, {config.data} holds "
-            f"{len(jets)}"
+            f"test + validation + train must be at most {len(jets)}, the jets in {config.data}, "
+            f"got {total}"
         )
     ends = np.cumsum([0, *parts.values()])
     return {name: jets[ends[i] : ends[i + 1]] for i, name in enumerate(parts)}
@@ -146,14 +144,14 @@ def network(config: Config, method: str) -> Callable[[PRNGKeyArray], Tagger]:
         return Tagger(ParticleFlow(6, 1, inner=inner, outer=outer, key=key), as_particles)
 
     def identities(key: PRNGKeyArray) -> Tagger:
-        made = ParticleFlow(identified, 1, inner=inner, outer=outer, key=key)
-        return Tagger(made, with_identities)
+        network = ParticleFlow(identified, 1, inner=inner, outer=outer, key=key)
+        return Tagger(network, with_identities)
 
     def attention(key: PRNGKeyArray) -> Tagger:
-        made = AttentionFlow(
+        network = AttentionFlow(
             identified, 1, inner=inner[:-1] or inner, width=width, heads=8, outer=outer, key=key
         )
-        return Tagger(made, with_identities)
+        return Tagger(network, with_identities)
 
     makers = {"efn": energy, "pfn": particle, "pfn_id": identities, "attention": attention}
     return makers[method]
@@ -163,20 +161,16 @@ def train(
     config: Config, method: str, jets: dict[str, Jets], folder: Path
 ) -> tuple[Tagger, list[History]]:
     """A committee of taggers; of each member the parameters that did best on the validation."""
-    schedule = rise_and_fall(config.learning_rate, config.updates, rise=10)
     return fit_ensemble(
         network(config, method),
         cross_entropy,
-        JetBatches(jets["training"], config.batch),
-        optax.chain(
-            optax.clip_by_global_norm(1.0),
-            muon(schedule, weight_decay=config.weight_decay),
-        ),
-        config.updates,
+        JetBatches(jets["train"], config.training.batch),
+        config.training.optimiser(muon, weight_decay=config.weight_decay),
+        config.training.updates,
         keys=jax.random.split(jax.random.key(config.seed), config.members),
-        chunk=max(1, config.updates // 20),
+        chunk=max(1, config.training.updates // 20),
         validate=Held(jets["validation"]).loss,
-        ema=0.99,
+        ema=config.training.average,
         folder=folder / "checkpoints" / method,
         name=method,
     )
@@ -193,7 +187,7 @@ def run(config: Config, folder: Path) -> Result:
     held_out = {name: (Held(jets[name]), jets[name].quark) for name in ("validation", "test")}
     quark = np.asarray(jets["test"].quark)
     metrics, curves, taggers, losses = {}, {}, {}, {}
-    known = {name: jets[name] for name in ("training", "validation")}
+    known = {name: jets[name] for name in ("train", "validation")}
     for method in config.methods:
         stacked, histories = train(config, method, known, folder)
         committee = members(stacked)
@@ -239,7 +233,7 @@ def metrics_of(
     areas = [area(one, truth["validation"]) for one in odds["validation"]]
     found["validation_auc"] = float(np.mean(areas))
     if len(each) > 1:
-        found["auc_spread"] = float(np.std([one["auc"] for one in each]))
+        found["auc_deviation"] = float(np.std([one["auc"] for one in each]))
         found["committee_auc"] = area(odds["test"].mean(axis=0), truth["test"])
         found["committee_validation_auc"] = area(
             odds["validation"].mean(axis=0), truth["validation"]
@@ -250,8 +244,8 @@ def metrics_of(
 def unsafe(tagger: Tagger, jets: Jets) -> tuple[np.ndarray, np.ndarray]:
     """How much the log odds change on average, for each of `SOFT`: by one more particle of that
     share at the edge of the jet, and by splitting the hardest in two halves at that angle."""
-    room = int(np.max(jets.counts)) + 1
-    particles, mask = jax.tree.map(jnp.asarray, pad(jets, room))
+    size = int(np.max(jets.counts)) + 1
+    particles, mask = jax.tree.map(jnp.asarray, pad(jets, size))
 
     @jax.jit
     @jax.vmap
@@ -294,7 +288,7 @@ def _picture(
 ) -> None:
     """`tagging.png`: gluon jets that pass over quark jets that pass; `safety.png`: what soft and
     collinear particles change."""
-    made, axes = plotting.figure(1, 1, size=(4.2, 3.2))
+    figure, axes = plotting.figure(1, 1, size=(4.2, 3.2))
     efficiencies = np.linspace(0.05, 1, 60)
     lines = {}
     for name, values in odds.items():
@@ -305,9 +299,9 @@ def _picture(
         axes[0, 0], lines, efficiencies, xlabel="quark jets that pass",
         ylabel="gluon jets that pass", logarithmic=True,
     )  # fmt: skip
-    plotting.save(made, folder / "tagging.png")
+    plotting.save(figure, folder / "tagging.png")
 
-    made, axes = plotting.figure(1, 2, size=(3.6, 2.8))
+    figure, axes = plotting.figure(1, 2, size=(3.6, 2.8))
     titles = ("one more particle", "the hardest particle split in two")
     labels = ("its share of the momentum", "angle over radius")
     for column, (ax, title, label) in enumerate(zip(axes[0], titles, labels, strict=True)):
@@ -315,7 +309,7 @@ def _picture(
         plotting.curves(ax, changed, SOFT, xlabel=label, ylabel="change", logarithmic=True)
         ax.set_xscale("log")
         ax.set_title(title, fontsize=9)
-    plotting.save(made, folder / "safety.png")
+    plotting.save(figure, folder / "safety.png")
 
 
 EXPERIMENT = Experiment(

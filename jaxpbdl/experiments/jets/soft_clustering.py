@@ -3,13 +3,14 @@
 The Durham algorithm joins the particles of each event until three jets are left: as FastJet does
 (its answers lie beside the events, package JetReconstruction.jl), and softly at falling
 temperatures. The error of a soft answer is the L2 norm of the difference of the jets' momenta to
-the exact ones, relative to the norm of these, jets matched so that it is least.
+the exact ones, relative to the norm of these, jets matched so that it is smallest.
 """
 
 import json
 from dataclasses import dataclass
 from itertools import permutations
 from pathlib import Path
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from jaxpbdl import checks, plotting
 from jaxpbdl.clustering import exclusive, transverse
 from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays
+from jaxpbdl.experiments.configuration import Positive, Validated, at_least
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.soft_clustering import soft_exclusive
 
@@ -28,24 +30,19 @@ KEYS = ("p4_px_py_pz_E_GeV", "event_offsets")
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings; nothing is drawn at random, `seed` is of no account."""
 
     seed: int = 0
     data: Path | None = None
     """The events as npz, FastJet's answers in the same folder; else looked for in JAXPBDL_DATA."""
-    most: int = 55
+    max_particles: Annotated[int, at_least(JETS)] = 55
     """Particles of an event that is clustered softly; larger events are left out there."""
-    temperatures: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 3e-4, 1e-4, 3e-5)
-
-    def __post_init__(self):
-        checks.count("most", self.most, JETS)
-        for temperature in self.temperatures:
-            checks.positive("temperatures", temperature)
+    temperatures: tuple[Positive, ...] = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 3e-4, 1e-4, 3e-5)
 
 
 QUICK = Config()
-FULL = Config(most=200)
+FULL = Config(max_particles=200)
 
 
 def files(config: Config) -> list[Path]:
@@ -61,7 +58,7 @@ def files(config: Config) -> list[Path]:
 
 
 def events(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Momenta `(events, most, 4)` in GeV, and the mask of particles."""
+    """Momenta `(events, particles, 4)` in GeV, and the mask of particles."""
     found = arrays(path, KEYS)
     counts = np.diff(found["event_offsets"])
     mask = np.arange(counts.max()) < counts[:, None]
@@ -88,7 +85,7 @@ def run(config: Config, folder: Path) -> Result:
         truth = np.asarray([[jet["pt"] for jet in event["jets"]] for event in known])
         worst = float(np.max(np.abs(np.asarray(transverse(jnp.asarray(exact))) / truth - 1)))
 
-        chosen = mask.sum(axis=1) <= config.most
+        chosen = mask.sum(axis=1) <= config.max_particles
         width = int(mask[chosen].sum(axis=1).max())
         small = jnp.asarray(momenta[chosen, :width]), jnp.asarray(mask[chosen, :width])
 
@@ -116,7 +113,7 @@ def run(config: Config, folder: Path) -> Result:
 
 def _picture(temperatures: np.ndarray, errors: np.ndarray, folder: Path) -> None:
     """`limit.png`: the error of the soft jets over the temperature."""
-    made, axes = plotting.figure(1, 1, size=(4.2, 3.0))
+    figure, axes = plotting.figure(1, 1, size=(4.2, 3.0))
     lines = {
         "mean": errors.mean(axis=1),
         "median": np.median(errors, axis=1),
@@ -128,7 +125,7 @@ def _picture(temperatures: np.ndarray, errors: np.ndarray, folder: Path) -> None
         logarithmic=True,
     )  # fmt: skip
     axes[0, 0].set_xscale("log")
-    plotting.save(made, folder / "limit.png")
+    plotting.save(figure, folder / "limit.png")
 
 
 EXPERIMENT = Experiment(

@@ -7,7 +7,7 @@ a density functional with labels computed on the spot (preset `water`, needs `ja
 Both models are the same Gaussian process on environments of atoms (FCHL19), its length, amplitude
 and noise chosen by the probability of the training targets; one energy an element is taken off
 first, by least squares on the training targets. `direct` learns the dear energy, `delta` its
-difference from the baseline. Molecules to be asked never take part in any of this.
+difference from the baseline. Molecules of the test set never take part in any of this.
 """
 
 from collections.abc import Callable
@@ -23,10 +23,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxpbdl import checks
 from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays, write_arrays
 from jaxpbdl.data.two_levels import TwoLevels, read_ccsd_mp2, read_qm7, without
+from jaxpbdl.experiments.configuration import Count, Positive, Validated, rising
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.molecules import delta_report, water
 from jaxpbdl.learning import History, fit
@@ -44,7 +44,7 @@ COVER = 1.6449
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the comparison."""
 
     seed: int = 0
@@ -52,27 +52,22 @@ class Config:
     """The file of the system; else looked for in the folder JAXPBDL_DATA. For water a folder, where
     the labels are computed if they are not there; else the run folder."""
     system: Literal["qm7", "ccsd", "water"] = "qm7"
-    sizes: tuple[int, ...] = (50, 100, 200, 400, 800, 1600)
+    sizes: tuple[Count, ...] = (50, 100, 200, 400, 800, 1600)
     """Molecules to learn from; each set holds the one before."""
-    asked: int = 1101
-    """Molecules to be asked, the same for all seeds and repeats, unless `redraw`."""
+    test: Count = 1101
+    """Molecules of the test set, the same for all seeds and repeats, unless `redraw`."""
     redraw: bool = False
     """Draw those anew in each repeat: for sets too small to hold any back for good."""
-    repeats: int = 3
+    repeats: Count = 3
     """Draws of the molecules to learn from."""
-    chosen_on: int = 200
-    """The most molecules, of those to learn from, whose targets choose the kernel."""
-    updates: int = 30
-    cutoff: float = 8.0
+    chosen_on: Count = 200
+    """The largest number of molecules, of those to learn from, whose targets choose the kernel."""
+    updates: Count = 30
+    cutoff: Positive = 8.0
 
     def __post_init__(self):
-        for name in ("asked", "repeats", "chosen_on", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("cutoff", self.cutoff)
-        for size in self.sizes:
-            checks.count("sizes", size)
-        if list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
-            raise ValueError(f"sizes must be different and rise, got {self.sizes}")
+        super().__post_init__()
+        rising("sizes", self.sizes)
 
 
 DATA_SETS = {"qm7": "qm7-dftb3", "ccsd": "ccsd-mp2"}
@@ -81,7 +76,7 @@ SYSTEMS: dict[str, Callable[[Config, Path], TwoLevels]] = {
     # Two of 52 have sulphur: too few to learn an element from.
     "ccsd": lambda config, _: without(16, read_ccsd_mp2(*files(config))),
     "water": lambda config, folder: water.read_or_compute(
-        config.data or folder, config.sizes[-1] + config.asked
+        config.data or folder, config.sizes[-1] + config.test
     ),
 }
 
@@ -110,11 +105,11 @@ def run(config: Config, folder: Path) -> Result:
     """Learning curves of both models, a table a size, a picture."""
     with jax.enable_x64(True):
         data = SYSTEMS[config.system](config, folder)
-        spare = len(data.numbers) - config.asked
+        spare = len(data.numbers) - config.test
         if spare < config.sizes[-1]:
             raise ValueError(
-                f"sizes must be at most {spare}, the {len(data.numbers)} molecules less the asked "
-                f"{config.asked}, got {config.sizes[-1]}"
+                f"sizes must be at most {spare}, the {len(data.numbers)} molecules less test = "
+                f"{config.test}, got {config.sizes[-1]}"
             )
         found = [_remembered(config, data, folder, repeat) for repeat in range(config.repeats)]
     curves = {name: np.stack([one[name] for one in found]) for name in CURVES}
@@ -139,23 +134,23 @@ def _remembered(config: Config, data: TwoLevels, folder: Path, repeat: int) -> d
 
 
 def split(config: Config, count: int, repeat: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which molecules to learn from, in the order they come in, and which are asked."""
+    """Which molecules to learn from, in the order they come in, and which to test on."""
     own = jax.random.fold_in(jax.random.key(config.seed), repeat)
     draw = jax.random.fold_in(own, 1) if config.redraw else jax.random.key(0)
     shuffled = np.asarray(jax.random.permutation(draw, count))
-    rest = np.asarray(jax.random.permutation(own, shuffled[config.asked :]))
-    return rest[: config.sizes[-1]], shuffled[: config.asked]
+    rest = np.asarray(jax.random.permutation(own, shuffled[config.test :]))
+    return rest[: config.sizes[-1]], shuffled[: config.test]
 
 
 def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray]:
-    """Mean absolute errors over the asked molecules, kcal/mol, one a size for each model, and those
-    of the baseline after a shift; `<model>_cover`: how many of the asked lie in the 90 % intervals
+    """Mean absolute errors over the test set, kcal/mol, one a size for each model, and those
+    of the baseline after a shift; `<model>_cover`: how many of them lie in the 90 % intervals
     of the largest size; `loss_<model>_<size>`: the losses of each choice of a kernel."""
-    known, asked = split(config, len(data.numbers), repeat)
+    known, test = split(config, len(data.numbers), repeat)
     environments = Environments(data.elements, config.cutoff)
     numbers, positions = data.numbers, data.positions
     environments.check(numbers, positions)
-    both = np.concatenate([known, asked])
+    both = np.concatenate([known, test])
     features = dict(
         zip(
             both.tolist(),
@@ -175,7 +170,7 @@ def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray
 
     targets = {"direct": data.energies, "delta": data.energies - data.baseline}
     found: dict[str, Any] = {}
-    questions = molecules(asked)
+    questions = molecules(test)
     for name, energies in targets.items():
         process, curve = None, []
         for size in config.sizes:
@@ -189,15 +184,15 @@ def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray
             answers, deviations = answered(
                 process, molecules(use), jnp.asarray(left[use]), questions
             )
-            off = np.abs(np.asarray(answers) - left[asked])
+            off = np.abs(np.asarray(answers) - left[test])
             curve.append(np.mean(off))
             found[f"{name}_cover"] = np.mean(off < COVER * np.asarray(deviations))
         found[name] = np.array(curve)
     use = known[: config.sizes[-1]]
     differences = targets["delta"]
     shift = np.linalg.lstsq(counts[use], differences[use], rcond=None)[0]
-    found["baseline"] = np.mean(np.abs(differences[asked] - counts[asked] @ shift))
-    found["baseline_constant"] = np.mean(np.abs(differences[asked] - np.mean(differences[use])))
+    found["baseline"] = np.mean(np.abs(differences[test] - counts[test] @ shift))
+    found["baseline_constant"] = np.mean(np.abs(differences[test] - np.mean(differences[use])))
     return found
 
 
@@ -237,9 +232,9 @@ def answered(
 
 QUICK = Config()
 FULL = Config(sizes=(50, 100, 200, 400, 800, 1600, 3200, 6000), chosen_on=400)
-CCSD = Config(system="ccsd", sizes=(10, 20, 38), asked=12, redraw=True, repeats=6, chosen_on=40)
+CCSD = Config(system="ccsd", sizes=(10, 20, 38), test=12, redraw=True, repeats=6, chosen_on=40)
 WATER = Config(
-    system="water", sizes=(3, 5, 10, 20, 40, 80, 160), asked=100, chosen_on=160, updates=60
+    system="water", sizes=(3, 5, 10, 20, 40, 80, 160), test=100, chosen_on=160, updates=60
 )
 
 EXPERIMENT = Experiment(

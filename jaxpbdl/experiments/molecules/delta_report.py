@@ -44,7 +44,7 @@ def picture(
     sizes: Sequence[int], curves: Mapping[str, np.ndarray], data: TwoLevels, folder: Path
 ) -> None:
     """`learning_curves.png`: errors over the number of molecules, and the factor of data saved."""
-    made, axes = plotting.figure(1, 2, size=(3.6, 3.0))
+    figure, axes = plotting.figure(1, 2, size=(3.6, 3.0))
     dear, cheap = data.methods
     named = {f"{dear} directly": curves["direct"], f"{dear} - {cheap}": curves["delta"]}
     left, right = axes[0]
@@ -66,4 +66,4 @@ def picture(
     right.set_xlim(sizes[0] / 1.2, sizes[-1] * 1.2)
     right.set_xscale("log")
     right.set_ylim(bottom=0)
-    plotting.save(made, folder / "learning_curves.png")
+    plotting.save(figure, folder / "learning_curves.png")

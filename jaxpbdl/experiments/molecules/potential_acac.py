@@ -1,17 +1,17 @@
-"""An interatomic potential of acetylacetone, learned at 300 K and asked where it has not been.
+"""An interatomic potential of acetylacetone, learned at 300 K and tested where it has not been.
 
 500 configurations of C5H8O2 at 300 K with energies and forces by density functional theory
-(Batatia et al., arXiv:2205.06643); asked are 650 at 300 K, 650 at 600 K, a rotation about a
+(Batatia et al., arXiv:2205.06643); the tests are 650 at 300 K, 650 at 600 K, a rotation about a
 dihedral angle, and the transfer of the hydrogen between the oxygens, of which both paths have
 energies only. Two networks of one code and one training: `equivariant`, of the NequIP family with
 features that are scalars, vectors and tensors, and `invariant`, which knows distances only.
 
 Energies are those of the whole molecule, in meV; forces are by component, in meV/Angstrom. Settings
-were chosen on configurations that are held out of the 300 K training file.
+were chosen on the validation set, a part of the 300 K training file.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,13 +19,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks, plotting
 from jaxpbdl.data import find, read_xyz, reference_energies
+from jaxpbdl.experiments.configuration import (
+    Count,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    Validated,
+)
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.training import rise_and_fall
+from jaxpbdl.experiments.training import Training
 from jaxpbdl.learning import History, fit, muon
 from jaxpbdl.molecules.atoms import Structure
 from jaxpbdl.molecules.neighbours import neighbour_graph
@@ -53,47 +59,47 @@ SOURCE = "{} trained at 300 K, as the tables are quoted elsewhere: not read in t
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of both networks and their training."""
 
     seed: int = 0
     data: Path | None = None
     """The file train_300K.xyz, the others beside it; else looked for in the folder JAXPBDL_DATA."""
-    training: int = 450
-    """Configurations to train on; the next `held_out` ones choose among the fitted models."""
-    held_out: int = 50
-    asked: int = 650
-    """Of each dynamics; the paths are asked in full."""
-    cutoff: float = 5.0
-    channels: int = 32
-    degree: int = 2
+    train: Count = 450
+    """Configurations to train on; of the next `validation` ones the error chooses the parameters
+    that are kept."""
+    validation: Count = 50
+    test: Count = 650
+    """Of each dynamics; the paths are tested in full."""
+    cutoff: Positive = 5.0
+    channels: Count = 32
+    degree: NonNegativeInt = 2
     hidden: str = "0e + 1o + 2e"
-    layers: int = 3
-    invariant_channels: int = 64
-    batch: int = 5
-    updates: int = 12_000
-    learning_rate: float = 1e-2
-    weight_decay: float = 0.05
+    layers: Count = 3
+    invariant_channels: Count = 64
+    training: Training = Training(
+        updates=12_000, batch=5, learning_rate=1e-2, warmup_fraction=0.02, clip=10.0, average=0.995
+    )
+    weight_decay: NonNegative = 0.05
     energy_weight: float = 1000.0
     force_weight: float = 10.0
-    chunk: int = 500
+    chunk: Count = 500
     """Updates between two validations."""
 
     def __post_init__(self):
-        for name in ("training", "held_out", "asked", "channels", "layers",
-                     "invariant_channels", "batch", "updates", "chunk"):  # fmt: skip
-            checks.count(name, getattr(self, name))
-        checks.count("degree", self.degree, 0)
-        checks.positive("cutoff", self.cutoff)
-        checks.positive("learning_rate", self.learning_rate)
-        checks.non_negative("weight_decay", self.weight_decay)
-        if self.batch > self.training:
-            raise ValueError(f"batch must be at most training {self.training}, got {self.batch}")
+        super().__post_init__()
+        if self.training.batch > self.train:
+            raise ValueError(
+                f"batch must be at most train = {self.train}, got {self.training.batch}"
+            )
 
 
 QUICK = Config()
-LONG = Config(updates=30_000, chunk=1000)
-FULL = Config(channels=64, invariant_channels=128, degree=3, layers=4, updates=200_000, chunk=2000)
+LONG = Config(training=replace(Config.training, updates=30_000), chunk=1000)
+FULL = Config(
+    channels=64, invariant_channels=128, degree=3, layers=4, chunk=2000,
+    training=replace(Config.training, updates=200_000),
+)  # fmt: skip
 """For an accelerator, or days of a few cores."""
 
 
@@ -125,23 +131,23 @@ def read(config: Config) -> tuple[dict[str, Labelled], float]:
     """The samples of training, validation and tests, and the mean number of neighbours."""
     path, isolated_atoms, *tests = files(config)
     known = _structures(path, ("energy", "forces"))
-    if config.training + config.held_out > len(known):
+    if config.train + config.validation > len(known):
         raise ValueError(
-            f"training + held_out must be at most {len(known)}, the configurations of the file, "
-            f"got {config.training} + {config.held_out}"
+            f"train + validation must be at most {len(known)}, the configurations of the file, "
+            f"got {config.train} + {config.validation}"
         )
-    # Configurations are in the order of a trajectory: held out are some of all of it.
+    # Configurations are in the order of a trajectory: those to validate on come from all of it.
     order = np.random.default_rng(0).permutation(len(known))
     isolated = _structures(isolated_atoms, ("energy",))
     references = reference_energies([], TABLE, isolated=isolated)
     parts = {
-        "train": [known[i] for i in order[: config.training]],
-        "held_out": [known[i] for i in order[-config.held_out :]],
+        "train": [known[i] for i in order[: config.train]],
+        "validation": [known[i] for i in order[-config.validation :]],
     }
     for name, file in zip(TESTS, tests, strict=True):
         needed = ("energy",) if name in PATHS else ("energy", "forces")
         found = _structures(file, needed)
-        parts[name] = found if name in PATHS else found[: config.asked]
+        parts[name] = found if name in PATHS else found[: config.test]
     build = partial(neighbour_graph, cutoff=config.cutoff, table=TABLE)
     sizes = {"atoms": 15, "slots": 14}  # all molecules are the same
     samples = {
@@ -180,20 +186,17 @@ def train(
     key: PRNGKeyArray,
 ) -> tuple[Potential, History]:  # fmt: skip
     """Muon with a rise and a cosine fall of the learning rate; the running average of the
-    parameters that did best on the held out configurations."""
-    schedule = rise_and_fall(config.learning_rate, config.updates, rise=50)
+    parameters that did best on the validation set."""
     return fit(
         network,
         PotentialLoss(config.energy_weight, config.force_weight),
-        GraphSamples(samples["train"], config.batch),
-        optax.chain(
-            optax.clip_by_global_norm(10.0), muon(schedule, weight_decay=config.weight_decay)
-        ),
-        config.updates,
+        GraphSamples(samples["train"], config.training.batch),
+        config.training.optimiser(muon, weight_decay=config.weight_decay),
+        config.training.updates,
         key=key,
         chunk=config.chunk,
-        validate=ForceError(samples["held_out"]),
-        ema=0.995,
+        validate=ForceError(samples["validation"]),
+        ema=config.training.average,
         folder=folder / "checkpoints" / name,
         save_every=4,
         name=name,
@@ -217,7 +220,7 @@ def _rms(difference: np.ndarray) -> float:
 
 
 def run(config: Config, folder: Path) -> Result:
-    """Train both networks and ask them; pictures go to `folder`."""
+    """Train both networks and test them; pictures go to `folder`."""
     samples, neighbours = read(config)
     metrics, histories, profiles = {}, {}, {}
     key = jax.random.key(config.seed)
@@ -226,7 +229,7 @@ def run(config: Config, folder: Path) -> Result:
         network, histories[name] = train(config, make(start), samples, folder, name, fitting)
         found = errors(network, samples)
         metrics |= {f"{name}.{metric}": value for metric, value in found.items()}
-        metrics[f"{name}.force_rmse_held_out"] = float(np.min(histories[name].validation))
+        metrics[f"{name}.force_rmse_validation"] = float(np.min(histories[name].validation))
         metrics[f"{name}.parameters"] = parameter_count(network)
         profiles[name] = evaluate_in_batches(network, samples["dihedral"], forces=False)[0]
         if name == "equivariant":
@@ -244,16 +247,16 @@ def run(config: Config, folder: Path) -> Result:
 def _picture(
     histories: dict[str, History], profiles: dict[str, np.ndarray], path: Labelled, folder: Path
 ) -> None:
-    """`learning.png`: the error of held out forces while training, and energies along a dihedral
-    angle that no training saw."""
-    made, axes = plotting.figure(1, 2, size=(3.6, 2.8))
+    """`learning.png`: the error of the forces of the validation set while training, and energies
+    along a dihedral angle that no training saw."""
+    figure, axes = plotting.figure(1, 2, size=(3.6, 2.8))
     some = next(iter(histories.values()))
     plotting.curves(
         axes[0, 0],
         {name: history.validation for name, history in histories.items()},
         some.validation_steps,
         xlabel="updates",
-        ylabel="force RMSE, held out (meV/A)",
+        ylabel="force RMSE, validation set (meV/A)",
         logarithmic=True,
     )
     truth = np.asarray(path.energies)[:, 0]
@@ -262,12 +265,12 @@ def _picture(
     plotting.curves(
         axes[0, 1], lines, xlabel="configuration along the dihedral", ylabel="energy (meV)"
     )
-    plotting.save(made, folder / "learning.png")
+    plotting.save(figure, folder / "learning.png")
 
 
 EXPERIMENT = Experiment(
     name="potential-acac",
-    summary="energies and forces of a molecule, learned at 300 K and asked at 600 K and beyond",
+    summary="energies and forces of a molecule, learned at 300 K and tested at 600 K and beyond",
     presets={"quick": QUICK, "long": LONG, "full": FULL},
     run=run,
     files=files,

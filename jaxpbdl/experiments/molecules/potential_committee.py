@@ -1,29 +1,35 @@
 """Committees of equivariant potentials of one molecule: their error against the number of
-geometries, their spread against their error, and geometries chosen where the spread is largest.
+geometries, their standard deviation against their error, and geometries chosen where it is largest.
 
 Four networks of the MACE family that differ in their starting weights learn from the same
-geometries; their mean is the answer, the standard deviation of their energies the spread. Chosen
-geometries: a committee trained on half of them picks the other half, one by one from a pool of
-twenty times as many, where it is least sure, and a committee trained on both is held against one
-trained on as many random ones.
+geometries; their mean is the prediction, the standard deviation of their energies its uncertainty.
+Chosen geometries: a committee trained on half of them picks the other half, one by one from a pool
+of twenty times as many, where its deviation is largest, and a committee trained on both is held
+against one trained on as many random ones.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import PRNGKeyArray
 
-from jaxpbdl import checks
 from jaxpbdl.data.qm22 import Geometries
+from jaxpbdl.experiments.configuration import (
+    Count,
+    NonNegativeInt,
+    Positive,
+    Validated,
+    at_least,
+    rising,
+)
 from jaxpbdl.experiments.contract import Result
 from jaxpbdl.experiments.molecules import committee_report
-from jaxpbdl.experiments.training import rise_and_fall
+from jaxpbdl.experiments.training import Training
 from jaxpbdl.learning import History, fit_ensemble, members, muon
 from jaxpbdl.molecules.atoms import Structure
 from jaxpbdl.molecules.neighbours import all_pairs
@@ -41,59 +47,53 @@ CHOICE = 20
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the committees."""
 
     seed: int = 0
     data: Path | None = None
     """The geometries as npz; else looked for in the folder JAXPBDL_DATA."""
-    sizes: tuple[int, ...] = (50, 100, 200, 400)
+    sizes: tuple[Count, ...] = (50, 100, 200, 400)
     """Geometries to learn from; each set holds the one before."""
-    asked: int = 1000
-    """Geometries to be asked, the same for all seeds."""
-    chosen: int = 200
+    test: Count = 1000
+    """Geometries of the test set, the same for all seeds."""
+    chosen: NonNegativeInt = 200
     """How many geometries a committee is trained on, half of them of its own choice; 0 for none."""
-    members: int = 4
-    channels: int = 16
+    members: Annotated[int, at_least(2)] = 4
+    channels: Count = 16
     hidden: str = "0e + 1o"
-    layers: int = 2
-    cutoff: float = 4.0
-    energy_weight: float = 30.0
-    batch: int = 10
-    updates: int = 1500
-    learning_rate: float = 1e-2
+    layers: Count = 2
+    cutoff: Positive = 4.0
+    energy_weight: Positive = 30.0
+    training: Training = Training(
+        updates=1500, batch=10, learning_rate=1e-2, warmup_fraction=0.05, clip=10.0
+    )
 
     def __post_init__(self):
-        for name in ("asked", "members", "channels", "layers", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.count("chosen", self.chosen, 0)
-        checks.count("members", self.members, 2)
-        for name in ("cutoff", "energy_weight", "learning_rate"):
-            checks.positive(name, getattr(self, name))
-        if list(self.sizes) != sorted(set(self.sizes)) or not self.sizes:
-            raise ValueError(f"sizes must be different and rise, got {self.sizes}")
+        super().__post_init__()
+        rising("sizes", self.sizes)
         smallest = min(self.sizes[0], self.chosen // 2 or self.sizes[0])
-        if self.batch > smallest:
+        if self.training.batch > smallest:
             raise ValueError(
-                f"batch must be at most {smallest}, the smallest set, got {self.batch}"
+                f"batch must be at most {smallest}, the smallest set, got {self.training.batch}"
             )
 
 
 def run(config: Config, folder: Path, geometries: Geometries) -> Result:
-    """Train, ask, choose, draw."""
+    """Train, test, choose, draw."""
     count, pool = len(geometries.energies), (CHOICE + 1) * (config.chosen // 2)
-    spare, needed = count - config.asked, max(config.sizes[-1], config.chosen, pool)
+    spare, needed = count - config.test, max(config.sizes[-1], config.chosen, pool)
     if needed > spare:
         raise ValueError(
-            f"sizes and the pool must be at most {spare}, the {count} geometries less the asked "
-            f"{config.asked}, got {needed}"
+            f"sizes and the pool must be at most {spare}, the {count} geometries less test = "
+            f"{config.test}, got {needed}"
         )
     shuffled = np.asarray(jax.random.permutation(jax.random.key(0), count))
     order, fitting = jax.random.split(jax.random.key(config.seed))
-    known = np.asarray(jax.random.permutation(order, shuffled[config.asked :]))
+    known = np.asarray(jax.random.permutation(order, shuffled[config.test :]))
     # Nothing that training sees depends on the geometries of the test set.
     everything = samples(geometries, float(geometries.energies[known].mean()))
-    asked = pick(everything, shuffled[: config.asked])
+    test = pick(everything, shuffled[: config.test])
 
     losses: dict[str, np.ndarray] = {}
 
@@ -103,21 +103,21 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
         return group
 
     answers = {
-        size: ask(trained(known[:size], f"random_{size}"), asked, geometries.forces is not None)
+        size: predict(trained(known[:size], f"random_{size}"), test, geometries.forces is not None)
         for size in config.sizes
     }
-    found = committee_report.metrics(answers, asked)
+    found = committee_report.metrics(answers, test)
     if config.chosen:
         first = config.chosen // 2
         unsure = trained(known[:first], f"random_{first}")
         rest = known[first:pool]
-        picked = rest[chosen_by_spread(unsure, pick(everything, rest), config.chosen - first)]
+        picked = rest[chosen_by_deviation(unsure, pick(everything, rest), config.chosen - first)]
         own = np.concatenate([known[:first], picked])
         for name, which in {"chosen": own, "random": known[: config.chosen]}.items():
             group = trained(which, f"{name}_{config.chosen}")
-            answer = ask(group, asked, geometries.forces is not None)
-            found |= committee_report.errors(name, answer, asked)
-    committee_report.picture(answers, asked, folder)
+            answer = predict(group, test, geometries.forces is not None)
+            found |= committee_report.errors(name, answer, test)
+    committee_report.picture(answers, test, folder)
     return Result(found, histories=losses)
 
 
@@ -150,7 +150,6 @@ def committee(
     table = int(jnp.max(known.graph.species)) + 1
     scale, shift = scale_and_shift(known, table)
     forces = bool(jnp.any(known.forces))
-    schedule = rise_and_fall(config.learning_rate, config.updates, rise=20)
     stacked, histories = fit_ensemble(
         lambda key: Potential(
             table, config.cutoff, scale=scale, shift=shift, channels=config.channels,
@@ -158,30 +157,30 @@ def committee(
             neighbours=known.graph.senders.shape[-1],
         ),
         PotentialLoss(config.energy_weight, 1.0 if forces else 0.0),
-        GraphSamples(known, config.batch),
-        optax.chain(optax.clip_by_global_norm(10.0), muon(schedule)),
-        config.updates,
+        GraphSamples(known, config.training.batch),
+        config.training.optimiser(muon),
+        config.training.updates,
         keys=jax.random.split(key, config.members),
-        chunk=min(250, config.updates),
-        ema=0.99,
+        chunk=min(250, config.training.updates),
+        ema=config.training.average,
         folder=folder / "checkpoints" / name,
         name=name,
     )  # fmt: skip
     return members(stacked), histories
 
 
-def ask(committee: list[Potential], asked: Labelled, forces: bool) -> dict[str, Any]:
+def predict(committee: list[Potential], test: Labelled, forces: bool) -> dict[str, Any]:
     """`energies` (members, geometries) in eV and, where they are known, `forces` in eV/Angstrom."""
-    found = [evaluate_in_batches(member, asked, 100, forces=forces) for member in committee]
+    found = [evaluate_in_batches(member, test, 100, forces=forces) for member in committee]
     answer = {"energies": np.stack([energies for energies, _ in found])}
     if forces:
         answer["forces"] = np.stack([np.asarray(force) for _, force in found])
     return answer
 
 
-def chosen_by_spread(committee: list[Potential], pool: Labelled, count: int) -> np.ndarray:
+def chosen_by_deviation(committee: list[Potential], pool: Labelled, count: int) -> np.ndarray:
     """Places in the pool where the energies of the committee lie furthest apart."""
-    energies = ask(committee, pool, False)["energies"]
+    energies = predict(committee, pool, False)["energies"]
     return np.argsort(-energies.std(axis=0, ddof=1))[:count]
 
 

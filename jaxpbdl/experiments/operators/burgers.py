@@ -33,7 +33,7 @@ def histories(
     viscosity: float,
     times: int,
     substeps: int,
-) -> Float[Array, "count frames n"]:
+) -> Float[Array, "count snapshots n"]:
     """The states at `times` equal intervals up to t = 1, the first at t = 0; `substeps` of the
     solver in each."""
     step = solver(grid, viscosity, 1 / (times * substeps))

@@ -66,7 +66,7 @@ def draw(key: PRNGKeyArray, count: int, points: int, chunk: int = 100) -> Sample
 
 
 def read_or_draw(path: Path, points: int, train: int, test: int) -> dict[str, Samples]:
-    """Training and test samples of the file, which is made if it is not there; the same whatever
+    """Training and test samples of the file, which is written if it is not there; the same whatever
     the seed of the training.
 
     Raises `checks.DataError` for a damaged file, or one with other numbers of samples or points.
@@ -75,12 +75,12 @@ def read_or_draw(path: Path, points: int, train: int, test: int) -> dict[str, Sa
     counts = {"train": train, "test": test}
     names = {(part, kind): f"darcy_{part}_{points}_{kind}" for part in counts for kind in "au"}
     if not path.exists():
-        made = {
+        samples = {
             names[part, kind]: np.asarray(values)
             for key, (part, count) in zip(keys, counts.items(), strict=True)
             for kind, values in zip("au", draw(key, count, points), strict=True)
         }
-        write_arrays(path, made)
+        write_arrays(path, samples)
     found = arrays(path, tuple(names.values()))
     for (part, _), name in names.items():
         expected = (counts[part], points, points)

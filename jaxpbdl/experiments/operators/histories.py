@@ -37,7 +37,7 @@ def errors(answers: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def picture(answers: dict[str, np.ndarray], truth: np.ndarray, folder: Path) -> None:
     """`states.png`: the last state of two samples, and the error over time up to t = 1."""
-    made, axes = plotting.figure(1, 3, size=(3.4, 2.8))
+    figure, axes = plotting.figure(1, 3, size=(3.4, 2.8))
     shown = [name for name in answers if name != "persistence"]
     x = np.arange(truth.shape[-1]) / truth.shape[-1]
     for ax, sample in zip(axes[0], (0, 1), strict=False):
@@ -51,4 +51,4 @@ def picture(answers: dict[str, np.ndarray], truth: np.ndarray, folder: Path) -> 
     plotting.curves(
         axes[0, 2], over_time, times, xlabel="t", ylabel="relative L2 error", logarithmic=True
     )
-    plotting.save(made, folder / "states.png")
+    plotting.save(figure, folder / "states.png")

@@ -4,7 +4,7 @@
 
 From the initial state each method gives the states at 16 later times: a Fourier neural operator
 (the times are its channels), a DeepONet (a field of position and time), a DeepONet whose trunk are
-the principal modes of the data. 800 samples to learn from, 400 to be asked; the files are those of
+the principal modes of the data. 800 samples to train on, 400 to test on; the files are those of
 the package neuraloperator. The spectral solver at the same 16 points learns nothing.
 """
 
@@ -21,6 +21,7 @@ import jaxpbdl as jp
 from jaxpbdl import checks
 from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays
+from jaxpbdl.experiments.configuration import Count, NonNegativeInt, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.operators.histories import (
     ByFourier,
@@ -30,7 +31,7 @@ from jaxpbdl.experiments.operators.histories import (
     errors,
     picture,
 )
-from jaxpbdl.experiments.training import train
+from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.learning import Samples, relative_l2_loss
 from jaxpbdl.networks import FNO, DeepONet, PODDeepONet, principal_modes
 
@@ -38,26 +39,19 @@ VISCOSITY = 0.01
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the networks and their training."""
 
     seed: int = 0
     data: Path | None = None
     """The samples as npz; else looked for in the folder JAXPBDL_DATA."""
-    width: int = 32
+    width: Count = 32
     """Channels of the Fourier operator; the dense networks are four times as wide."""
-    rank: int = 32
-    batch: int = 32
-    updates: int = 1500
-    learning_rate: float = 3e-3
-    held_out: int = 0
-    """Samples at the end of the training file that are asked in place of the tests."""
-
-    def __post_init__(self):
-        for name in ("width", "rank", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
-        checks.count("held_out", self.held_out, 0)
+    rank: Count = 32
+    training: Training = Training(updates=1500, batch=32, learning_rate=3e-3)
+    validation: NonNegativeInt = 0
+    """Samples at the end of the training file that are not trained on; the errors are those of
+    them, in place of the test set."""
 
 
 class ByField(eqx.Module):
@@ -99,27 +93,29 @@ def solver(points: int, times: int) -> Operator:
 
 
 def read(path: Path) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """`(initial states, later states)` to learn from and to be asked."""
+    """`(initial states, later states)` of the training and of the test set."""
     names = [f"burgers_{part}_16_{kind}" for part in ("train", "test") for kind in "xy"]
     found = arrays(path, tuple(names))
-    x, y, asked_x, asked_y = (jnp.asarray(found[name]) for name in names)
-    for states, histories in ((x, y), (asked_x, asked_y)):
+    x, y, test_x, test_y = (jnp.asarray(found[name]) for name in names)
+    for states, histories in ((x, y), (test_x, test_y)):
         if histories.ndim != 3 or states.shape != histories[:, 0].shape:
             raise checks.DataError(
                 f"{path}: states (samples, n) and histories (samples, times, n) do not fit, found "
                 f"{states.shape} and {histories.shape}"
             )
-    return (x, y[:, 1:]), (asked_x, asked_y[:, 1:])
+    return (x, y[:, 1:]), (test_x, test_y[:, 1:])
 
 
 def run(config: Config, folder: Path) -> Result:
-    """Train the three operators, ask all; a picture goes to `folder`."""
-    (states, histories), asked = read(find("burgers-small", given=config.data))
-    known = len(states) - config.held_out
+    """Train the three operators and test all methods; a picture goes to `folder`."""
+    (states, histories), test = read(find("burgers-small", given=config.data))
+    known = len(states) - config.validation
     if known < 1:
-        raise ValueError(f"held_out must be below the {len(states)} samples, got {config.held_out}")
-    if config.held_out:
-        asked = states[known:], histories[known:]
+        raise ValueError(
+            f"validation must be below the {len(states)} samples, got {config.validation}"
+        )
+    if config.validation:
+        test = states[known:], histories[known:]
     states, histories = states[:known], histories[:known]
     times, points = histories.shape[1:]
 
@@ -138,7 +134,7 @@ def run(config: Config, folder: Path) -> Result:
             points, *modes, branch=wide, activation=jax.nn.gelu, key=keys[2]
         ),
     }  # fmt: skip
-    batches = Shifted(Samples(states, histories, config.batch))
+    batches = Shifted(Samples(states, histories, config.training.batch))
     operators: dict[str, Operator] = {
         "persistence": lambda state: jnp.broadcast_to(state, (times, points)),
         "solver": solver(points, times),
@@ -147,22 +143,29 @@ def run(config: Config, folder: Path) -> Result:
     for name, network in networks.items():
         key = jax.random.key(config.seed + 1)
         operators[name], history = train(
-            config, network, relative_l2_loss, batches, key, folder, name
+            config.training, network, relative_l2_loss, batches, key, folder, name
         )
         losses[name] = history.loss
-    given = {name: np.asarray(answers(each, asked[0])) for name, each in operators.items()}
+    given = {name: np.asarray(answers(each, test[0])) for name, each in operators.items()}
     metrics = {
-        f"{name}.relative_l2": float(np.mean(errors(answer, np.asarray(asked[1]))))
+        f"{name}.relative_l2": float(np.mean(errors(answer, np.asarray(test[1]))))
         for name, answer in given.items()
     }
-    picture(given, np.asarray(asked[1]), folder)
+    picture(given, np.asarray(test[1]), folder)
     return Result(metrics, histories=losses)
 
 
 EXPERIMENT = Experiment(
     name="operators-burgers",
     summary="FNO, DeepONet and its POD form learn Burgers' equation, beside the solver",
-    presets={"quick": Config(), "full": Config(width=64, rank=64, updates=15_000)},
+    presets={
+        "quick": Config(),
+        "full": Config(
+            width=64,
+            rank=64,
+            training=Training(updates=15_000, batch=32, learning_rate=3e-3),
+        ),
+    },
     run=run,
     files=lambda config: [find("burgers-small", given=config.data)],
 )

@@ -5,7 +5,8 @@
 From a random initial state the operator gives the states at 20 later times. It is trained on some
 solutions, on the equation (what the spectral solver's step between two times leaves of the
 histories it yields from initial states of which no solution is known), or on both: a
-physics-informed neural operator (Li et al., arXiv:2111.03794). All are asked the same 200 states.
+physics-informed neural operator (Li et al., arXiv:2111.03794). All are tested on the same 200
+states.
 """
 
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 import jaxpbdl as jp
-from jaxpbdl import checks
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.operators.burgers import histories, initial, solver
 from jaxpbdl.experiments.operators.histories import (
@@ -28,37 +29,29 @@ from jaxpbdl.experiments.operators.histories import (
     errors,
     picture,
 )
-from jaxpbdl.experiments.training import train
+from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.learning import Samples, defect_loss, relative_l2_loss
 from jaxpbdl.networks import FNO
 from jaxpbdl.step import AnyStep
 
-VISCOSITY, TIMES, ASKED = 0.02, 20, 200
+VISCOSITY, TIMES, TESTS = 0.02, 20, 200
 SUBSTEPS = 2
 """Of the step in the loss; its own error over the whole time is 0.02 %. The data take 16."""
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the network and its training."""
 
     seed: int = 0
-    solutions: int = 20
+    solutions: Count = 20
     """Known solutions, drawn anew for each seed."""
-    points: int = 64
-    modes: int = 20
-    width: int = 32
-    batch: int = 16
-    updates: int = 1500
-    learning_rate: float = 3e-3
-    physics: float = 5.0
+    points: Count = 64
+    modes: Count = 20
+    width: Count = 32
+    training: Training = Training(updates=1500, batch=16, learning_rate=3e-3)
+    physics: Positive = 5.0
     """Weight of the equation in the loss, beside the relative error of the known solutions."""
-
-    def __post_init__(self):
-        for name in ("solutions", "points", "modes", "width", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
-        checks.positive("physics", self.physics)
 
 
 class Both(eqx.Module):
@@ -94,15 +87,15 @@ def run(config: Config, folder: Path) -> Result:
     """The same network and updates with the solutions, the equation, and both; a picture goes to
     `folder`."""
     grid = jp.grids.Periodic(config.points, 1.0)
-    learn, ask = jax.random.split(jax.random.key(0))
+    train_key, test_key = jax.random.split(jax.random.key(0))
 
     def solved(key: PRNGKeyArray, count: int) -> tuple[Array, Array]:
         found = histories(initial(key, count, grid), grid, VISCOSITY, TIMES, 16)
         return found[:, 0], found[:, 1:]
 
-    known = solved(jax.random.fold_in(learn, config.seed), config.solutions)
-    asked, truth = solved(ask, ASKED)
-    batches = Both(Samples(*known, config.batch), grid)
+    known = solved(jax.random.fold_in(train_key, config.seed), config.solutions)
+    states, truth = solved(test_key, TESTS)
+    batches = Both(Samples(*known, config.training.batch), grid)
     step = jp.repeat(solver(grid, VISCOSITY, 1 / (TIMES * SUBSTEPS)), SUBSTEPS, checkpoint=False)
     losses = {
         "data_only": Loss(step, 1.0, 0.0),
@@ -112,10 +105,10 @@ def run(config: Config, folder: Path) -> Result:
     start, fitting = jax.random.split(jax.random.key(config.seed))
     network = ByFourier(FNO(1, 1, TIMES, modes=config.modes, width=config.width, key=start))
     fits = {
-        name: train(config, network, loss, batches, fitting, folder, name)
+        name: train(config.training, network, loss, batches, fitting, folder, name)
         for name, loss in losses.items()
     }
-    given = {name: np.asarray(answers(each, asked)) for name, (each, _) in fits.items()}
+    given = {name: np.asarray(answers(each, states)) for name, (each, _) in fits.items()}
     right = np.asarray(truth)
     metrics = {
         f"{name}.relative_l2": float(np.mean(errors(answer, right)))
@@ -131,6 +124,9 @@ def run(config: Config, folder: Path) -> Result:
 EXPERIMENT = Experiment(
     name="pino-burgers",
     summary="a neural operator of Burgers' equation from a few solutions and the equation itself",
-    presets={"quick": Config(), "full": Config(width=64, updates=15_000)},
+    presets={
+        "quick": Config(),
+        "full": Config(width=64, training=Training(updates=15_000, batch=16, learning_rate=3e-3)),
+    },
     run=run,
 )

@@ -18,8 +18,8 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 from jaxtyping import Array, Float
 
-from jaxpbdl import checks
 from jaxpbdl.equations import AllenCahn
+from jaxpbdl.experiments.configuration import Count
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pinns.training import Settings, files, reference, report, train
 from jaxpbdl.fields import Box, Joined, Snapshot
@@ -35,12 +35,8 @@ NEAR = 0.3
 class Config(Settings):
     """Network, points, optimisers and windows."""
 
-    windows: int = 1
+    windows: Count = 1
     """Of time, each with a network of its own that goes on from the one before."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        checks.count("windows", self.windows)
 
 
 class Interfaces(eqx.Module):

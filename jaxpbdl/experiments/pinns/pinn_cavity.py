@@ -133,7 +133,7 @@ def _table(path: Path, reynolds: int) -> dict[str, tuple[np.ndarray, np.ndarray]
 
 
 def _picture(velocity: Callable, table: dict, points: Array, reynolds: int, path: Path) -> None:
-    made, axes = plotting.figure(1, 3, size=(3.4, 3.0))
+    figure, axes = plotting.figure(1, 3, size=(3.4, 3.0))
     flow = np.asarray(velocity(grid_points(DOMAIN, (65, 65)))).reshape(65, 65, 2)
     side = np.linspace(0, 1, 65)
     speed = np.linalg.norm(flow, axis=-1)
@@ -150,7 +150,7 @@ def _picture(velocity: Callable, table: dict, points: Array, reynolds: int, path
     axes[0, 1].legend()
     axes[0, 2].plot(points[:, 0], points[:, 1], ".", markersize=1, color=plotting.LINES[0])
     axes[0, 2].set(title="collocation points", xlabel="x", ylabel="y", aspect="equal")
-    plotting.save(made, path)
+    plotting.save(figure, path)
 
 
 EXPERIMENT = Experiment(

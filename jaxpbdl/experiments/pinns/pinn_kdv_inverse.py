@@ -17,15 +17,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxpbdl import checks
 from jaxpbdl.equations import KortewegDeVries
+from jaxpbdl.experiments.configuration import NonNegative
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pinns.training import Reference, Settings, files, reference, report, train
 from jaxpbdl.fields import Box
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.inference import cramer_rao
 from jaxpbdl.networks import Chain, Dense, PeriodicFeatures
-from jaxpbdl.rollout import repeat
+from jaxpbdl.rollouts import repeat
 from jaxpbdl.solvers.spectral import semilinear
 
 TRUE = {"lambda1": 1.0, "lambda2": 0.0025}
@@ -42,12 +42,8 @@ SOURCE = "Raissi et al. 2019: 1.000 and 0.0025002 clean, 0.999 and 0.0024996 wit
 class Config(Settings):
     """Network, points, optimisers and data."""
 
-    noise: float = 0.0
+    noise: NonNegative = 0.0
     """Standard deviation of noise on the snapshots, relative to theirs."""
-
-    def __post_init__(self):
-        super().__post_init__()
-        checks.non_negative("noise", self.noise)
 
 
 class Model(NamedTuple):

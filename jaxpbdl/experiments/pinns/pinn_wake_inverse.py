@@ -6,7 +6,7 @@ J. Comput. Phys. 378 (2019) 686), and the momentum equations with unknown coeffi
     du/dt + lambda_1 (u . grad) u = -grad p + lambda_2 lap u,   div u = 0,
 
 are fitted together by a field of u, v and p; p is never seen. Members differ in their first weights
-and in the points they see, and their spread gives an interval for the coefficients.
+and in the points they see, and their standard deviation gives an interval for the coefficients.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, distributed, plotting
+from jaxpbdl import distributed, plotting
 from jaxpbdl.data import find, read_wake
 from jaxpbdl.equations.equation import Parameter, parameter
+from jaxpbdl.experiments.configuration import Count, NonNegative, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.fields import Field, at_time, expanded, gradient, laplacian
 from jaxpbdl.learning import PerChunk, Samples, fit, mean_over, quasi_newton
@@ -34,33 +35,27 @@ SOURCE = "Raissi et al. 2019: 0.999 and 0.01047 clean, 0.998 and 0.01057 with 1 
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of data, network and optimisers."""
 
     seed: int = 0
     data: Path | None = None
     """The wake, as published (.mat) or as npz; else looked for in the folder JAXPBDL_DATA."""
-    noise: float = 0.0
+    noise: NonNegative = 0.0
     """Standard deviation of noise on the velocities, relative to theirs."""
-    members: int = 2
-    points: int = 5000
+    members: Count = 2
+    points: Count = 5000
     """Scattered velocities a member sees."""
-    width: int = 24
-    depth: int = 4
-    period: float = 6.0
+    width: Count = 24
+    depth: Count = 4
+    period: NonNegative = 6.0
     """Start value of the wake's period, which is fitted; 0 for a field that need not repeat."""
-    waves: int = 2
-    adam: int = 1000
-    batch: int = 1000
-    learning_rate: float = 5e-3
-    updates: int = 6000
+    waves: Count = 2
+    adam: Count = 1000
+    batch: Count = 1000
+    learning_rate: Positive = 5e-3
+    updates: Count = 6000
     """Quasi-Newton updates, on all points."""
-
-    def __post_init__(self):
-        for name in ("members", "points", "width", "depth", "waves", "adam", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.non_negative("noise", self.noise)
-        checks.non_negative("period", self.period)
 
 
 class Momentum(eqx.Module):
@@ -225,15 +220,15 @@ def _pressure(field: Wake, points: np.ndarray) -> np.ndarray:
 
 
 def _picture(points: np.ndarray, truth: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    made, axes = plotting.figure(1, 3, size=(4.2, 2.4))
+    figure, axes = plotting.figure(1, 3, size=(4.2, 2.4))
     (x0, y0), (x1, y1) = points[0, 0, :2], points[-1, -1, :2]
     shown = {"pressure": truth, "inferred from velocities": predicted, "error": predicted - truth}
     for ax, (title, values) in zip(axes[0], shown.items(), strict=True):
         drawn = ax.imshow(values.T, extent=(x0, x1, y0, y1), origin="lower", cmap=plotting.SIGNED)
-        made.colorbar(drawn, ax=ax, shrink=0.8)
+        figure.colorbar(drawn, ax=ax, shrink=0.8)
         ax.set(title=title, xlabel="x", ylabel="y")
         ax.grid(False)
-    plotting.save(made, path)
+    plotting.save(figure, path)
 
 
 EXPERIMENT = Experiment(

@@ -18,15 +18,16 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, distributed, plotting
+from jaxpbdl import distributed, plotting
 from jaxpbdl.equations import AdvectionDiffusion
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.pinns.training import refined
 from jaxpbdl.fields import Box, Field, uniform
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, residual_loss, weak_loss
 from jaxpbdl.networks import Chain, Dense, FourierFeatures, PeriodicFeatures
-from jaxpbdl.rollout import rollout
+from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import semilinear
 
 DOMAIN = Box((-1.0, 0.0), (1.0, 1.0))
@@ -37,32 +38,26 @@ TESTS, NODES = 3, 5
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Fronts, network and training."""
 
     seed: int = 0
     velocity: float = 1.0
-    diffusivity: float = 1e-3
-    front: float = 0.1
+    diffusivity: Positive = 1e-3
+    front: Positive = 0.1
     """Width of the fronts at the start."""
-    width: int = 48
-    depth: int = 3
-    features: int = 48
-    scale: float = 1.0
+    width: Count = 48
+    depth: Count = 3
+    features: Count = 48
+    scale: Positive = 1.0
     """Standard deviation of the random frequencies."""
-    points: int = 2000
-    cell: float = 0.1
+    points: Count = 2000
+    cell: Positive = 0.1
     """Side length of the cells of the weak form."""
-    updates: int = 3000
-    looks: int = 12
+    updates: Count = 3000
+    looks: Count = 12
     """How often the error is split by wavenumber."""
-    learning_rate: float = 2e-3
-
-    def __post_init__(self):
-        for name in ("width", "depth", "features", "points", "updates", "looks"):
-            checks.count(name, getattr(self, name))
-        for name in ("diffusivity", "front", "scale", "cell", "learning_rate"):
-            checks.positive(name, getattr(self, name))
+    learning_rate: Positive = 2e-3
 
 
 def initial(x: Array, width: float) -> Array:
@@ -188,7 +183,7 @@ def _picture(
     x: np.ndarray,
     path: Path,
 ) -> None:
-    made, axes = plotting.figure(1, len(histories) + 1, size=(3.2, 2.8))
+    figure, axes = plotting.figure(1, len(histories) + 1, size=(3.2, 2.8))
     for ax, (name, (looks, shares)) in zip(axes[0], histories.items(), strict=False):
         for (low, high), share, colour in zip(BANDS, shares.T, plotting.LINES, strict=False):
             ax.loglog(looks, share, color=colour, label=f"waves {low} to {high}")
@@ -199,7 +194,7 @@ def _picture(
         axes[0, -1].plot(x, values, color=colour, label=name.replace("_", " "), linewidth=1)
     axes[0, -1].set(title="at the end", xlabel="x")
     axes[0, -1].legend(fontsize=6)
-    plotting.save(made, path)
+    plotting.save(figure, path)
 
 
 EXPERIMENT = Experiment(

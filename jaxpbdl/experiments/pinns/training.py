@@ -14,43 +14,39 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, distributed, plotting
+from jaxpbdl import distributed, plotting
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import find
 from jaxpbdl.data.matlab import read_mat
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.fields import Box, refine, uniform
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, quasi_newton, residual_at, residual_loss
-from jaxpbdl.rollout import rollout
+from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import semilinear
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Validated):
     """Network, points and optimisers."""
 
     seed: int = 0
     data: Path | None = None
-    """The published reference solution; else looked for in the folder JAXPBDL_DATA, and made by the
-    toolkit's solver where it is not there.
+    """The published reference solution; else looked for in the folder JAXPBDL_DATA, and computed
+    by the toolkit's solver where it is not there.
     """
-    width: int = 20
-    depth: int = 3
-    points: int = 8000
+    width: Count = 20
+    depth: Count = 3
+    points: Count = 8000
     """Collocation points of one update."""
-    adam: int = 2000
+    adam: Count = 2000
     """Updates by Adam."""
-    learning_rate: float = 3e-3
-    updates: int = 6000
+    learning_rate: Positive = 3e-3
+    updates: Count = 6000
     """Quasi-Newton updates."""
-    chunk: int = 500
+    chunk: Count = 500
     """Of those on the same points."""
-
-    def __post_init__(self):
-        for name in ("width", "depth", "points", "adam", "updates", "chunk"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
 
 
 class Reference(NamedTuple):
@@ -180,7 +176,7 @@ def report(
     values = np.asarray(size(values) if values.ndim > 1 else values).reshape(x.shape)
     residual = np.asarray(residual_at(equation, field, at)).reshape(x.shape)
     error = values - truth.values
-    made, axes = plotting.figure(1, 4, size=(3.2, 2.8))
+    figure, axes = plotting.figure(1, 4, size=(3.2, 2.8))
     extent = (truth.t[0], truth.t[-1], truth.x[0], truth.x[-1])
     shown = {
         f"network (reference: {truth.origin})": (values, plotting.SIGNED),
@@ -189,16 +185,16 @@ def report(
     }
     for ax, (title, (image, colours)) in zip(axes[0], shown.items(), strict=False):
         # Five decades below the largest: initial values, say, are exact.
-        least = image.max() - 5 if title.startswith("log") else None
+        lowest = image.max() - 5 if title.startswith("log") else None
         drawn = ax.imshow(
-            image, extent=extent, origin="lower", aspect="auto", cmap=colours, vmin=least
+            image, extent=extent, origin="lower", aspect="auto", cmap=colours, vmin=lowest
         )
-        made.colorbar(drawn, ax=ax)
+        figure.colorbar(drawn, ax=ax)
         ax.set(title=title, xlabel="t", ylabel="x")
         ax.grid(False)
     axes[0, 3].plot(points[:, 1], points[:, 0], ".", markersize=1, color=plotting.LINES[0])
     axes[0, 3].set(title="collocation points", xlabel="t", ylabel="x")
-    plotting.save(made, folder / "solution.png")
+    plotting.save(figure, folder / "solution.png")
     scale = np.linalg.norm(truth.values)
     return {
         "relative_l2": float(np.linalg.norm(error) / scale),

@@ -45,7 +45,7 @@ def answers(pressure: Pressure, sources: Float[Array, "fields nx ny"]) -> Array:
 
 
 def seconds(call: Callable[[], Any], repeats: int) -> float:
-    """The least of `repeats` calls, after one that compiles."""
+    """The minimum over `repeats` calls, after one that compiles."""
     jax.block_until_ready(call())
     times = []
     for _ in range(repeats):

@@ -6,14 +6,14 @@ As in the book *Physics-based Deep Learning* (Thuerey et al., arXiv:2109.05237, 
 al., arXiv:1607.03597) a U-Net sees the divergence of 100 random velocity fields, in 150 batches of
 10, and is never shown a pressure. Two things are told to it here. The equation is linear, so the
 network may be a linear one: a U-Net without activations, which is a multigrid cycle with trained
-stencils. The one with activations is asked for the same answer at any amplitude by normalising its
+stencils. The one with activations gives the same answer at any amplitude by normalising its
 input. And what is minimised is the logarithm of the loss, whose gradient does not fade as the loss
 falls by orders of magnitude. The last layer starts at zero: the loss of the untrained network is
 that of the fields themselves.
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import equinox as eqx
@@ -22,7 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
+from jaxpbdl.experiments.configuration import Count, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pressure.cells import divergence, gradient, laplacian, solve
 from jaxpbdl.experiments.pressure.guesses import (
@@ -32,32 +33,30 @@ from jaxpbdl.experiments.pressure.guesses import (
     answers,
     seconds,
 )
-from jaxpbdl.experiments.training import train
+from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.networks import UNet, parameter_count
 
-CELLS, ASKED = 32, 100
+CELLS, TESTS = 32, 100
 COARSE, FINE = 10.0, 2.0
 """`scale` of the fields trained on, and of finer ones that no training has seen."""
 BOOK = "Physics-based Deep Learning, chapter physicalloss-div: "
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the network and its training."""
 
     seed: int = 0
-    fields: int = 100
+    fields: Count = 100
     """To train on, drawn anew for each seed."""
-    width: int = 7
-    levels: int = 3
-    batch: int = 10
-    updates: int = 150
-    learning_rate: float = 5e-3
+    width: Count = 7
+    levels: Count = 3
+    training: Training = Training(
+        updates=150, batch=10, learning_rate=5e-3, warmup_fraction=1 / 15, average=None
+    )
 
     def __post_init__(self):
-        for name in ("fields", "width", "levels", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
+        super().__post_init__()
         if 2**self.levels > CELLS:
             raise ValueError(f"levels must be at most 5 for {CELLS} cells, got {self.levels}")
 
@@ -86,16 +85,18 @@ def loss(pressure: Pressure, sources: Float[Array, "batch nx ny"]) -> Float[Arra
 
 
 def run(config: Config, folder: Path) -> Result:
-    """Train both networks, ask them and the direct solver; a picture goes to `folder`."""
-    if config.batch > config.fields:
-        raise ValueError(f"batch must be at most fields = {config.fields}, got {config.batch}")
-    learn, ask, finer = jax.random.split(jax.random.key(0), 3)
+    """Train both networks and test them and the direct solver; a picture goes to `folder`."""
+    if config.training.batch > config.fields:
+        raise ValueError(
+            f"batch must be at most fields = {config.fields}, got {config.training.batch}"
+        )
+    train_key, test_key, fine_key = jax.random.split(jax.random.key(0), 3)
     of = jax.vmap(lambda velocity: divergence(velocity, True))
-    known = of(noise(jax.random.fold_in(learn, config.seed), config.fields, COARSE))
-    velocities = noise(ask, ASKED, COARSE)
-    asked, fine = of(velocities), of(noise(finer, ASKED, FINE))
+    known = of(noise(jax.random.fold_in(train_key, config.seed), config.fields, COARSE))
+    velocities = noise(test_key, TESTS, COARSE)
+    test, fine = of(velocities), of(noise(fine_key, TESTS, FINE))
     start, fitting = jax.random.split(jax.random.key(config.seed))
-    batches = Draws(known, config.batch)
+    batches = Draws(known, config.training.batch)
     metrics: dict[str, float] = {}
     losses: dict[str, np.ndarray] = {}
     methods: dict[str, Pressure] = {"exact": lambda source: solve(source, True)}
@@ -108,14 +109,13 @@ def run(config: Config, folder: Path) -> Result:
         )  # fmt: skip
         begin = time.perf_counter()
         methods[name], history = train(
-            config, network, loss, batches, fitting, folder, name,
-            rise=15, memory=0.95, average=None,
-        )  # fmt: skip
+            config.training, network, loss, batches, fitting, folder, name, b2=0.95
+        )
         losses[name] = history.loss
         metrics[f"{name}.seconds"] = time.perf_counter() - begin
         metrics["parameters"] = parameter_count(network)
     for name, pressure in methods.items():
-        metrics |= {f"{name}.{metric}": value for metric, value in judged(pressure, asked, fine)}
+        metrics |= {f"{name}.{metric}": value for metric, value in judged(pressure, test, fine)}
     metrics["loss_reduction"] = metrics["relu.loss_reduction"]
     _picture(methods, velocities[0], folder)
     published = {
@@ -131,15 +131,15 @@ def run(config: Config, folder: Path) -> Result:
     return Result(metrics, published, losses, notes=notes)
 
 
-def judged(pressure: Pressure, asked: Array, fine: Array) -> list[tuple[str, float]]:
+def judged(pressure: Pressure, test: Array, fine: Array) -> list[tuple[str, float]]:
     """What is left of the divergence of new fields, of finer ones, and the time for one."""
-    after, after_fine = (float(jnp.mean(left_over(pressure, s))) for s in (asked, fine))
-    before, before_fine = (float(jnp.mean(jnp.sum(s**2, axis=(1, 2)))) for s in (asked, fine))
+    after, after_fine = (float(jnp.mean(left_over(pressure, s))) for s in (test, fine))
+    before, before_fine = (float(jnp.mean(jnp.sum(s**2, axis=(1, 2)))) for s in (test, fine))
     return [
         ("loss", after),
         ("loss_reduction", before / after),
         ("reduction_scale_2", before_fine / after_fine),
-        ("milliseconds", 1e3 * seconds(lambda: answers(pressure, asked), 3) / len(asked)),
+        ("milliseconds", 1e3 * seconds(lambda: answers(pressure, test), 3) / len(test)),
     ]
 
 
@@ -151,25 +151,28 @@ def _picture(methods: dict[str, Pressure], velocity: Array, folder: Path) -> Non
     """`divergence.png`: of a field, and what each method leaves of it."""
     source = divergence(velocity, True)
     networks = [name for name in methods if name != "exact"]
-    made, axes = plotting.figure(2, 1 + len(networks), size=(2.2, 2.2))
+    figure, axes = plotting.figure(2, 1 + len(networks), size=(2.2, 2.2))
     top, exact = (float(jnp.max(jnp.abs(v))) for v in (source, methods["exact"](source)))
-    plotting.field(axes[0, 0], source, title="divergence of the flow")
-    plotting.field(axes[1, 0], methods["exact"](source), title="exact pressure")
+    plotting.field(axes[0, 0], source, title="divergence of the flow", bar="")
+    plotting.field(axes[1, 0], methods["exact"](source), title="exact pressure", bar="")
     for column, name in enumerate(networks, start=1):
         pressure = methods[name](source)
         left = divergence(velocity - gradient(pressure, True), True)
         share = float(jnp.linalg.norm(left) / jnp.linalg.norm(source))
         title = f"{name}: {100 * share:.1f} % left, tenfold"
-        plotting.field(axes[0, column], left, title=title, limit=top / 10)
+        plotting.field(axes[0, column], left, title=title, limit=top / 10, bar="")
         # No more than its gradient counts.
         pressure = pressure - jnp.mean(pressure)
-        plotting.field(axes[1, column], pressure, title=f"{name}: pressure", limit=exact)
-    plotting.save(made, folder / "divergence.png")
+        plotting.field(axes[1, column], pressure, title=f"{name}: pressure", limit=exact, bar="")
+    plotting.save(figure, folder / "divergence.png")
 
 
 EXPERIMENT = Experiment(
     name="projection-network",
     summary="a network makes flows free of divergence, trained by the divergence it leaves",
-    presets={"quick": Config(), "full": Config(fields=1000, updates=1500)},
+    presets={
+        "quick": Config(),
+        "full": Config(fields=1000, training=replace(Config.training, updates=1500)),
+    },
     run=run,
 )

@@ -28,8 +28,8 @@ State = tuple[Float[Array, "n n"], Float[Array, "2 n n"]]
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
 def divergences(
-    key: PRNGKeyArray, count: int, frames: int, cells: int
-) -> Float[Array, "count frames cells cells"]:
+    key: PRNGKeyArray, count: int, snapshots: int, cells: int
+) -> Float[Array, "count snapshots cells cells"]:
     """Of the velocities before projection, in `count` simulations, every `EVERY` steps; each
     field is divided by its root mean square."""
 
@@ -38,7 +38,7 @@ def divergences(
         return state, sources[-1]
 
     def simulation(key: PRNGKeyArray) -> Array:
-        return jax.lax.scan(recorded, start(key, cells), None, length=frames)[1]
+        return jax.lax.scan(recorded, start(key, cells), None, length=snapshots)[1]
 
     found = jax.lax.map(simulation, jax.random.split(key, count), batch_size=8)
     found = found - jnp.mean(found, axis=(-2, -1), keepdims=True)

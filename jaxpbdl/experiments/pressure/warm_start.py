@@ -10,11 +10,11 @@ that they leave (`solver`). The iterations are differentiated as they are, step 
 The network is `Cycle`, linear as the equation is, and it is called twice: `p = N(b)`, then
 `p + N(b - A p)`. Beside it stands a U-Net with activations and zeros beyond the walls, trained
 through the iterations as well, which divides a divergence by its root mean square before it looks.
-Fields are asked that stem from simulations of their own.
+The test fields stem from simulations of their own.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import equinox as eqx
@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
+from jaxpbdl.experiments.configuration import Count, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.pressure.cells import laplacian, solve
 from jaxpbdl.experiments.pressure.cycle import Cycle
@@ -36,13 +37,13 @@ from jaxpbdl.experiments.pressure.guesses import (
     seconds,
 )
 from jaxpbdl.experiments.pressure.smoke import divergences
-from jaxpbdl.experiments.training import train
+from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.networks import UNet, parameter_count
 
 CELLS, FRAMES = 64, 10
 SCALE = 10.0
 """Of a pressure whose Laplacian is of order one."""
-MOST = 400
+MAX_ITERATIONS = 400
 """Iterations at which counting ends."""
 TOLERANCES = ("1e-1", "1e-2", "1e-3", "1e-4", "1e-6")
 PAPER = {
@@ -55,26 +56,24 @@ SOURCE = "Um et al. 2020, code CG-Solver-in-the-Loop, their smoke and their stop
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings of the network and its training."""
 
     seed: int = 0
-    simulations: int = 200
+    simulations: Count = 200
     """To train on, ten fields each, drawn anew for each seed."""
-    asked: int = 100
+    test: Count = 100
     """Fields to test on, one of each of as many other simulations, the same for all seeds."""
-    width: int = 6
-    levels: int = 5
-    iterations: int = 5
+    width: Count = 6
+    levels: Count = 5
+    iterations: Count = 5
     """Of conjugate gradients that the network is trained through."""
-    batch: int = 2
-    updates: int = 600
-    learning_rate: float = 5e-3
+    training: Training = Training(
+        updates=600, batch=2, learning_rate=5e-3, warmup_fraction=0.05, average=None
+    )
 
     def __post_init__(self):
-        for name in ("simulations", "asked", "width", "levels", "iterations", "batch", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
+        super().__post_init__()
         if 2**self.levels > CELLS:
             raise ValueError(f"levels must be at most 6 for {CELLS} cells, got {self.levels}")
 
@@ -132,7 +131,7 @@ def residuals(sources: Array, guesses: Array) -> Float[np.ndarray, "fields itera
 
 @jax.jit
 def _residuals(sources: Array, guesses: Array) -> Array:
-    norms = jax.vmap(lambda b, p: conjugate_gradients(b, p, MOST)[1])(sources, guesses)
+    norms = jax.vmap(lambda b, p: conjugate_gradients(b, p, MAX_ITERATIONS)[1])(sources, guesses)
     return norms / jnp.linalg.norm(sources, axis=(1, 2))[:, None]
 
 
@@ -165,17 +164,18 @@ def losses(iterations: int) -> dict[str, Callable[[Pressure, Array], Array]]:
 
 def run(config: Config, folder: Path) -> Result:
     """Train, count, draw."""
-    if config.batch > config.simulations * FRAMES:
-        raise ValueError(f"batch must be at most {config.simulations * FRAMES}, got {config.batch}")
-    learn, ask = jax.random.split(jax.random.key(0))
+    available, batch = config.simulations * FRAMES, config.training.batch
+    if batch > available:
+        raise ValueError(f"batch must be at most {available}, got {batch}")
+    train_key, test_key = jax.random.split(jax.random.key(0))
     known = divergences(
-        jax.random.fold_in(learn, config.seed), config.simulations, FRAMES, CELLS
+        jax.random.fold_in(train_key, config.seed), config.simulations, FRAMES, CELLS
     ).reshape(-1, CELLS, CELLS)
-    asked = divergences(ask, config.asked, FRAMES, CELLS)
+    test = divergences(test_key, config.test, FRAMES, CELLS)
     # In turn the first field of a simulation, the second, ...
-    asked = asked[np.arange(config.asked), np.arange(config.asked) % FRAMES]
+    test = test[np.arange(config.test), np.arange(config.test) % FRAMES]
     start, fitting = jax.random.split(jax.random.key(config.seed))
-    batches = Draws(known, config.batch)
+    batches = Draws(known, batch)
     cycle = Twice(Cycle(2, width=config.width, levels=config.levels, key=start))
     levels = max(1, config.levels - 1)
     network = UNet(2, 1, 1, width=4, levels=levels, periodic=False, zero_last=True, key=start)
@@ -187,23 +187,22 @@ def run(config: Config, folder: Path) -> Result:
         ("unet_solver", unet, by["solver"])
     ]:
         guesses[name], history = train(
-            config, network, loss, batches, fitting, folder, name,
-            rise=20, memory=0.95, average=None,
-        )  # fmt: skip
+            config.training, network, loss, batches, fitting, folder, name, b2=0.95
+        )
         histories[name] = history.loss
 
     metrics: dict[str, float] = {}
     left: dict[str, np.ndarray] = {}
-    iteration = _one(lambda source: conjugate_gradients(source, 0 * source, 100)[0], asked[0])
+    iteration = _one(lambda source: conjugate_gradients(source, 0 * source, 100)[0], test[0])
     for name, guess in guesses.items():
-        left[name] = residuals(asked, answers(guess, asked))
+        left[name] = residuals(test, answers(guess, test))
         metrics |= {f"{name}.{t}": count(left[name], float(t)) for t in TOLERANCES}
-        took = 0.0 if name == "zero" else _one(guess, asked[0])
+        took = 0.0 if name == "zero" else _one(guess, test[0])
         metrics[f"{name}.milliseconds"] = 1e3 * (took + metrics[f"{name}.1e-3"] * iteration / 100)
-    metrics["direct.milliseconds"] = 1e3 * _one(exact, asked[0])
+    metrics["direct.milliseconds"] = 1e3 * _one(exact, test[0])
     metrics["iterations_cut"] = metrics["zero.1e-3"] / max(metrics["solver.1e-3"], 1e-2)
     metrics["parameters"] = parameter_count(cycle)
-    _picture(asked[-1], left, folder)
+    _picture(test[-1], left, folder)
     published = {
         f"{name}.{tolerance}": Published(value, SOURCE)
         for name, row in PAPER.items()
@@ -221,19 +220,21 @@ def _one(function: Pressure, source: Cells) -> float:
 
 def _picture(source: Cells, left: dict[str, np.ndarray], folder: Path) -> None:
     """`residual.png`: a source, its pressure, and the residual over iterations."""
-    made, axes = plotting.figure(1, 3, size=(3.2, 2.8))
-    plotting.field(axes[0, 0], source, title="divergence of a flow")
-    plotting.field(axes[0, 1], exact(source), title="pressure")
+    figure, axes = plotting.figure(1, 3, size=(3.2, 2.8))
+    plotting.field(axes[0, 0], source, title="divergence of a flow", bar="")
+    plotting.field(axes[0, 1], exact(source), title="pressure", bar="")
     lines = {name: norms.mean(axis=0)[:151] for name, norms in left.items()}
     plotting.curves(
         axes[0, 2], lines, xlabel="iterations", ylabel="relative residual", logarithmic=True
     )
-    plotting.save(made, folder / "residual.png")
+    plotting.save(figure, folder / "residual.png")
 
+
+FULL = Config(simulations=3000, width=12, training=replace(Config.training, updates=5000, batch=4))
 
 EXPERIMENT = Experiment(
     name="warm-start",
     summary="a network trained through conjugate gradients guesses where they begin",
-    presets={"quick": Config(), "full": Config(simulations=3000, width=12, updates=5000, batch=4)},
+    presets={"quick": Config(), "full": FULL},
     run=run,
 )

@@ -18,7 +18,7 @@ from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import Spectrum, resample
 from jaxpbdl.initial_states import random_vorticity
 from jaxpbdl.learning import checkpoint
-from jaxpbdl.rollout import repeat, rollout
+from jaxpbdl.rollouts import repeat, rollout
 
 VELOCITY = (("velocity_x", "velocity_y"), ("v_x", "v_y"), ("Vx", "Vy"), ("u", "v"))
 VORTICITY = ("vorticity", "omega", "w", "tensor")
@@ -31,7 +31,7 @@ def trajectories(
     finest grid.
     """
     if config.data is not None:
-        return read_trajectories(config.data, config.coarse, config.frame)
+        return read_trajectories(config.data, config.coarse, config.interval)
     return checkpoint.cached(folder / "data", lambda: _simulate(config, train_key, test_key))
 
 
@@ -51,40 +51,40 @@ def _simulate(
 
 def simulate(
     config: Config, key: PRNGKeyArray, count: int, time: float, points: int
-) -> tuple[Float[Array, "count frames n n"], Float[Array, "count m m"]]:
+) -> tuple[Float[Array, "count snapshots n n"], Float[Array, "count m m"]]:
     """Trajectories of developed turbulence with `points` per side, filtered to the coarse grid, and
     their initial states unfiltered.
     """
     warm, warm_every = config.solver(min(2 * config.coarse, points))
-    warm_steps = warm_every * max(1, round(config.warm_up / config.frame))
+    warm_steps = warm_every * max(1, round(config.warm_up / config.interval))
     step, every = config.solver(points)
     coarse = Periodic((config.coarse,) * 2)
 
     def one(key: PRNGKeyArray) -> tuple[Array, Array]:
         start = random_vorticity(key, warm.grid, config.wavenumber, max_speed=3.0)
         developed = repeat(warm, warm_steps, checkpoint=False)(start)
-        # A few frames on the fine grid fill the scales that the warm-up did not hold.
+        # A few intervals on the fine grid fill the scales that the warm-up did not hold.
         fine = resample(developed, warm.grid, step.grid)
-        initial = repeat(step, every * max(1, round(2 / config.frame)), checkpoint=False)(fine)
+        initial = repeat(step, every * max(1, round(2 / config.interval)), checkpoint=False)(fine)
         steps, observe = (
-            every * round(time / config.frame),
+            every * round(time / config.interval),
             partial(resample, source=step.grid, target=coarse),
         )
-        frames = rollout(step, initial, steps, every, observe=observe, checkpoint=False)
-        return frames, initial
+        snapshots = rollout(step, initial, steps, every, observe=observe, checkpoint=False)
+        return snapshots, initial
 
     return map_members(one, jax.random.split(key, count))
 
 
 def read_trajectories(
-    path: Path, coarse: int, frame: float, test_share: float = 0.25
+    path: Path, coarse: int, interval: float, test_share: float = 0.25
 ) -> tuple[Array, dict[str, Array]]:
     """`(train, {"coarse": test, "initial": test states on the file's own grid})`, as simulating
     gives them.
 
     The file holds two-dimensional vorticity, or velocity, on a periodic square of side 2 pi, at
-    equal time steps that divide `frame`. The last quarter of the trajectories (of the time, if
-    there is only one) is the test part.
+    equal time steps that divide `interval`. The last quarter of the trajectories (of the time, if
+    there is only one) is the test set.
 
     Raises DataError where the file holds something else.
     """
@@ -97,17 +97,17 @@ def read_trajectories(
     if n[0] <= coarse:
         raise DataError(f"{path} has {n[0]} points per side, the coarse grid needs fewer than that")
     spacing = np.diff(source.times)
-    stride = round(frame / float(spacing[0]))
-    if stride < 1 or not np.allclose(spacing * stride, frame, rtol=1e-3):
+    stride = round(interval / float(spacing[0]))
+    if stride < 1 or not np.allclose(spacing * stride, interval, rtol=1e-3):
         raise DataError(
-            f"{path} has frames {spacing[0]:g} apart, which do not divide the time {frame:g} "
-            "between frames of this run; set --dt or --substeps to fit (frame = dt * substeps)"
+            f"{path} has snapshots {spacing[0]:g} apart, which do not divide the time {interval:g} "
+            "between those of this run; set --dt or --substeps to fit (interval = dt * substeps)"
         )
     grid, target = Periodic(n), Periodic((coarse,) * 2)
     fine = _vorticity(source, path, grid)[:, ::stride]
     if len(fine) > 1:
-        held_out = max(1, round(test_share * len(fine)))
-        train, test = fine[:-held_out], fine[-held_out:]
+        reserved = max(1, round(test_share * len(fine)))
+        train, test = fine[:-reserved], fine[-reserved:]
     else:
         cut = round((1 - test_share) * fine.shape[1])
         train, test = fine[:, :cut], fine[:, cut:]

@@ -9,7 +9,7 @@ corrector of a finite-volume solver and that of a spectral one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import plotting
 from jaxpbdl.equations import IncompressibleFlow, kolmogorov
+from jaxpbdl.experiments.configuration import Count
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.turbulence import setting
 from jaxpbdl.experiments.turbulence.data import trajectories
@@ -56,15 +57,15 @@ class Config(setting.Config):
     marks: tuple[float, ...] = (1.5, 2.0, 3.0, 4.0)
     mark_steps: tuple[int, ...] = (5, 8, 10, 15, 20)
     """Of the finite-volume solver."""
-    members: int = 2
+    members: Count = 2
 
     def volumes(self, points: int) -> tuple[VorticityForm, int]:
         """The finite-volume solver with `points` per side, those of the coarse grid or of a mark,
-        and how many of its steps make a frame."""
+        and how many of its steps make an interval."""
         steps = self.steps_of(points)
         equation = IncompressibleFlow(self.viscosity, kolmogorov(self.wavenumber), drag=self.drag)
         grid = Cells((points,) * 2, 2 * np.pi, periodic=True)
-        return vorticity_form(incompressible(equation, grid, self.frame / steps)), steps
+        return vorticity_form(incompressible(equation, grid, self.interval / steps)), steps
 
 
 class Faces(eqx.Module):
@@ -90,7 +91,7 @@ def _stencils(solver: VorticityForm) -> Any:
 
 
 def interpolated(config: Config, scale: Array, key: PRNGKeyArray) -> Parametrised:
-    """The solver of a frame with its stencils from a network, made anew for every step."""
+    """The solver of an interval with its stencils from a network, computed anew for every step."""
     solver, steps = config.volumes(config.coarse)
     stencils = network(config, 12, key)
     return Parametrised(
@@ -111,7 +112,7 @@ def run(config: Config, folder: Path) -> Result:
         "corrected_spectral": partial(correction, config, features, *spectral_solver),
     }
     truth = test["coarse"]
-    times = config.frame * np.arange(truth.shape[1])
+    times = config.interval * np.arange(truth.shape[1])
     rows = plain_rows(config.volumes, config, test, times, coarse)
     # What a user would rather take than finite volumes in a periodic box.
     for name, factor in (("coarse_spectral", 1.0), ("finer_spectral_1_25x", 1.25)):
@@ -125,7 +126,7 @@ def run(config: Config, folder: Path) -> Result:
         )
         histories |= losses
         rows += member_rows(name, trained, truth, times)
-    metrics = measured(rows, ENSEMBLES, truth, coarse, config.frame)
+    metrics = measured(rows, ENSEMBLES, truth, coarse, config.interval)
     metrics["effective_refinement"] = metrics["interpolated.as_grid_finer"]
     metrics["speed_up"] = speed_up(metrics, rows, "interpolated")
     _picture(rows, truth, times, coarse, folder)
@@ -150,11 +151,10 @@ def _picture(
     middle = len(times) // 2
     stills = {"reference": truth[0, middle]}
     stills |= {label: by_name[name].prediction[0, middle] for label, name in shown.items()}
-    made, axes = plotting.figure(2, 4, size=(3.4, 3.2))
-    limit = float(jnp.max(jnp.abs(truth[0, middle])))
+    figure, axes = plotting.figure(2, 4, size=(3.4, 3.2))
+    limit, sides = float(jnp.max(jnp.abs(truth[0, middle]))), (grid.lengths[0], grid.lengths[1])
     for ax, (label, still) in zip(axes.flat, stills.items(), strict=False):
-        ax.imshow(np.asarray(still).T, origin="lower", cmap="RdBu_r", vmin=-limit, vmax=limit)
-        ax.set(title=label, xticks=[], yticks=[])
+        plotting.field(ax, still, sides, title=label, limit=limit, bar="vorticity")
     for ax in axes.flat[len(stills) : -2]:
         ax.set_axis_off()
     curves = {label: by_name[name].correlation.mean(axis=0) for label, name in shown.items()}
@@ -170,7 +170,7 @@ def _picture(
     plotting.spectrum(
         energy, k, {n: np.asarray(s)[shells] for n, s in spectra.items()}, ylabel="energy E(k)"
     )
-    plotting.save(made, folder / "stencils.png")
+    plotting.save(figure, folder / "stencils.png")
 
 
 EXPERIMENT = Experiment(
@@ -183,7 +183,8 @@ EXPERIMENT = Experiment(
             viscosity=1e-3, coarse=64, fine=1024, reference=2048, marks=(2.0, 4.0, 8.0, 16.0),
             mark_steps=(6, 12, 24, 48, 96), dt=0.02, warm_up=40.0, train_trajectories=32,
             train_time=30.0, test_trajectories=16, test_time=15.0, members=4, width=64, depth=7,
-            batch=16, unroll=8, pretraining=1000, updates=20_000, learning_rate=1e-3,
+            unroll=8, pretraining=1000,
+            training=replace(Config.training, updates=20_000, batch=16, learning_rate=1e-3),
         ),
     },
     run=run,

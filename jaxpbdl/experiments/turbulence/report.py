@@ -19,7 +19,7 @@ from jaxpbdl.experiments.turbulence.setting import Config
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
-from jaxpbdl.rollout import repeat
+from jaxpbdl.rollouts import repeat
 from jaxpbdl.step import AnyStep
 
 ERROR_TIMES = (1.0, 3.0, 5.0)
@@ -34,7 +34,7 @@ class Row:
     step: AnyStep | None = None
     initial: Array | None = None
     every: int = 1
-    """Steps per frame."""
+    """Steps per interval."""
     factor: float | None = None
     """Grid points per side over the coarse ones, if this is a mark of plain solving."""
 
@@ -63,7 +63,7 @@ def plain_rows(
     coarse: Periodic,
     prefix: str = "",
 ) -> list[Row]:
-    """`solver(points)`, a step and how many of them make a frame, on the coarse grid and on the
+    """`solver(points)`, a step and how many of them make an interval, on the coarse grid and on the
     marks that are not finer than the tests."""
     rows = []
     for factor in (1.0, *config.marks):
@@ -118,9 +118,9 @@ def mean_spectrum(trajectories: Array, grid: Periodic) -> Array:
 
 
 def milliseconds(rows: Sequence[Row], repeats: int = 9) -> dict[str, float]:
-    """Wall time of a frame of one state by each row that has a step, compiled: the minimum of
+    """Wall time of an interval of one state by each row that has a step, compiled: the minimum of
     `repeats` rounds in which all take turns, so that what else the machine does meets all alike."""
-    turns = 4  # several frames in one call, so that entering and leaving do not count
+    turns = 4  # several intervals in one call, so that entering and leaving do not count
     timed = [row for row in rows if row.step is not None]
     best = {row.name: np.inf for row in timed}
     for number in range(repeats + 1):
@@ -151,19 +151,19 @@ def group(rows: list[Row], name: str) -> list[Row]:
     return [row for row in rows if row.name.removeprefix(f"{name}_").isdigit()]
 
 
-def spread_and_error(rows: list[Row], truth: Array) -> tuple[np.ndarray, np.ndarray]:
-    """Root mean square over points and trajectories, frame by frame: deviation of the members,
-    error of their mean.
+def deviation_and_error(rows: list[Row], truth: Array) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square over points and trajectories, at each time: standard deviation of the
+    members, error of their mean.
     """
     predictions = jnp.stack([row.result.prediction for row in rows])
     axes = (0, 2, 3)
-    spread = jnp.sqrt(jnp.mean(jnp.var(predictions, axis=0, ddof=1), axis=axes))
+    deviation = jnp.sqrt(jnp.mean(jnp.var(predictions, axis=0, ddof=1), axis=axes))
     error = jnp.sqrt(jnp.mean((jnp.mean(predictions, axis=0) - truth) ** 2, axis=axes))
-    return np.asarray(spread), np.asarray(error)
+    return np.asarray(deviation), np.asarray(error)
 
 
 def measured(
-    rows: list[Row], names: Sequence[str], truth: Array, grid: Periodic, frame: float
+    rows: list[Row], names: Sequence[str], truth: Array, grid: Periodic, interval: float
 ) -> dict[str, float]:
     """All metrics, `method.metric`; the ensembles `names` also under their own names, averaged over
     members, with the grid whose plain solver follows the reference for as long."""
@@ -171,7 +171,7 @@ def measured(
     for row in rows:
         for column, value in metrics_of(row, truth, grid).items():
             metrics[f"{row.name}.{column}"] = value
-    metrics |= {f"{name}.ms_per_time": ms / frame for name, ms in milliseconds(rows).items()}
+    metrics |= {f"{name}.ms_per_time": ms / interval for name, ms in milliseconds(rows).items()}
     for name in names:
         members = [row.name for row in group(rows, name)]
         columns = [key.split(".")[1] for key in metrics if key.startswith(f"{members[0]}.")]
@@ -196,9 +196,9 @@ def speed_up(metrics: dict[str, float], rows: list[Row], name: str) -> float:
     return float(np.exp(np.interp(refinement, factors, costs))) / metrics[f"{name}.ms_per_time"]
 
 
-def summary(rows: list[Row], truth: Array, grid: Periodic, frame: float) -> dict[str, float]:
+def summary(rows: list[Row], truth: Array, grid: Periodic, interval: float) -> dict[str, float]:
     """The metrics of `turbulence-correction`."""
-    metrics = measured(rows, ("emulator", "corrected"), truth, grid, frame)
+    metrics = measured(rows, ("emulator", "corrected"), truth, grid, interval)
     metrics["effective_refinement"] = metrics["corrected.as_grid_finer"]
     metrics["as_long_as_coarse"] = metrics["corrected.as_long_as_coarse"]
     metrics["speed_up"] = speed_up(metrics, rows, "corrected")
@@ -212,9 +212,9 @@ def pictures(rows: list[Row], truth: Array, grid: Periodic, folder: Path) -> Non
     films = {"reference": truth[0]}
     films |= {label: by_name[name].prediction[0] for label, name in shown.items()}
     times, sides = rows[0].result.times, (grid.lengths[0], grid.lengths[1])
-    frames = np.linspace(0, 0.8 * (len(times) - 1), 5).round().astype(int)
-    stills = {label: np.asarray(film)[frames] for label, film in films.items()}
-    picture = plotting.compare(stills, times[frames].tolist(), sides, label="vorticity")
+    shown_at = np.linspace(0, 0.8 * (len(times) - 1), 5).round().astype(int)
+    stills = {label: np.asarray(film)[shown_at] for label, film in films.items()}
+    picture = plotting.compare(stills, times[shown_at].tolist(), sides, label="vorticity")
     plotting.save(picture, folder / "vorticity.png")
     plotting.animate(films, folder / "vorticity.gif", sides, times=times.tolist())
 
@@ -237,6 +237,6 @@ def pictures(rows: list[Row], truth: Array, grid: Periodic, folder: Path) -> Non
         for label, spectrum in spectra.items()
     }
     plotting.spectrum(axes[0, 1], k, energies, ylabel="energy spectrum E(k)")
-    spread, error = spread_and_error(group(rows, "corrected"), truth)
-    plotting.spread_against_error(axes[0, 2], times, spread, error)
+    deviation, error = deviation_and_error(group(rows, "corrected"), truth)
+    plotting.spread_against_error(axes[0, 2], times, deviation, error)
     plotting.save(figure, folder / "accuracy.png")

@@ -3,20 +3,21 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from jaxpbdl import checks
 from jaxpbdl.equations import NavierStokes2D, kolmogorov
+from jaxpbdl.experiments.configuration import Count, NonNegativeInt, Positive, Validated
+from jaxpbdl.experiments.training import Training
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.solvers.spectral import SpectralStep, semilinear
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings; lengths are in a box of side 2 pi, times in its natural units."""
 
     seed: int = 0
     data: Path | None = None
     """Trajectories to learn from instead of simulating them (PDEBench or The Well HDF5, npz)."""
-    viscosity: float = 3e-3
+    viscosity: Positive = 3e-3
     drag: float = 0.1
     wavenumber: int = 4
     """Of the force, sin(wavenumber y) along x."""
@@ -30,37 +31,35 @@ class Config:
     """Finer grids, in multiples of the coarse one, whose plain solvers are the marks that a learned
     solver is measured by: each with `keep` and `mark_steps`, its best setting."""
     mark_steps: tuple[int, ...] = (3, 4, 5, 8, 20)
-    """Steps in a frame of the plain solver on the coarse grid and on each mark: the fewest that
+    """Steps in an interval of the plain solver on the coarse grid and on each mark: the fewest that
     stay finite and are as accurate as more."""
-    dt: float = 0.05
+    dt: Positive = 0.05
     """Step of the coarse solver; finer grids take proportionally smaller ones."""
-    substeps: int = 4
+    substeps: Count = 4
     """Solver steps between corrections."""
     keep: float = 0.9
     """Share of the wavenumbers that the corrected solver and the marks keep. Beyond 2/3 they alias,
     but what they resolve more weighs more here: all of them follow the reference for longer.
     """
     warm_up: float = 20.0
-    train_trajectories: int = 12
-    train_time: float = 25.0
-    test_trajectories: int = 8
-    test_time: float = 10.0
-    members: int = 4
-    emulators: int = 2
-    width: int = 24
-    depth: int = 5
-    batch: int = 8
-    unroll: int = 4
-    pretraining: int = 200
+    train_trajectories: Count = 12
+    train_time: Positive = 25.0
+    test_trajectories: Count = 8
+    test_time: Positive = 10.0
+    members: Count = 4
+    emulators: Count = 2
+    width: Count = 24
+    depth: Count = 5
+    unroll: Count = 4
+    pretraining: NonNegativeInt = 200
     """Updates on single steps before those on unrolled ones."""
-    updates: int = 300
-    learning_rate: float = 3e-3
+    training: Training = Training(
+        updates=300, batch=8, learning_rate=3e-3, warmup_fraction=0.0, final_fraction=0.02,
+        average=None,
+    )  # fmt: skip
 
     def __post_init__(self):
-        for name in ("viscosity", "dt", "train_time", "test_time", "learning_rate"):
-            checks.positive(name, getattr(self, name))
-        for name in ("members", "emulators", "unroll", "batch", "substeps", "updates"):
-            checks.count(name, getattr(self, name))
+        super().__post_init__()
         if len(self.mark_steps) != len(self.marks) + 1:
             raise ValueError(
                 f"mark_steps must be {len(self.marks) + 1} numbers, of the coarse grid and of each "
@@ -73,8 +72,8 @@ class Config:
             )
 
     @property
-    def frame(self) -> float:
-        """Time between frames, one step of the corrected solver."""
+    def interval(self) -> float:
+        """Time between snapshots, one step of the corrected solver."""
         return self.substeps * self.dt
 
     @property
@@ -84,12 +83,12 @@ class Config:
     def solver(
         self, points: int, keep: float | None = None, steps: int | None = None
     ) -> tuple[SpectralStep, int]:
-        """A solver with `points` per side, and how many of its steps make a frame, by default
+        """A solver with `points` per side, and how many of its steps make an interval, by default
         proportionally to `substeps` of the coarse one."""
         if steps is None:
             steps = max(1, round(self.substeps * points / self.coarse))
         return semilinear(
-            self.flow, Periodic((points, points)), self.frame / steps, keep=keep
+            self.flow, Periodic((points, points)), self.interval / steps, keep=keep
         ), steps
 
     def mark(self, points: int) -> tuple[SpectralStep, int]:

@@ -1,6 +1,7 @@
 """What networks in a turbulence solver share: what they see, and the fit of an ensemble."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl.diagnostics import velocity
@@ -39,11 +39,11 @@ def network(config: Config, channels: int, key: PRNGKeyArray) -> ConvNet:
 def correction(
     config: Config, features: Features, solver: Step, substeps: int, key: PRNGKeyArray
 ) -> Corrected:
-    """A solver whose state a network corrects after each frame."""
+    """A solver whose state a network corrects after each interval."""
     return Corrected(
         solver,
         network(config, 1, key),
-        scale=features.scale * config.frame,
+        scale=features.scale * config.interval,
         features=features,
         substeps=substeps,
     )
@@ -66,22 +66,22 @@ def train_ensemble(
     def loss(model: Any, windows: Array) -> Array:
         return unrolled(model, windows) / scale**2
 
-    stages = [("single steps", 1, 2 * config.batch, config.pretraining)]
-    stages += [("unrolled", config.unroll, config.batch, config.updates)]
+    training = config.training
+    stages = [("single steps", 1, 2 * training.batch, config.pretraining)]
+    stages += [("unrolled", config.unroll, training.batch, training.updates)]
     models: list[Any] = []
     losses: dict[str, np.ndarray] = {f"{name}_{i}": np.empty(0) for i in range(count)}
     for stage, steps, batch, updates in stages:
         if not updates:
             continue
-        schedule = optax.cosine_decay_schedule(config.learning_rate, updates, alpha=0.02)
-        optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
         stacked, histories = fit_ensemble(
             models or make,
             loss,
             Windows(train, steps, batch),
-            optimiser,
+            replace(training, updates=updates).optimiser(),
             updates,
             keys=jax.random.split(jax.random.fold_in(key, steps), count),
+            ema=training.average,
             folder=folder / "checkpoints" / f"{name}-{steps}",
             name=f"{name}, {stage}",
         )

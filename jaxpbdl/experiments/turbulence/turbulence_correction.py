@@ -6,6 +6,7 @@ state, and training unrolls several such turns against the filtered fine solutio
 networks is trained at once.
 """
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,8 +45,8 @@ FULL = Config(
     viscosity=1e-3, coarse=64, fine=1024, reference=2048, marks=(1.25, 1.5, 2.0, 4.0, 8.0),
     mark_steps=(4, 5, 6, 8, 18, 40), dt=0.02,
     warm_up=40.0, train_trajectories=32, train_time=30.0, test_trajectories=16, test_time=15.0,
-    members=8, emulators=2, width=64, depth=7, batch=16, unroll=8, pretraining=1000,
-    updates=20_000, learning_rate=1e-3,
+    members=8, emulators=2, width=64, depth=7, unroll=8, pretraining=1000,
+    training=replace(Config.training, updates=20_000, batch=16, learning_rate=1e-3),
 )  # fmt: skip
 
 
@@ -65,7 +66,7 @@ def run(config: Config, folder: Path) -> Result:
     ensemble, losses = train_all(corrected, config.members, next(keys), "corrected")
     emulators, others = train_all(emulator, config.emulators, next(keys), "emulator")
     rows = _compare(config, test, coarse, ensemble, emulators)
-    metrics = summary(rows, test["coarse"], coarse, config.frame)
+    metrics = summary(rows, test["coarse"], coarse, config.interval)
     pictures(rows, test["coarse"], coarse, folder)
     published = {
         "effective_refinement": Published(8.0, f"8-10 times finer; {SOURCE}"),
@@ -83,7 +84,7 @@ def _compare(
 ) -> list[Row]:
     """Every method against the test trajectories, each from the same initial states."""
     truth = test["coarse"]
-    times = config.frame * np.arange(truth.shape[1])
+    times = config.interval * np.arange(truth.shape[1])
     print(f"comparing every method on {len(truth)} test trajectories", flush=True)
     rows = plain_rows(config.mark, config, test, times, coarse)
     usual = config.solver(config.coarse)

@@ -40,7 +40,7 @@ from jaxpbdl.learning import (
 )
 from jaxpbdl.learning.dmd import dynamic_modes
 from jaxpbdl.networks import ConvNet
-from jaxpbdl.rollout import rollout
+from jaxpbdl.rollouts import rollout
 from jaxpbdl.step import AnyStep
 
 FIRST = 1

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from jaxpbdl import checks
-from jaxpbdl.rollout import repeat
+from jaxpbdl.rollouts import repeat
 from jaxpbdl.solvers.time.runge_kutta import rk4
 from jaxpbdl.solvers.time.scheme import Scheme, System, check_inputs
 from jaxpbdl.step import Step

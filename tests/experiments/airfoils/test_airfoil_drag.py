@@ -38,7 +38,7 @@ TINY = {
 SENSITIVITY = np.linspace(-0.3, 0.5, 16)
 
 
-def made(families=408, each=2, seed=0):
+def simulated(families=408, each=2, seed=0):
     """Drag `100 exp(s . x)` counts, in families that share the last two inputs."""
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(families, each, 16))
@@ -50,14 +50,14 @@ def made(families=408, each=2, seed=0):
 
 @pytest.fixture
 def file(tmp_path):
-    data = made()
+    data = simulated()
     path = tmp_path / "drag.npz"
     np.savez(path, x=data.x, cd=data.drag * COUNT, dcd_dx=data.slope * COUNT)
     return path
 
 
 def test_no_family_is_in_two_parts():
-    data = made(each=3)
+    data = simulated(each=3)
     parts = split(data)
     assert sorted(np.concatenate(list(parts.values()))) == list(range(3 * 408))
     flights = {name: set(map(tuple, data.x[part, -2:])) for name, part in parts.items()}
@@ -65,11 +65,11 @@ def test_no_family_is_in_two_parts():
     assert {name: len(each) for name, each in flights.items()} == sizes
     assert len(set().union(*flights.values())) == sum(sizes.values())
     with pytest.raises(DataError, match="more than 384 pairs of Mach number and angle"):
-        split(made(families=20))
+        split(simulated(families=20))
 
 
 def test_units_go_there_and_back():
-    data = made(20)
+    data = simulated(20)
     units = Units.of(data)
     there = units.standardised(data)
     np.testing.assert_allclose(jnp.std(there.y), 1, rtol=1e-5)
@@ -80,7 +80,7 @@ def test_units_go_there_and_back():
 
 @pytest.mark.parametrize("weight", [0.0, 2.0])
 def test_the_loss_vanishes_for_the_truth(weight):
-    data = made(20)
+    data = simulated(20)
     there = Units.of(data).standardised(data)
     batch = (there.x, there.y, there.slope)
     network = Dense((16, 1), key=jax.random.key(0))
@@ -95,7 +95,7 @@ def test_the_loss_vanishes_for_the_truth(weight):
 def test_metrics_of_known_errors(monkeypatch):
     """Two members 1 count below and above a mean that is off by known numbers, others in each part:
     intervals are those of the calibration set."""
-    data = made(20, each=5)
+    data = simulated(20, each=5)
     units = Units.of(data)
     held_out = {name: data.at(np.arange(99)) for name in ("validation", "calibration", "test")}
     off = {"validation": 1000.0 + np.arange(99), "calibration": 1.0 + np.arange(99)}
@@ -125,10 +125,10 @@ def test_the_validation_set_chooses(file, tmp_path, monkeypatch):
     nor the test set; methods stand beside each other at equal cost."""
     data, config = read(file), Config(data=file, **{**TINY, "decays": (0.0, 0.5, 1.0)})
     parts = {name: data.at(each) for name, each in split(data).items()}
-    asked = []
+    fitted = []
 
     def fit_ensemble(make, loss, batches, *args, keys, name, **settings):
-        asked.append((name, np.asarray(batches.x), len(keys)))
+        fitted.append((name, np.asarray(batches.x), len(keys)))
         return name, [History(LOSSES, np.empty(0), np.empty(0), None, 0.0)] * len(keys)
 
     def predicted(name, units, part):
@@ -152,7 +152,7 @@ def test_the_validation_set_chooses(file, tmp_path, monkeypatch):
     for budget, (method, price) in product((4, 16), {"values": 1, "sobolev": 2}.items()):
         assert found[f"{method}_{budget}.decay"] == 0.5
         assert found[f"{method}_{budget}.simulations"] == budget // price
-        fits = [each for each in asked if each[0].startswith(f"{method}_{budget}")]
+        fits = [each for each in fitted if each[0].startswith(f"{method}_{budget}")]
         assert [(name[-3:], members) for name, _, members in fits[:-1]] == [
             ("y_0", 1), ("0.5", 1), ("y_1", 1)
         ]  # fmt: skip
@@ -213,7 +213,9 @@ def test_the_simulations(real_data):
 
 
 def test_bad_input(file, tmp_path):
-    with pytest.raises(ValueError, match=r"budgets must be numbers in rising order, got \(8, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"budgets must be different numbers in rising order, got \(8, 4\)"
+    ):
         Config(budgets=(8, 4))
     with pytest.raises(ValueError, match="members must be an integer >= 2, got 1"):
         Config(members=1)

@@ -23,9 +23,9 @@ from jaxpbdl.experiments.airfoils.report import STREAM, errors, momentum_balance
 
 DIGITS = ("0018", "2420", "0022", "4421", "0006")
 TINY = Config(
-    cells=(48, 32), reynolds=(100.0, 150.0), duration=2.0, training=2, validation=1, test=1,
-    separation=0.005, members=2, width=2, levels=2, modes=4, channels=4, depth=1, batch=2,
-    updates=4,
+    cells=(48, 32), reynolds=(100.0, 150.0), duration=2.0, train=2, validation=1, test=1,
+    separation=0.005, members=2, width=2, levels=2, modes=4, channels=4, depth=1,
+    training=replace(Config.training, batch=2, updates=4),
 )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def test_no_outline_is_near_one_of_another_part():
     shapes = {}
     for number, (thick, bent) in enumerate(generator.uniform([0.1, 0], [0.3, 0.1], (300, 2))):
         shapes[str(number)] = np.stack([thick * half + bent * arch, -thick * half + bent * arch])
-    setting = replace(TINY, training=40, validation=4, test=9, separation=0.02).setting
+    setting = replace(TINY, train=40, validation=4, test=9, separation=0.02).setting
     parts = parted(shapes, setting)
     assert [len(parts[name]) for name in ("train", "validation", "test")] == [40, 4, 9]
     values = {name: np.stack([shapes[one] for one in part]) for name, part in parts.items()}
@@ -85,7 +85,7 @@ def test_no_outline_is_near_one_of_another_part():
         nearest = min(distances(shape, values[other]).min() for shape in values[one])
         assert 0.02 < nearest < 0.06
     with pytest.raises(DataError, match="at most .* lie more than separation = 0.02 chords from 9"):
-        parted(shapes, replace(TINY, training=290, validation=4, test=9, separation=0.02).setting)
+        parted(shapes, replace(TINY, train=290, validation=4, test=9, separation=0.02).setting)
 
 
 CELLS = TINY.cells
@@ -227,9 +227,9 @@ def test_a_tiny_run(airfoils, tmp_path):
 
     parts = read_or_make(tmp_path / "flows.h5", airfoils, config.setting)
     assert [len(part) for part in parts.values()] == [2, 1, 1]
-    with pytest.raises(DataError, match=r"separation = \[0.005\], the settings ask for \[0.01\]"):
+    with pytest.raises(DataError, match=r"separation = \[0.005\], the settings say \[0.01\]"):
         read_or_make(tmp_path / "flows.h5", airfoils, replace(config, separation=0.01).setting)
-    with pytest.raises(DataError, match=r"duration = \[2.0\], the settings ask for \[3.0\]"):
+    with pytest.raises(DataError, match=r"duration = \[2.0\], the settings say \[3.0\]"):
         read_or_make(tmp_path / "flows.h5", airfoils, replace(config, duration=3.0).setting)
     truth = parts["test"]
     assert errors(truth.fields, truth)["relative_l1"] == 0
@@ -262,7 +262,7 @@ def test_bad_input(airfoils, tmp_path):
     with pytest.raises(ValueError, match="angles must be a range within -25..25 degrees"):
         Config(angles=(0.0, 40.0))
     with pytest.raises(DataError, match="of 5 given, 4 are between two cells"):
-        read_or_make(tmp_path / "flows.h5", airfoils, replace(TINY, training=3).setting)
+        read_or_make(tmp_path / "flows.h5", airfoils, replace(TINY, train=3).setting)
     for flows in (None, tmp_path / "absent.h5"):
         with pytest.raises(DataError, match=r"absent\.zip"):
             EXPERIMENT.files(Config(data=tmp_path / "absent.zip", flows=flows))

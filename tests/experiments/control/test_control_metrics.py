@@ -1,6 +1,7 @@
 """What the experiments with control report of controllers and of shapes whose figures are known."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
@@ -14,8 +15,8 @@ from tests.experiments.fakes import Training, assert_same
 
 def test_burgers_control(tmp_path, monkeypatch):
     """Every controller gives forces of one size and ends at a multiple of the target."""
-    sizes = {"straight": 1.0, "planner": 2.0, "direct": 3.0, "each_by_itself": 1.5, "hidden": 0.5}
-    ends = {"straight": 1.0, "planner": 1.0, "direct": 0.75, "each_by_itself": 1.0, "hidden": 1.0}
+    sizes = {"straight": 1.0, "planner": 2.0, "direct": 3.0, "optimised": 1.5, "hidden": 0.5}
+    ends = {"straight": 1.0, "planner": 1.0, "direct": 0.75, "optimised": 1.0, "hidden": 1.0}
     steps, cells, tests = burgers_control.STEPS, burgers_control.CELLS, 4
     monkeypatch.setattr(burgers_control, "TESTS", tests)
     monkeypatch.setattr(burgers_control, "picture", lambda *_: None)
@@ -34,9 +35,14 @@ def test_burgers_control(tmp_path, monkeypatch):
         burgers_control, "follow_all", lambda found, start, target: followed("hidden", target)
     )
     monkeypatch.setattr(
-        burgers_control, "optimised", lambda _, f, start, target: followed("each_by_itself", target)
+        burgers_control, "optimised", lambda _, f, start, target: followed("optimised", target)
     )
-    config = burgers_control.Config(width=4, depth=1, batch=2, updates=3, descents=2)
+    config = burgers_control.Config(
+        width=4,
+        depth=1,
+        training=replace(burgers_control.Config.training, batch=2, updates=3),
+        descents=2,
+    )
     trainings = []
     for factor in (1.0, 3.0):
 

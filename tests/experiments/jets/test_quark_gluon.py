@@ -28,8 +28,9 @@ from jaxpbdl.learning import History, stack
 from tests.experiments.fakes import LOSSES
 
 TINY = Config(
-    parametrised=True, training=400, validation=100, tested=300, inner=(16, 16), outer=(8,),
-    methods=("efn", "pfn"), members=2, batch=50, updates=60, learning_rate=1e-2,
+    parametrised=True, train=400, validation=100, test=300, inner=(16, 16), outer=(8,),
+    methods=("efn", "pfn"), members=2,
+    training=replace(Config.training, batch=50, updates=60, learning_rate=1e-2),
 )  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def test_metrics_of_known_odds():
     }
     found = metrics_of("pfn", odds, quark)
     assert found["pfn.auc"] == pytest.approx((1 + 24 / 25) / 2)
-    assert found["pfn.auc_spread"] == pytest.approx((1 - 24 / 25) / 2)
+    assert found["pfn.auc_deviation"] == pytest.approx((1 - 24 / 25) / 2)
     assert found["pfn.committee_auc"] == 1
     assert found["pfn.accuracy"] == pytest.approx((1 + 0.8) / 2)
     assert found["pfn.validation_auc"] == pytest.approx((0 + 0.5) / 2)
@@ -126,16 +127,16 @@ def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(
         quark_gluon, "_odds", lambda _, held: -jnp.diff(held.batches.ends, prepend=0)
     )
-    config = replace(TINY, training=30, validation=20, tested=25, methods=("efn",))
+    config = replace(TINY, train=30, validation=20, test=25, methods=("efn",))
     monkeypatch.setattr(quark_gluon, "unsafe", lambda *_: (np.ones(6), np.ones(6)))
     result = run(config, tmp_path)
     found = result.metrics
     assert {name: list(loss) for name, loss in result.histories.items()} == {
         "efn_0": list(LOSSES), "efn_1": list(LOSSES)
     }  # fmt: skip
-    assert [set(each) for each in seen] == [{"training", "validation"}]
+    assert [set(each) for each in seen] == [{"train", "validation"}]
     parts = jets_of(config, tmp_path)
-    for part in ("training", "validation"):
+    for part in ("train", "validation"):
         np.testing.assert_array_equal(seen[0][part].counts, parts[part].counts)
     # The fake odds are minus the number of particles, whose area is known of each set.
     assert found["efn.auc"] == found["multiplicity.auc"]
@@ -146,10 +147,10 @@ def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
 
 
 def test_taggers_are_validated_on_the_validation_set(jets, tmp_path, monkeypatch):
-    parts = {"training": jets[:30], "validation": jets[30:]}
+    parts = {"train": jets[:30], "validation": jets[30:]}
 
     def fit_ensemble(make, loss, batches, *arguments, validate, **settings):
-        for given, name in ((batches, "training"), (validate.__self__.batches, "validation")):
+        for given, name in ((batches, "train"), (validate.__self__.batches, "validation")):
             np.testing.assert_array_equal(given.ends, np.cumsum(parts[name].counts))
             np.testing.assert_array_equal(given.quark, parts[name].quark)
         return "stacked", []
@@ -183,8 +184,8 @@ def test_files(tmp_path):
 
 def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match="updates must be an integer >= 1, got 0"):
-        Config(updates=0)
+        replace(Config.training, updates=0)
     with pytest.raises(ValueError, match="methods must be among efn, .*, got 'cnn'"):
         Config(methods=("cnn",))
-    with pytest.raises(ValueError, match="read from data or made by the shower"):
+    with pytest.raises(ValueError, match="read from data or drawn from the shower"):
         Config(parametrised=True, data=tmp_path)

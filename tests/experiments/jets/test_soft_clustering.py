@@ -29,7 +29,7 @@ def test_metrics_of_known_errors(tmp_path, monkeypatch):
     np.savez(tmp_path / "events.npz", p4_px_py_pz_E_GeV=momenta, event_offsets=offsets)
     pts = [np.hypot(*momenta[begin : begin + 3, :2].T) for begin in offsets[:-1]]
     pts[3][1] *= 1.1
-    config = Config(data=tmp_path / "events.npz", most=5, temperatures=(0.1, 2.5e-4))
+    config = Config(data=tmp_path / "events.npz", max_particles=5, temperatures=(0.1, 2.5e-4))
     with pytest.raises(DataError, match="no such file; FastJet's answers lie beside the events"):
         EXPERIMENT.files(config)
     (tmp_path / ANSWERS).write_text(
@@ -58,7 +58,7 @@ def test_metrics_of_known_errors(tmp_path, monkeypatch):
 
 def test_a_tiny_run(tmp_path, real_data):
     path = real_data("jets-fastjet-reference/ee_higgs_events.npz")
-    config = Config(data=path, most=34, temperatures=(0.3, 0.01, 0.0001))
+    config = Config(data=path, max_particles=34, temperatures=(0.3, 0.01, 0.0001))
     contract.execute(EXPERIMENT, "quick", config, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     assert metrics["exact.largest_difference_to_fastjet"] < 1e-9
@@ -68,7 +68,7 @@ def test_a_tiny_run(tmp_path, real_data):
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="temperatures must be finite and > 0, got 0"):
+    with pytest.raises(ValueError, match=r"temperatures\[1\] must be finite and > 0, got 0"):
         Config(temperatures=(0.1, 0))
     with pytest.raises(ValueError, match="most must be an integer >= 3, got 2"):
-        Config(most=2)
+        Config(max_particles=2)

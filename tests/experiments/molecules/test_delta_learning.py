@@ -15,7 +15,7 @@ from jaxpbdl.experiments.molecules.delta_learning import EXPERIMENT, Config, spl
 from jaxpbdl.learning import History
 from tests.experiments.fakes import LOSSES
 
-TINY = Config(sizes=(4, 16), asked=12, repeats=1, chosen_on=4, updates=4)
+TINY = Config(sizes=(4, 16), test=12, repeats=1, chosen_on=4, updates=4)
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ def molecules(tmp_path):
 
 
 def test_splits():
-    config = Config(sizes=(50,), asked=20)
-    known, asked = split(config, 100, 0)
-    assert len(known) == 50 and len(asked) == 20 and not set(known) & set(asked)
+    config = Config(sizes=(50,), test=20)
+    known, test = split(config, 100, 0)
+    assert len(known) == 50 and len(test) == 20 and not set(known) & set(test)
     again, same = split(config, 100, 1)
-    np.testing.assert_array_equal(asked, same)
+    np.testing.assert_array_equal(test, same)
     assert set(known) != set(again)
-    redrawn = Config(sizes=(50,), asked=20, redraw=True)
+    redrawn = Config(sizes=(50,), test=20, redraw=True)
     tests = [set(split(redrawn, 100, repeat)[1].tolist()) for repeat in range(2)]
     assert tests[0] != tests[1]
 
@@ -86,7 +86,7 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, molecules, mon
 
     def answered(process, inputs, targets, questions):
         seen.append((inputs, np.asarray(targets)))
-        return np.zeros(config.asked), np.full(config.asked, deviation)
+        return np.zeros(config.test), np.full(config.test, deviation)
 
     monkeypatch.setattr(delta_learning, "chosen_by_likelihood", chosen_by_likelihood)
     monkeypatch.setattr(delta_learning, "answered", answered)
@@ -136,7 +136,7 @@ def test_files(tmp_path):
 
 
 def test_bad_input(tmp_path, molecules):
-    with pytest.raises(ValueError, match="sizes must be different and rise"):
+    with pytest.raises(ValueError, match="sizes must be different numbers in rising order"):
         Config(sizes=(100, 50))
     with pytest.raises(ValueError, match="sizes must be at most 20, the 40 molecules less"):
-        EXPERIMENT.run(Config(sizes=(30,), asked=20, data=molecules), tmp_path)
+        EXPERIMENT.run(Config(sizes=(30,), test=20, data=molecules), tmp_path)

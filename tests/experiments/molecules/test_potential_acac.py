@@ -20,8 +20,8 @@ from jaxpbdl.molecules.potentials import Labelled, energy_and_forces, labelled
 from tests.experiments.fakes import LOSSES
 
 TINY = Config(
-    training=20, held_out=5, asked=8, channels=4, invariant_channels=4, degree=1, hidden="0e + 1o",
-    layers=1, cutoff=3.0, updates=60, chunk=30,
+    train=20, validation=5, test=8, channels=4, invariant_channels=4, degree=1, hidden="0e + 1o",
+    layers=1, cutoff=3.0, chunk=30, training=replace(Config.training, updates=60),
 )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def rms(values):
 
 def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
     """Springs 10 % and 30 % too strong; whatever the test sets are, training is given the same."""
-    names = ("train", "held_out", *TESTS)
+    names = ("train", "validation", *TESTS)
     samples, seen = {name: springs(4, seed) for seed, name in enumerate(names)}, []
     strengths = {"equivariant": 1.1, "invariant": 1.3}
 
@@ -98,14 +98,14 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
             for name, each in samples.items()
         }  # fmt: skip
         monkeypatch.setattr(potential_acac, "read", lambda _, given=changed: (given, 2.0))
-        result = run(replace(TINY, training=5, batch=2), tmp_path)
+        result = run(replace(TINY, train=5, training=replace(TINY.training, batch=2)), tmp_path)
         if factor == 1:
             found = result.metrics
     assert len(seen) == 6 and eqx.tree_equal(seen[:3], seen[3:])
     assert eqx.tree_equal(seen[1][2].samples, samples["train"])
-    assert eqx.tree_equal(seen[1][3].samples, samples["held_out"])
+    assert eqx.tree_equal(seen[1][3].samples, samples["validation"])
     for method, strength in strengths.items():
-        assert found[f"{method}.force_rmse_held_out"] == 2 * strength
+        assert found[f"{method}.force_rmse_validation"] == 2 * strength
         assert list(result.histories[method]) == list(LOSSES)
         for test in TESTS:
             off = (strength - 1) * rms(samples[test].energies)
@@ -132,10 +132,10 @@ def test_missing_files(tmp_path):
 
 
 def test_refused(tmp_path, real_data):
-    with pytest.raises(ValueError, match="batch must be at most training 4, got 5"):
-        Config(training=4)
+    with pytest.raises(ValueError, match="batch must be at most train = 4, got 5"):
+        Config(train=4)
     with pytest.raises(ValueError, match="degree must be an integer >= 0"):
         Config(degree=-1)
-    many = replace(TINY, data=real_data("molecules-acac/train_300K.xyz"), training=499)
+    many = replace(TINY, data=real_data("molecules-acac/train_300K.xyz"), train=499)
     with pytest.raises(ValueError, match="must be at most 500"):
         EXPERIMENT.run(many, tmp_path)

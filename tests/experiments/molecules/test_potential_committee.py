@@ -1,5 +1,7 @@
 """Committees of potentials: the units of their data, what they choose, tiny runs."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,10 +13,10 @@ from jaxpbdl.data.qm22 import WAVENUMBER, Geometries, read_qm22
 from jaxpbdl.experiments.molecules import committee_report, potential_committee
 from jaxpbdl.experiments.molecules.potential_committee import (
     Config,
-    ask,
-    chosen_by_spread,
+    chosen_by_deviation,
     committee,
     pick,
+    predict,
     run,
     samples,
 )
@@ -22,6 +24,9 @@ from jaxpbdl.learning import History
 from jaxpbdl.molecules.atoms import displacements, total
 from jaxpbdl.molecules.potentials import energy_and_forces, take
 from tests.experiments.fakes import LOSSES
+
+ONE = replace(Config.training, batch=1)
+"""Geometry an update."""
 
 
 class Springs(eqx.Module):
@@ -75,40 +80,40 @@ def test_a_damaged_file(tmp_path):
         read_qm22(tmp_path / "b.npz")
 
 
-def test_the_spread_chooses():
+def test_the_deviation_chooses():
     pool = samples(geometries(30))
     group = [Springs(jnp.asarray(k)) for k in (1.0, 1.1)]
-    chosen = chosen_by_spread(group, pool, 5)
+    chosen = chosen_by_deviation(group, pool, 5)
     # These springs differ most where they are stretched most.
-    strained = ask(group[:1] * 2, pool, False)["energies"][0]
+    strained = predict(group[:1] * 2, pool, False)["energies"][0]
     assert set(chosen.tolist()) == set(np.argsort(-strained)[:5].tolist())
 
 
 def test_the_whole_run_with_springs(tmp_path, monkeypatch):
     """A committee whose strengths scatter about the truth by 2 %, less with more geometries."""
-    asked_for, data = [], geometries(80)
+    trained_on, data = [], geometries(80)
     shuffled = np.asarray(jax.random.permutation(jax.random.key(0), 80))
     test, known = shuffled[:30], shuffled[30:]
     mean = float(data.energies[known].mean())
 
     def springs(config, known, key, folder, name):
-        asked_for.append((name, len(known.energies)))
+        trained_on.append((name, len(known.energies)))
         scatter = 0.02 * (8 / len(known.energies)) ** 0.5 * jnp.array([-1.0, 0.0, 2.0])
         history = History(LOSSES, np.empty(0), np.empty(0), None, 0.0)
         return [Springs(1 + part, mean) for part in scatter], [history] * 3
 
     monkeypatch.setattr(potential_committee, "committee", springs)
-    config = Config(sizes=(8, 16), asked=30, chosen=2, members=3, batch=1)
+    config = Config(sizes=(8, 16), test=30, chosen=2, members=3, training=ONE)
     result = run(config, tmp_path, data)
     found = result.metrics
-    assert set(result.histories) == {f"{name}_{i}" for name, _ in asked_for for i in range(3)}
-    assert asked_for == [
+    assert set(result.histories) == {f"{name}_{i}" for name, _ in trained_on for i in range(3)}
+    assert trained_on == [
         ("random_8", 8), ("random_16", 16), ("random_1", 1), ("chosen_2", 2), ("random_2", 2)
     ]  # fmt: skip
     assert found["n16.energy_rmse"] == pytest.approx(found["n8.energy_rmse"] / 2**0.5, rel=2e-2)
     assert found["energy_rmse"] == found["n16.energy_rmse"]
     # The mean is a third of a part off, the spread sqrt(7 / 3) of a part.
-    assert found["n8.spread_over_error"] == pytest.approx(3 * (7 / 3) ** 0.5, rel=0.2)
+    assert found["n8.deviation_over_error"] == pytest.approx(3 * (7 / 3) ** 0.5, rel=0.2)
     rms = [np.sqrt(np.mean(x**2)) for x in (data.energies[test] - mean, data.forces[test])]
     assert found["n8.energy_rmse"] == pytest.approx(0.02 / 3 * rms[0] / WAVENUMBER, rel=1e-3)
     assert found["n8.force_rmse"] == pytest.approx(0.02 / 3 * 1e3 * rms[1], rel=1e-3)
@@ -127,13 +132,13 @@ def test_the_test_set_trains_and_chooses_nothing(tmp_path, monkeypatch):
         seen.append((name, known))
         return [], []
 
-    def answer(committee, asked, forces):
-        return {"energies": np.asarray(asked.energies)[:, 0] * np.array([[0.9], [1.2]])}
+    def answer(committee, test, forces):
+        return {"energies": np.asarray(test.energies)[:, 0] * np.array([[0.9], [1.2]])}
 
     monkeypatch.setattr(potential_committee, "committee", spied)
-    monkeypatch.setattr(potential_committee, "ask", answer)
+    monkeypatch.setattr(potential_committee, "predict", answer)
     monkeypatch.setattr(committee_report, "picture", lambda *_: None)
-    config = Config(sizes=(8, 16), asked=30, chosen=2, members=2, batch=1)
+    config = Config(sizes=(8, 16), test=30, chosen=2, members=2, training=ONE)
     for factor in (1.0, 3.0):
         labels = [np.array(each) for each in (data.positions, data.energies, data.forces)]
         for each in labels:
@@ -145,14 +150,14 @@ def test_the_test_set_trains_and_chooses_nothing(tmp_path, monkeypatch):
 def test_a_committee_is_trained_once(tmp_path):
     """Its members differ, and what is in the folder is not trained again."""
     config = Config(
-        sizes=(8,), asked=10, chosen=0, members=2, channels=2, layers=1, hidden="0e", batch=4,
-        updates=3,
+        sizes=(8,), test=10, chosen=0, members=2, channels=2, layers=1, hidden="0e",
+        training=replace(Config.training, batch=4, updates=3),
     )  # fmt: skip
     known = pick(samples(geometries(8, forces=False)), np.arange(8))
     group, histories = committee(config, known, jax.random.key(0), tmp_path, "tiny")
     again, _ = committee(config, known, jax.random.key(0), tmp_path, "tiny")
     assert [len(history.loss) for history in histories] == [3, 3]
-    first, second = (ask(some, known, False)["energies"] for some in (group, again))
+    first, second = (predict(some, known, False)["energies"] for some in (group, again))
     np.testing.assert_array_equal(first, second)
     assert first[0].std() > 0 and not np.allclose(first[0], first[1], rtol=1e-2)
 
@@ -161,6 +166,6 @@ def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match="members must be an integer >= 2, got 1"):
         Config(members=1)
     with pytest.raises(ValueError, match="batch must be at most 4, the smallest set, got 5"):
-        Config(sizes=(4, 8), chosen=0, batch=5)
-    with pytest.raises(ValueError, match="at most 20, the 60 geometries less the asked 40"):
-        run(Config(sizes=(30,), asked=40, chosen=0), tmp_path, geometries())
+        Config(sizes=(4, 8), chosen=0, training=replace(Config.training, batch=5))
+    with pytest.raises(ValueError, match="at most 20, the 60 geometries less test = 40"):
+        run(Config(sizes=(30,), test=40, chosen=0), tmp_path, geometries())

@@ -1,6 +1,7 @@
 """The operator of Burgers' equation on its own data: a tiny run, and what it refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,14 @@ from jaxpbdl.experiments.operators.fno_burgers import EXPERIMENT, Config
 
 
 def test_a_tiny_run(tmp_path):
-    config = Config(points=32, training=6, asked=3, modes=3, width=4, batch=3, updates=4)
+    config = Config(
+        points=32,
+        train=6,
+        test=3,
+        modes=3,
+        width=4,
+        training=replace(Config.training, batch=3, updates=4),
+    )
     contract.execute(EXPERIMENT, "quick", config, tmp_path)
     report = json.loads((tmp_path / "result.json").read_text())
     metrics = report["metrics"]
@@ -28,5 +36,5 @@ def test_bad_input():
         ValueError, match="points must be a multiple of 4.* at least .* 128, got 64"
     ):
         Config(points=64)
-    with pytest.raises(ValueError, match="held_out must be below the 1000 samples, got 1000"):
-        Config(held_out=1000)
+    with pytest.raises(ValueError, match="validation must be below the 1000 samples, got 1000"):
+        Config(validation=1000)

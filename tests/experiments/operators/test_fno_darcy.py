@@ -22,7 +22,7 @@ from jaxpbdl.experiments.operators.fno_darcy import (
 )
 from jaxpbdl.networks import FNO
 
-TINY = Config(modes=2, width=4, depth=1, batch=4, updates=4)
+TINY = Config(modes=2, width=4, depth=1, training=replace(Config.training, batch=4, updates=4))
 
 
 def written(path, **changes):
@@ -85,18 +85,18 @@ def test_neighbours_of_a_medium_are_as_alike_as_its_covariance_says():
 
 
 def test_own_data_are_made_once(tmp_path):
-    config = replace(TINY, grid=17, training=5, asked=2)
+    config = replace(TINY, grid=17, train=5, test=2)
     metrics = EXPERIMENT.run(config, tmp_path / "run").metrics
     assert np.isfinite(metrics["relative_l2_17"])
     path = tmp_path / "run" / "data.npz"
-    (media, pressures), (asked, _) = darcy.read_or_draw(path, 17, 5, 2).values()
+    (media, pressures), (test, _) = darcy.read_or_draw(path, 17, 5, 2).values()
     assert set(np.unique(media)) == {darcy.LOW, darcy.HIGH}
-    assert not np.array_equal(media[:2], asked)
+    assert not np.array_equal(media[:2], test)
     assert jnp.all(pressures[:, [0, -1]] == 0) and jnp.all(pressures[:, 1:-1, 1:-1] > 0)
     again = EXPERIMENT.run(replace(config, data=path), tmp_path / "other").metrics
     assert again == metrics
     with pytest.raises(DataError, match=r"train_17_a must have shape \(6, 17, 17\)"):
-        EXPERIMENT.run(replace(config, data=path, training=6), tmp_path / "third")
+        EXPERIMENT.run(replace(config, data=path, train=6), tmp_path / "third")
 
 
 def test_bad_input(tmp_path):
@@ -104,15 +104,22 @@ def test_bad_input(tmp_path):
     with pytest.raises(DataError, match=r"test_16 must hold.*\(3, 16, 16\) and \(3, 16, 15\)"):
         EXPERIMENT.run(replace(TINY, data=path), tmp_path)
     path = written(tmp_path / "data.npz")
-    with pytest.raises(ValueError, match="held_out must be below the 12 samples"):
-        EXPERIMENT.run(replace(TINY, data=path, held_out=12), tmp_path)
+    with pytest.raises(ValueError, match="validation must be below the 12 samples"):
+        EXPERIMENT.run(replace(TINY, data=path, validation=12), tmp_path)
     with pytest.raises(DataError, match="darcy-small.*MIT"):
         EXPERIMENT.run(replace(TINY, data=tmp_path / "absent.npz"), tmp_path)
 
 
 def test_it_learns_from_the_real_data(tmp_path, real_data):
     path = real_data("fno-darcy-burgers/darcy_small.npz")
-    config = Config(modes=4, width=8, depth=2, updates=60, data=path, held_out=100)
+    config = Config(
+        modes=4,
+        width=8,
+        depth=2,
+        training=replace(Config.training, updates=60),
+        data=path,
+        validation=100,
+    )
     metrics = EXPERIMENT.run(config, tmp_path).metrics
-    assert "averaged.relative_l2_held_out" in metrics and "relative_l2_16" not in metrics
-    assert metrics["relative_l2_held_out"] < 0.35
+    assert "averaged.relative_l2_validation" in metrics and "relative_l2_16" not in metrics
+    assert metrics["relative_l2_validation"] < 0.35

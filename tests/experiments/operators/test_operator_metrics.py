@@ -2,6 +2,8 @@
 datum reaches a training.
 """
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -49,7 +51,8 @@ class Burgers:
 
 
 def test_fno_burgers(tmp_path, monkeypatch):
-    settings = dict(points=32, training=6, asked=3, modes=3, width=4, batch=3, updates=4)
+    training = replace(fno_burgers.Config.training, batch=3, updates=4)
+    settings = dict(points=32, train=6, test=3, modes=3, width=4, training=training)
     trainings = []
     for factor, expected in ((0.4, 0.1), (0.8, 0.45)):
         Burgers(monkeypatch, fno_burgers, 6, factor)
@@ -65,7 +68,7 @@ def test_fno_burgers(tmp_path, monkeypatch):
     assert_same(*trainings)
 
     # Held out are samples of the training set, and they are not trained on.
-    held = fno_burgers.run(fno_burgers.Config(**settings, held_out=2), tmp_path).metrics
+    held = fno_burgers.run(fno_burgers.Config(**settings, validation=2), tmp_path).metrics
     assert held["relative_l2"] == pytest.approx(0.12, rel=1e-5)
     assert len(trainings[-1].given["fno"][0][3].inputs) == 4
 
@@ -85,7 +88,8 @@ def darcy_file(path, factor):
 
 def test_fno_darcy(tmp_path, monkeypatch):
     monkeypatch.setattr(fno_darcy, "_picture", lambda *_: None)
-    settings = dict(modes=2, width=4, depth=1, batch=4, updates=4)
+    training = replace(fno_darcy.Config.training, batch=4, updates=4)
+    settings = dict(modes=2, width=4, depth=1, training=training)
     trainings = []
     for factor in (2.0, OTHER):
         trainings.append(Training(lambda name: Scaled(2.2)))
@@ -98,8 +102,8 @@ def test_fno_darcy(tmp_path, monkeypatch):
             assert found[f"fno.relative_l2_{name}"] == expected
             assert found[f"averaged.relative_l2_{name}"] == expected
     assert_same(*trainings)
-    held = fno_darcy.run(fno_darcy.Config(**settings, data=data, held_out=4), tmp_path).metrics
-    assert held["relative_l2_held_out"] == pytest.approx(1.2, rel=1e-5)
+    held = fno_darcy.run(fno_darcy.Config(**settings, data=data, validation=4), tmp_path).metrics
+    assert held["relative_l2_validation"] == pytest.approx(1.2, rel=1e-5)
     assert "relative_l2_16" not in held
     assert len(trainings[-1].given[""][0][2]) == 8
 
@@ -118,7 +122,8 @@ def burgers_file(path, factor):
 def test_operators_burgers(tmp_path, monkeypatch):
     factors = {"fno": 2.2, "deeponet": 2.4, "pod_deeponet": 3.0}
     monkeypatch.setattr(operators_burgers, "solver", lambda points, times: Later(2.1, times))
-    settings = dict(width=2, rank=3, batch=4, updates=3)
+    training = replace(operators_burgers.Config.training, batch=4, updates=3)
+    settings = dict(width=2, rank=3, training=training)
     trainings = []
     for factor in (2.0, OTHER):
         trainings.append(Training(lambda name: Later(factors[name], 4)))
@@ -132,16 +137,17 @@ def test_operators_burgers(tmp_path, monkeypatch):
             for name, value in expected.items()
         }
     assert_same(*trainings)
-    config = operators_burgers.Config(**settings, data=data, held_out=4)
+    config = operators_burgers.Config(**settings, data=data, validation=4)
     held = operators_burgers.run(config, tmp_path).metrics
     assert held["persistence.relative_l2"] == pytest.approx(0, abs=1e-6)
     assert held["fno.relative_l2"] == pytest.approx(1.2, rel=1e-5)
 
 
 def test_pino_burgers(tmp_path, monkeypatch):
-    monkeypatch.setattr(pino_burgers, "ASKED", 3)
+    monkeypatch.setattr(pino_burgers, "TESTS", 3)
     factors = {"data_only": 0.44, "physics_only": 0.2, "both": 0.6}
-    config = pino_burgers.Config(solutions=4, points=16, modes=4, width=2, batch=3, updates=3)
+    training = replace(pino_burgers.Config.training, batch=3, updates=3)
+    config = pino_burgers.Config(solutions=4, points=16, modes=4, width=2, training=training)
     trainings = []
     for factor in (0.4, 0.8):
         Burgers(monkeypatch, pino_burgers, 4, factor)
@@ -166,11 +172,12 @@ class Held(eqx.Module):
 
 
 def test_operator_navier_stokes(tmp_path, monkeypatch):
-    monkeypatch.setattr(operator_navier_stokes, "ASKED", 4)
+    monkeypatch.setattr(operator_navier_stokes, "LATER", 4)
     monkeypatch.setattr(operator_navier_stokes, "solver", lambda *_: Scaled(1.0))
     monkeypatch.setattr(operator_navier_stokes, "_picture", lambda *_: None)
     config = operator_navier_stokes.Config(
-        grid=8, solved=8, training=4, asked=2, modes=2, width=2, batch=2, unroll=2, updates=3,
+        grid=8, solved=8, train=4, test=2, modes=2, width=2, unroll=2,
+        training=replace(operator_navier_stokes.Config.training, batch=2, updates=3),
         coarse=8,
     )  # fmt: skip
     trainings = []
@@ -178,10 +185,10 @@ def test_operator_navier_stokes(tmp_path, monkeypatch):
 
         def frames(key, count, config, factor=factor):
             drawn = np.random.default_rng(count).normal(size=(count, 1, 8, 8))
-            later = (factor if count == config.asked else 1.0) * drawn
+            later = (factor if count == config.test else 1.0) * drawn
             return jnp.asarray(np.concatenate([drawn] * 10 + [later] * 4, 1), jnp.float32)
 
-        monkeypatch.setattr(operator_navier_stokes, "frames_of", frames)
+        monkeypatch.setattr(operator_navier_stokes, "vorticities", frames)
         trainings.append(Training(lambda name: Held(2.2)))
         monkeypatch.setattr(operator_navier_stokes, "fit", trainings[-1])
         found = operator_navier_stokes.run(config, tmp_path).metrics

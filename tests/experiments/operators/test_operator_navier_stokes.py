@@ -15,20 +15,19 @@ from jaxpbdl.fields import curl
 TINY = flow.Config(
     grid=16,
     solved=16,
-    training=4,
-    asked=2,
+    train=4,
+    test=2,
     modes=2,
     width=6,
-    batch=2,
     unroll=2,
-    updates=60,
+    training=replace(flow.Config.training, batch=2, updates=60),
     coarse=16,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("operator", ["2d", "3d"])
 def test_learns_and_reports(operator, tmp_path, monkeypatch):
-    monkeypatch.setattr(flow, "ASKED", 5)
+    monkeypatch.setattr(flow, "LATER", 5)
     contract.execute(flow.EXPERIMENT, "quick", replace(TINY, operator=operator), tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     # The next frames are close to the last; the solver on the same points has no error but dt's.
@@ -52,8 +51,8 @@ def test_wrong_settings():
 
 
 def test_goes_on_from_its_own_frames():
-    network = lambda frames: jnp.ones((1, 4, 4))  # noqa: E731
-    step = flow.NextFrame(network)  # type: ignore[arg-type]
-    frames = jnp.zeros((10, 4, 4))
-    np.testing.assert_allclose(step.later(frames, 3)[:, 0, 0], [1, 2, 3])
-    assert jax.eval_shape(step, frames).shape == frames.shape
+    network = lambda snapshots: jnp.ones((1, 4, 4))  # noqa: E731
+    step = flow.NextSnapshot(network)  # type: ignore[arg-type]
+    snapshots = jnp.zeros((10, 4, 4))
+    np.testing.assert_allclose(step.later(snapshots, 3)[:, 0, 0], [1, 2, 3])
+    assert jax.eval_shape(step, snapshots).shape == snapshots.shape

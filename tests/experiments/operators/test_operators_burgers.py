@@ -15,7 +15,7 @@ from jaxpbdl.experiments.operators.histories import errors
 from jaxpbdl.experiments.operators.operators_burgers import EXPERIMENT, Config, Shifted, solver
 from jaxpbdl.learning import Samples
 
-TINY = Config(width=2, rank=3, batch=4, updates=3)
+TINY = Config(width=2, rank=3, training=replace(Config.training, batch=4, updates=3))
 
 
 def written(path, **changes):
@@ -56,8 +56,8 @@ def test_bad_input(tmp_path):
     with pytest.raises(DataError, match=r"do not fit, found \(3, 15\) and \(3, 5, 16\)"):
         EXPERIMENT.run(replace(TINY, data=path), tmp_path)
     path = written(tmp_path / "data.npz")
-    with pytest.raises(ValueError, match="held_out must be below the 12 samples"):
-        EXPERIMENT.run(replace(TINY, data=path, held_out=12), tmp_path)
+    with pytest.raises(ValueError, match="validation must be below the 12 samples"):
+        EXPERIMENT.run(replace(TINY, data=path, validation=12), tmp_path)
 
 
 def test_the_solver_knows_the_real_data(real_data):

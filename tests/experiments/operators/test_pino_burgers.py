@@ -1,6 +1,7 @@
 """Physics-informed operators of Burgers' equation: the data, the losses, a tiny run."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,9 @@ from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.operators.burgers import histories, initial
 from jaxpbdl.experiments.operators.pino_burgers import EXPERIMENT, Config
 
-TINY = Config(solutions=3, points=16, modes=4, width=2, batch=3, updates=3)
+TINY = Config(
+    solutions=3, points=16, modes=4, width=2, training=replace(Config.training, batch=3, updates=3)
+)
 
 
 def test_initial_states_have_their_covariance():

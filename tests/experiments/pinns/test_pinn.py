@@ -23,7 +23,7 @@ from jaxpbdl.experiments.pinns import (
 )
 from jaxpbdl.experiments.pinns.training import Settings, reference
 from jaxpbdl.grids.periodic import Periodic
-from jaxpbdl.rollout import repeat
+from jaxpbdl.rollouts import repeat
 from jaxpbdl.solvers.spectral import semilinear
 
 TINY = Settings(width=8, depth=2, points=200, adam=100, updates=40, chunk=30)

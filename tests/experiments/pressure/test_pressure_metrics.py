@@ -2,6 +2,8 @@
 field reaches a training.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,11 +20,12 @@ def share(part, periodic, sign=1):
 
 
 def test_projection_network(tmp_path, monkeypatch):
-    monkeypatch.setattr(projection_network, "ASKED", 4)
+    monkeypatch.setattr(projection_network, "TESTS", 4)
     monkeypatch.setattr(projection_network, "seconds", lambda call, repeats: 0.008)
     monkeypatch.setattr(projection_network, "_picture", lambda *_: None)
     noise, parts = projection_network.noise, {"linear": 0.9, "relu": 0.8}
-    config = projection_network.Config(fields=5, width=2, levels=1, batch=2, updates=3)
+    training = replace(projection_network.Config.training, batch=2, updates=3)
+    config = projection_network.Config(fields=5, width=2, levels=1, training=training)
     trainings, losses = [], []
     for factor in (1.0, 3.0):
         known = []
@@ -58,7 +61,8 @@ def test_warm_start(tmp_path, monkeypatch):
     monkeypatch.setattr(warm_start, "_one", lambda function, source: 1e-3)
     monkeypatch.setattr(warm_start, "_picture", lambda *_: None)
     parts = {"supervised": 1.0, "physical": 0.5, "solver": 0.95, "unet_solver": 0.9995}
-    config = warm_start.Config(simulations=2, asked=3, width=2, levels=1, batch=2, updates=3)
+    training = replace(warm_start.Config.training, batch=2, updates=3)
+    config = warm_start.Config(simulations=2, test=3, width=2, levels=1, training=training)
     trainings = []
     for factor in (1.0, 3.0):
 

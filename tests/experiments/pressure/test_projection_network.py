@@ -1,6 +1,7 @@
 """Learned projection: the fields, the scaling, a tiny run."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,12 @@ from jaxpbdl.experiments.pressure.projection_network import (
 )
 from jaxpbdl.networks import UNet
 
-TINY = Config(fields=10, width=2, levels=1, batch=5, updates=20, learning_rate=1e-2)
+TINY = Config(
+    fields=10,
+    width=2,
+    levels=1,
+    training=replace(Config.training, batch=5, updates=20, learning_rate=1e-2),
+)
 
 
 def test_fields_have_unit_deviation_and_no_long_waves():
@@ -64,6 +70,6 @@ def test_bad_input(tmp_path):
     with pytest.raises(ValueError, match="levels must be at most 5 for 32 cells, got 6"):
         Config(levels=6)
     with pytest.raises(ValueError, match="learning_rate must be finite and > 0"):
-        Config(learning_rate=0.0)
+        replace(Config.training, learning_rate=0.0)
     with pytest.raises(ValueError, match="batch must be at most fields = 10, got 11"):
-        run(Config(fields=10, batch=11), tmp_path)
+        run(Config(fields=10, training=replace(Config.training, batch=11)), tmp_path)

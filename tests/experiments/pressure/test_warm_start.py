@@ -1,6 +1,7 @@
 """Warm starts of conjugate gradients: the iterations, the smoke, the network, a tiny run."""
 
 import json
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,12 @@ from jaxpbdl.experiments.pressure.warm_start import (
 )
 
 TINY = Config(
-    simulations=2, asked=3, width=2, levels=1, iterations=2, updates=40, learning_rate=2e-2
+    simulations=2,
+    test=3,
+    width=2,
+    levels=1,
+    iterations=2,
+    training=replace(Config.training, updates=40, learning_rate=2e-2),
 )
 
 

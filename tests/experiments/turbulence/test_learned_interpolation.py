@@ -1,6 +1,7 @@
 """The experiment at a tiny size, and what holds for any stencils a network may give."""
 
 import json
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -15,7 +16,7 @@ from jaxpbdl.experiments.turbulence.learned_interpolation import EXPERIMENT, Con
 TINY = Config(
     viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5,), mark_steps=(5, 8), warm_up=1.0,
     train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0, width=4, depth=2,
-    batch=2, unroll=2, pretraining=2, updates=4,
+    unroll=2, pretraining=2, training=replace(Config.training, batch=2, updates=4),
 )  # fmt: skip
 
 

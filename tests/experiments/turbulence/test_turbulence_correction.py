@@ -21,7 +21,8 @@ from jaxpbdl.learning.evaluate import compare, evaluate
 TINY = Config(
     viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), mark_steps=(4, 6, 8),
     warm_up=1.0, train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0,
-    members=2, emulators=2, width=4, depth=3, batch=2, unroll=2, pretraining=2, updates=4,
+    members=2, emulators=2, width=4, depth=3, unroll=2, pretraining=2,
+    training=replace(Config.training, batch=2, updates=4),
 )  # fmt: skip
 
 
@@ -38,17 +39,17 @@ def test_the_whole_run(tmp_path):
         assert (tmp_path / picture).stat().st_size > 100
 
 
-def test_frames_are_those_of_the_solver():
+def test_snapshots_are_those_of_the_solver():
     truth, initial = simulate(TINY, jax.random.key(0), 1, 0.6, 24)
     step, every = TINY.solver(24)
-    frames = jp.rollout(step, initial[0], 3 * every, every)
+    snapshots = jp.rollout(step, initial[0], 3 * every, every)
     expected = jax.vmap(lambda w: jp.grids.resample(w, step.grid, jp.grids.Periodic((12, 12))))(
-        frames
+        snapshots
     )
     np.testing.assert_allclose(truth[0], expected, atol=1e-4)
 
 
-def written(path, channels=("vorticity",), frame=0.1, trajectories=2):
+def written(path, channels=("vorticity",), interval=0.1, trajectories=2):
     step, every = TINY.solver(18)
     starts = [
         jp.initial_states.random_vorticity(jax.random.key(seed), step.grid)
@@ -62,7 +63,7 @@ def written(path, channels=("vorticity",), frame=0.1, trajectories=2):
     else:
         stored = values[:, :, None]
     axes = tuple(np.asarray(axis) for axis in step.grid.axes)
-    times = frame * np.arange(values.shape[1])
+    times = interval * np.arange(values.shape[1])
     data.write_npz(path, data.Trajectories(np.asarray(stored), times, axes, channels))
     return values, step.grid
 
@@ -71,7 +72,7 @@ def written(path, channels=("vorticity",), frame=0.1, trajectories=2):
 def test_trajectories_by_others(tmp_path, channels):
     path = tmp_path / "flow.npz"
     values, grid = written(path, channels)
-    train, test = read_trajectories(path, coarse=12, frame=0.2)
+    train, test = read_trajectories(path, coarse=12, interval=0.2)
     assert train.shape == (1, 4, 12, 12) and test["coarse"].shape == (1, 4, 12, 12)
     np.testing.assert_allclose(test["initial"][0], values[1, 0], atol=1e-4)
     expected = jp.grids.resample(values[0, 2], grid, jp.grids.Periodic((12, 12)))
@@ -80,11 +81,11 @@ def test_trajectories_by_others(tmp_path, channels):
 
 def test_bad_input(tmp_path):
     path = tmp_path / "flow.npz"
-    written(path, frame=0.07)
+    written(path, interval=0.07)
     with pytest.raises(DataError, match="do not divide the time 0.2"):
-        read_trajectories(path, coarse=12, frame=0.2)
+        read_trajectories(path, coarse=12, interval=0.2)
     with pytest.raises(DataError, match="coarse grid needs fewer"):
-        read_trajectories(path, coarse=32, frame=0.07)
+        read_trajectories(path, coarse=32, interval=0.07)
     with pytest.raises(ValueError, match="coarse < fine <= reference"):
         replace(TINY, fine=10)
     with pytest.raises(ValueError, match="viscosity must be finite and > 0, got -1"):
@@ -112,10 +113,10 @@ class Perturbed(jp.Step):
 def test_the_metrics_of_known_predictions():
     """Two members of an ensemble, marks and a coarse solver whose errors are known: a frame of
     factor f has the relative error f^n - 1, the correlation 1, and the energy f^2n."""
-    grid, frame = jp.grids.Periodic((12, 12)), 0.2
+    grid, interval = jp.grids.Periodic((12, 12)), 0.2
     start = jp.initial_states.random_vorticity(jax.random.key(0), grid)[None]
     truth = jnp.repeat(start[:, None], 11, axis=1)
-    times = frame * np.arange(11)
+    times = interval * np.arange(11)
     factors = {"coarse": 0.8, "finer_2x": 0.99, "corrected_0": 0.9, "corrected_1": 0.98}
     rows = [
         report.Row(
@@ -125,7 +126,7 @@ def test_the_metrics_of_known_predictions():
         for name, factor in factors.items()
     ]  # fmt: skip
     rows.append(report.Row("corrected_mean", rows[2].result))
-    metrics = report.measured(rows, ("corrected",), truth, grid, frame)
+    metrics = report.measured(rows, ("corrected",), truth, grid, interval)
     for name, factor in factors.items():
         assert metrics[f"{name}.error_t1"] == pytest.approx(1 - factor**5, abs=1e-5)
         decades = np.mean([abs(2 * n * np.log10(factor)) for n in range(5, 11)])
@@ -142,11 +143,11 @@ def test_the_metrics_of_known_predictions():
 
 def test_times_of_correlation_are_those_of_the_prediction():
     """White noise that is mixed in more and more: the correlation is known at every frame."""
-    rng, frame = np.random.default_rng(0), 0.2
+    rng, interval = np.random.default_rng(0), 0.2
     truth = jnp.asarray(rng.normal(size=(1, 6, 200, 200)))
     noise = jnp.asarray(rng.normal(size=(1, 6, 200, 200)))
     shares = jnp.array([0.0, 0.1, 0.2, 0.5, 1.0, 2.0])[None, :, None, None]
-    result = compare(truth + shares * noise, truth, frame * np.arange(6))
+    result = compare(truth + shares * noise, truth, interval * np.arange(6))
     expected = 1 / np.sqrt(1 + np.array([0.0, 0.1, 0.2, 0.5, 1.0, 2.0]) ** 2)
     np.testing.assert_allclose(result.correlation[0], expected, atol=0.01)
     between = (expected[2] - 0.95) / (expected[2] - expected[3])
