@@ -1,5 +1,6 @@
 """Every example of the documentation runs, and the `assert` at its end holds."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -15,6 +16,7 @@ def test_there_are_examples():
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_example(path, tmp_path, monkeypatch):
-    assert "\nassert " in path.read_text(), f"{path.name} must check its result by an assert"
+    checks = re.search(r"^ *assert ", path.read_text(), re.MULTILINE)
+    assert checks, f"{path.name} must check its result by an assert"
     monkeypatch.chdir(tmp_path)  # what it writes goes there
     runpy.run_path(str(path), run_name="__main__")

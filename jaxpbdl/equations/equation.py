@@ -47,8 +47,9 @@ class Equation(eqx.Module):
         return ()
 
     @property
-    def field_shape(self) -> tuple[int, ...]:
-        """Shape of what a field that `residual` judges gives at a point."""
+    def field_shape(self) -> tuple[int, ...] | None:
+        """Shape of what a field that `residual` judges gives at a point; None where that depends on
+        the dimension of space, which the equation does not know."""
         return self.value_shape
 
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:

@@ -37,6 +37,11 @@ class IncompressibleFlow(Equation):
             if value is not None:
                 checks.non_negative(name, value)
 
+    @property
+    def field_shape(self) -> None:
+        """Velocity and pressure, and the marker where there is buoyancy: by the dimension."""
+        return None
+
     def residual(self, field: Field, point: Float[Array, " dim"]) -> Array:
         """Of a field that gives (u, .., p) at (x, .., t), and the marker after it where there is
         buoyancy: momentum, divergence, and the marker's. A steady flow is a field of (x, ..)

@@ -70,9 +70,10 @@ def _opened(equation: Any, field: Any, points: Points) -> Any:
     """The field, checked, as a pytree that shows its arrays: a lambda hides what it closes over."""
     if jnp.ndim(points) != 2 or not len(points):
         return field
+    expected = None
     if isinstance(equation, Equation):
         equation.check_field(field)
-    expected = getattr(equation, "field_shape", None)
+        expected = equation.field_shape
     given = eqx.filter_eval_shape(field, points[0]).shape
     if expected is not None and prod(given) != prod(expected):
         raise ValueError(

@@ -78,7 +78,7 @@ def tasks(key: PRNGKeyArray, count: int) -> tuple[Array, Array, Array]:
         left, right, force = jax.random.uniform(key, (9,), minval=low, maxval=high).reshape(3, 3)
         hidden = bump(*force)
         start = bump(*left) + bump(*right)
-        target = jax.lax.fori_loop(0, STEPS, lambda _, u: step.advance(u) + DT * hidden, start)
+        target = jp.repeat(lambda u: step.advance(u) + DT * hidden, STEPS)(start)
         return start, target, hidden
 
     return jax.vmap(one)(jax.random.split(key, count))
@@ -119,13 +119,15 @@ def steered(controller: Controller, start: State, target: State) -> tuple[Array,
     """All states after the first, and the forces."""
     step = solver()
 
-    def body(state: State, left: Array) -> tuple[State, tuple[State, State]]:
-        ahead = step.advance(state)
+    def forced(state: tuple[State, State], left: Array) -> tuple[State, State]:
+        ahead = step.advance(state[0])
         force = controller(ahead, target, left)
-        state = ahead + DT * force
-        return state, (state, force)
+        return ahead + DT * force, force
 
-    return jax.lax.scan(body, start, jnp.arange(STEPS, 0, -1.0))[1]
+    left = jnp.arange(STEPS, 0, -1.0)
+    still = (start, jnp.zeros_like(start))
+    states, forces = jp.rollout(forced, still, STEPS, inputs=left, checkpoint=False)
+    return states[1:], forces[1:]
 
 
 class Loss(eqx.Module):

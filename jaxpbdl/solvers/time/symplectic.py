@@ -82,8 +82,8 @@ velocity_verlet = VelocityVerlet()
 """Order 2, one force a step, remembered."""
 
 
-class Momentum(NamedTuple):
-    """A state of `hamiltonian`: positions and momenta, any trees of arrays."""
+class PhasePoint(NamedTuple):
+    """The working variables of `hamiltonian`: positions and momenta, any trees of arrays."""
 
     position: Any
     momentum: Any
@@ -103,20 +103,23 @@ class HamiltonianStep(Step):
         return self.dt
 
     def system(self, *inputs: Any) -> SeparableSystem:
-        def kick(state: Momentum, force: Any, dt: Array) -> Momentum:
-            return Momentum(state.position, added(state.momentum, combined((dt,), (force,))))
+        def kick(state: PhasePoint, force: Any, dt: Array) -> PhasePoint:
+            return PhasePoint(state.position, added(state.momentum, combined((dt,), (force,))))
 
-        def drift(state: Momentum, dt: Array) -> Momentum:
+        def drift(state: PhasePoint, dt: Array) -> PhasePoint:
             moved = combined((dt,), (self.velocity(state.momentum),))
-            return Momentum(added(state.position, moved), state.momentum)
+            return PhasePoint(added(state.position, moved), state.momentum)
 
         return SeparableSystem(lambda s: self.force(s.position, *inputs), kick, drift, self.dt)
 
     def enter(self, state: tuple[Any, Any]) -> Any:
-        return Momentum(*state)
+        return PhasePoint(*state)
 
-    def advance(self, working: Momentum, *inputs: Any) -> Momentum:
+    def advance(self, working: PhasePoint, *inputs: Any) -> PhasePoint:
         return self.scheme.advance(working, self.system(*inputs))
+
+    def leave(self, working: PhasePoint) -> tuple[Any, Any]:
+        return tuple(working)
 
     def largest_dt(self, state: Any) -> Any:
         return float("inf") if self.limit is None else self.limit(state)
