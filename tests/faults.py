@@ -3,6 +3,7 @@
     python tests/faults.py                      # 6 faults in each room
     python tests/faults.py --room fields --limit 20
     python tests/faults.py --list               # what would be tried
+    python tests/faults.py --again              # also those that survived, with the tests of today
     python tests/faults.py --equivalent KEY --reason "x ** 2 has no sign"
 
 The places are found in the syntax tree: terms of sums (sign, factor, dropped), `axis=`, `<` beside
@@ -412,6 +413,17 @@ def mark_equivalent(results: Path, key: str, reason: str) -> None:
     save(results, known)
 
 
+def forget_survivors(results: Path, rooms: list[str]) -> None:
+    """So that they are tried with the tests of today."""
+    known = load(results)
+    known["faults"] = {
+        key: record
+        for key, record in known["faults"].items()
+        if record["outcome"] != "survived" or record["room"] not in rooms
+    }
+    save(results, known)
+
+
 def table(known: dict) -> str:
     """A line for each room, and the survivors."""
     rows = [f"{'room':24} tried noticed survived equivalent"]
@@ -442,12 +454,15 @@ def main(arguments: list[str] | None = None, root: Path = ROOT, rooms: dict = RO
     parser.add_argument("--jobs", type=int, default=1, help="faults at a time")
     parser.add_argument("--list", action="store_true", help="show the faults, try none")
     parser.add_argument("--results", type=Path, default=root / "faults.json")
+    parser.add_argument("--again", action="store_true", help="try those that survived again")
     parser.add_argument("--equivalent", metavar="KEY", help="mark a survivor as equivalent")
     parser.add_argument("--reason", default="", help="why it is equivalent")
     given = parser.parse_args(arguments)
     if given.equivalent:
         mark_equivalent(given.results, given.equivalent, given.reason)
         return
+    if given.again:
+        forget_survivors(given.results, given.room or list(rooms))
     wanted = given.room or list(rooms)
     chosen = {
         name: choose(candidates(root, name, rooms[name]), given.limit, given.seed)

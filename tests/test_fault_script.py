@@ -113,6 +113,9 @@ def test_faults_are_tried_once_and_taken_out(root, monkeypatch, capsys):
     faults.main(arguments, root, ROOMS)
     assert by_change(results)["head", "one off"]["reason"] == "nothing beyond"
     assert "      8       6        1          1" in capsys.readouterr().out
+    with pytest.raises(pytest.fail.Exception, match="tried again"):
+        faults.main([*arguments, "--again"], root, ROOMS)
+    assert "survived" not in {fault["outcome"] for fault in by_change(results).values()}
     with pytest.raises(ValueError, match="must be that of a fault that survived, got none"):
         faults.main([*arguments, "--equivalent", "none", "--reason", "x"], root, ROOMS)
 

@@ -57,6 +57,12 @@ def test_members_are_shared_out():
     assert "2x3xf32" in text and places == [(3,)]
 
 
+def test_no_more_devices_than_members():
+    """One member is not computed twice for the sake of the second device."""
+    text = jax.jit(lambda x: map_members(jnp.sin, x)).lower(jnp.ones((1, 3))).as_text()
+    assert "1x3xf32" in text and "2x3xf32" not in text
+
+
 def test_fault_23_one_trace_a_shape():
     chex.clear_trace_counter()
 
