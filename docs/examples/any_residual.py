@@ -21,11 +21,13 @@ if __name__ == "__main__":
     grid = jp.grids.Periodic((64, 64))
     start = jp.initial_states.random_vorticity(jax.random.key(0), grid)
     step = jp.solvers.spectral.semilinear(flow, grid, 0.01)
-    states, times = jp.rollout(step, start, 80, every=4), 0.04 * jnp.arange(21)
+    states, times = jp.rollout(step, start, 16), 0.01 * jnp.arange(17)
     vorticity = size(jp.learning.residual_of(step, states, times))
     print(f"a turbulent flow, spectral: {vorticity:.1e}")
 
     found = []
+    points = jax.random.uniform(jax.random.key(1), (200, 3), minval=0.2, maxval=0.8)
+    points = points * jnp.asarray([1.0, 1.0, 0.4])
     for cells in (16, 32):
         grid = jp.grids.Cells((cells, cells), 1.0, periodic=(True, False))
         equation = jp.equations.IncompressibleFlow(0.02)
@@ -39,7 +41,7 @@ if __name__ == "__main__":
             )
         )
         states = jp.rollout(step, start, 2 * cells, every=cells // 4)
-        residual = jp.learning.residual_of(step, states, 0.05 * jnp.arange(9))
+        residual = jp.learning.residual_of(step, states, 0.05 * jnp.arange(9), points)
         found.append(size(residual))
     print(f"a channel, finite volumes: {found[0]:.1e} on 16, {found[1]:.1e} on 32 cells a side")
-    assert vorticity < 1e-2 and found[1] < found[0] / 2
+    assert vorticity < 1e-2 and found[1] < found[0] / 3
