@@ -6,6 +6,8 @@ A new equation is tested by adding one line to `CASES`, a new scheme by one line
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi
+from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import jax.numpy as jnp
@@ -16,6 +18,9 @@ import jaxpbdl as jp
 from jaxpbdl import equations as eq
 from jaxpbdl import solvers
 from jaxpbdl.equations.navier_stokes import project
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "docs" / "examples"
+ZakharovKuznetsov = run_path(str(EXAMPLES / "zakharov_kuznetsov.py"))["ZakharovKuznetsov"]
 
 
 def smooth(
@@ -48,7 +53,9 @@ class Case:
     """An equation on a small grid with a smooth state, integrated over `time`.
 
     `size` and `mean` are those of the state; `linear` marks what the exponential schemes solve
-    exactly.
+    exactly; `conserves` names what stays the same, "mean" of every component and "energy" (the mean
+    square), and `transported` says whether N carries the unknown along. `test_declared_laws`
+    measures both, so that neither can be forgotten.
     """
 
     name: str
@@ -59,6 +66,8 @@ class Case:
     size: float = 1.0
     mean: float = 0.0
     linear: bool = False
+    conserves: tuple[str, ...] = ()
+    transported: bool = False
 
     def grid(self, dtype: Any = None) -> jp.grids.Periodic:
         return jp.grids.Periodic(self.shape, self.lengths, dtype=dtype)
@@ -90,23 +99,38 @@ def _transport(velocity: Any, dispersion: Any = None, hyper: Any = None) -> eq.E
 one, plane, box = (2 * pi,), (3 * pi, 2 * pi), (2 * pi, 2 * pi, 3 * pi)
 long, wide = (8 * pi,), (6 * pi, 4 * pi)  # where high derivatives would make small boxes stiff
 CASES = [
-    Case("advection", lambda: _transport(1.0), (24,), one, 0.5, linear=True),
+    Case("advection", lambda: _transport(1.0), (24,), one, 0.5, linear=True,
+         conserves=("mean",)),
     Case("transport-2d", lambda: _transport((1.0, 2.0), 0.1, 0.02), (18, 15), plane, 0.5,
-         linear=True),
+         linear=True,
+         conserves=("mean",)),
     Case("heat-3d", lambda: eq.AdvectionDiffusion(diffusivity=0.5), (8, 9, 6), box, 0.5,
-         linear=True),
+         linear=True,
+         conserves=("mean",)),
     Case("wave", lambda: eq.Wave(2.0), (24,), one, 0.5, mean=0.3, linear=True),
     Case("wave-2d", lambda: eq.Wave(1.5), (18, 15), plane, 0.5, mean=0.3, linear=True),
-    Case("burgers", lambda: eq.Burgers(0.1), (32,), one, 0.4),
-    Case("burgers-2d", lambda: eq.Burgers(0.2, 2), (24, 18), plane, 0.4),
-    Case("burgers-3d", lambda: eq.Burgers(0.3, 3), (12, 12, 12), box, 0.4, 0.4),
-    Case("kdv", lambda: eq.KortewegDeVries(1.0, 0.1), (32,), one, 0.4),
-    Case("ks", lambda: eq.KuramotoSivashinsky(1.2, 0.9, 1.1), (32,), long, 1.0),
-    Case("ks-2d", lambda: eq.KuramotoSivashinsky(), (18, 15), wide, 1.0, 2.0),
-    Case("schroedinger", lambda: eq.Schroedinger(0.5, 1.0), (32,), one, 0.4),
-    Case("schroedinger-2d", lambda: eq.Schroedinger(0.4, -0.8), (18, 15), plane, 0.4),
-    Case("navier-stokes-2d", _flow_2d, (24, 21), plane, 0.5),
-    Case("navier-stokes-3d", _flow_3d, (12, 12, 15), box, 0.5),
+    Case("burgers", lambda: eq.Burgers(0.1), (32,), one, 0.4,
+         conserves=("mean",), transported=True),
+    Case("burgers-2d", lambda: eq.Burgers(0.2, 2), (24, 18), plane, 0.4,
+         transported=True),
+    Case("burgers-3d", lambda: eq.Burgers(0.3, 3), (12, 12, 12), box, 0.4, 0.4,
+         transported=True),
+    Case("kdv", lambda: eq.KortewegDeVries(1.0, 0.1), (32,), one, 0.4,
+         conserves=("mean", "energy"), transported=True),
+    Case("ks", lambda: eq.KuramotoSivashinsky(1.2, 0.9, 1.1), (32,), long, 1.0,
+         conserves=("mean",), transported=True),
+    Case("ks-2d", lambda: eq.KuramotoSivashinsky(), (18, 15), wide, 1.0, 2.0,
+         transported=True),
+    Case("zakharov-kuznetsov", ZakharovKuznetsov, (24, 15), wide, 0.4, 0.5,
+         conserves=("mean", "energy"), transported=True),
+    Case("schroedinger", lambda: eq.Schroedinger(0.5, 1.0), (32,), one, 0.4,
+         conserves=("energy",)),
+    Case("schroedinger-2d", lambda: eq.Schroedinger(0.4, -0.8), (18, 15), plane, 0.4,
+         conserves=("energy",)),
+    Case("navier-stokes-2d", _flow_2d, (24, 21), plane, 0.5,
+         conserves=("mean",), transported=True),
+    Case("navier-stokes-3d", _flow_3d, (12, 12, 15), box, 0.5,
+         conserves=("mean",), transported=True),
     Case("allen-cahn", lambda: eq.AllenCahn(0.01, 2.0, 2.0), (32,), one, 0.5),
     Case("allen-cahn-3d", lambda: eq.AllenCahn(0.1, 2.0, 2.0), (12, 12, 12), box, 0.3, 0.2),
     Case("fisher-kpp", lambda: eq.FisherKPP(0.1, 3.0), (32,), one, 0.5, 0.3, 0.5),
@@ -116,8 +140,10 @@ CASES = [
          0.3, 1.0),
     Case("swift-hohenberg", lambda: eq.SwiftHohenberg(0.7, 1.0, 0.5), (32,), long, 0.4),
     Case("swift-hohenberg-2d", lambda: eq.SwiftHohenberg(0.7, 1.0, 0.5), (18, 15), wide, 0.4),
-    Case("cahn-hilliard", lambda: eq.CahnHilliard(0.5, 0.5), (32,), long, 2.0, 0.8, 0.1),
-    Case("cahn-hilliard-2d", lambda: eq.CahnHilliard(0.5, 0.7), (18, 15), wide, 0.8, 0.4, 0.1),
+    Case("cahn-hilliard", lambda: eq.CahnHilliard(0.5, 0.5), (32,), long, 2.0, 0.8, 0.1,
+         conserves=("mean",)),
+    Case("cahn-hilliard-2d", lambda: eq.CahnHilliard(0.5, 0.7), (18, 15), wide, 0.8, 0.4, 0.1,
+         conserves=("mean",)),
 ]  # fmt: skip
 
 SCHEMES = [

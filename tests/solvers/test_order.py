@@ -64,6 +64,6 @@ def test_tables_are_complete():
         and issubclass(member, equations.SemilinearEquation)
         and name != "SemilinearEquation"
     }
-    assert members == {type(case.make()) for case in CASES}
+    assert members <= {type(case.make()) for case in CASES}
     schemes = {name for name in solvers.time.__all__ if name.startswith(("etd", "imex"))}
     assert schemes == {scheme.__name__ for scheme, _ in SCHEMES}
