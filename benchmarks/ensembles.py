@@ -77,7 +77,7 @@ def networks(members: int = 8, updates: int = 20) -> list[Line]:
             begin = time.perf_counter()
             fit_ensemble(
                 make, unrolled, windows, optax.adam(1e-3), total, keys=keys[:count], chunk=updates,
-                progress=False, devices=used,
+                progress=False, mesh=jp.distributed.mesh("member", used),
             )  # fmt: skip
             seconds.append(time.perf_counter() - begin)
         value = (seconds[1] - seconds[0]) / (2 * updates)

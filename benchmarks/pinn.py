@@ -36,10 +36,10 @@ def plain(network: Any, points: jax.Array) -> jax.Array:
     return jnp.mean(jax.vmap(residual)(points) ** 2)
 
 
-def ours(devices: Any) -> Callable[..., jax.Array]:
+def ours(mesh: Any) -> Callable[..., jax.Array]:
     def loss(network: Any, points: jax.Array) -> jax.Array:
         field = jp.networks.Chain(network, jnp.squeeze)
-        return learning.residual_loss(EQUATION, field, points, devices=devices)
+        return learning.residual_loss(EQUATION, field, points, mesh=mesh)
 
     return loss
 
@@ -51,7 +51,7 @@ def lines() -> list[Line]:
         network = jp.networks.Dense(sizes, key=jax.random.key(1))
         times: Any = side_by_side(
             {
-                "shared": training_step(ours(jax.devices()), network, points),
+                "shared": training_step(ours(jp.distributed.mesh("points")), network, points),
                 "one": training_step(ours(None), network, points),
                 "plain": training_step(plain, network, points),
             },
