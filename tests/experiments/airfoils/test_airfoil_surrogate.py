@@ -136,7 +136,7 @@ def test_metrics_of_known_answers(tmp_path, monkeypatch):
         assert found[f"{name}.departure"] == pytest.approx(off / 4, abs=1e-6)
         assert found[f"{name}.relative_l1_v"] == pytest.approx(off / 4, abs=1e-6)
     assert found["unet.relative_l1_of_members"] == pytest.approx(1.5 * own / total, rel=1e-5)
-    assert found["unet.spread"] == pytest.approx(0.5**0.5 / open_part, rel=1e-5)
+    assert found["unet.deviation"] == pytest.approx(0.5**0.5 / open_part, rel=1e-5)
     assert found["unet.error"] == pytest.approx(1.5 / open_part, rel=1e-5)
     total = np.abs(STREAM + 2 * DEPARTURE).sum()
     for name, off in {"unet": 0.5, "fno": 2.0, "neighbours": 1.0, "stream": 2.0}.items():

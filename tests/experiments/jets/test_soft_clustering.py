@@ -70,5 +70,5 @@ def test_a_tiny_run(tmp_path, real_data):
 def test_bad_input():
     with pytest.raises(ValueError, match=r"temperatures\[1\] must be finite and > 0, got 0"):
         Config(temperatures=(0.1, 0))
-    with pytest.raises(ValueError, match="most must be an integer >= 3, got 2"):
+    with pytest.raises(ValueError, match="max_particles must be an integer >= 3, got 2"):
         Config(max_particles=2)

@@ -57,7 +57,7 @@ def test_projection_network(tmp_path, monkeypatch):
 
 def test_warm_start(tmp_path, monkeypatch):
     monkeypatch.setattr(warm_start, "CELLS", 16)
-    monkeypatch.setattr(warm_start, "MOST", 100)
+    monkeypatch.setattr(warm_start, "MAX_ITERATIONS", 100)
     monkeypatch.setattr(warm_start, "_one", lambda function, source: 1e-3)
     monkeypatch.setattr(warm_start, "_picture", lambda *_: None)
     parts = {"supervised": 1.0, "physical": 0.5, "solver": 0.95, "unet_solver": 0.9995}
