@@ -35,7 +35,8 @@ class OnGrid(eqx.Module):
 
 
 def main(updates: int = 900, seed: int = 0) -> None:
-    config = replace(fno_darcy.QUICK, updates=updates, seed=seed)
+    training = replace(fno_darcy.QUICK.training, updates=updates)
+    config = replace(fno_darcy.QUICK, training=training, seed=seed)
     samples = fno_darcy.read(find("darcy-small"))
     start, fitting = jax.random.split(jax.random.key(seed))
     shared = {"modes": 8, "padding": 0.25, "coordinates": True, "key": start}
@@ -45,7 +46,7 @@ def main(updates: int = 900, seed: int = 0) -> None:
         "Transolver": (OnGrid(Transolver(2, 1, 1, width=48, slices=24, key=start)), 2e-3),
     }
     for name, (network, rate) in candidates.items():
-        settings = replace(config, learning_rate=rate)
+        settings = replace(config, training=replace(training, learning_rate=rate))
         begin = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             operator = fno_darcy.train(

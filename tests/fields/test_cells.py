@@ -52,13 +52,3 @@ def test_integrals_and_locations():
         grid.integral(jnp.ones((4, 5)))
     plane = g.Periodic((4, 5), (1.0, 2.0))
     np.testing.assert_allclose(plane.integral(jnp.ones((3, 4, 5))), [2.0, 2.0, 2.0])
-
-
-def test_double_precision_is_refused_by_every_grid_where_jax_has_single():
-    jax.config.update("jax_enable_x64", False)
-    try:
-        for make in (jp.grids.Periodic, jp.grids.Cells):
-            with pytest.raises(ValueError, match="dtype float64 needs"):
-                make(8, dtype=np.float64)
-    finally:
-        jax.config.update("jax_enable_x64", True)

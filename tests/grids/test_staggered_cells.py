@@ -65,3 +65,11 @@ def test_vorticity_of_solid_rotation():
 def test_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("make", [jp.grids.Periodic, jp.grids.Cells])
+def test_double_precision_is_refused_by_every_grid_where_jax_has_single(make):
+    with pytest.raises(ValueError, match="dtype float64 needs"):
+        make(8, dtype=np.float64)
+    with pytest.raises(ValueError, match="dtype must be float32 or float64, got int32"):
+        make(8, dtype=np.int32)

@@ -98,7 +98,7 @@ def test_a_flow_is_corrected_without_divergence():
     assert jnp.max(jnp.abs(step.divergence(after.velocity))) < 1e-5
     assert after.time == plain.time
     with pytest.raises(ValueError, match="give `features`"):
-        Corrected(turning, network)(trajectories()[0])
+        Corrected(turning, network)(jax.tree.map(lambda leaf: leaf[0, 0], trajectories()))
 
 
 def test_one_dimensional_systems_need_no_features():

@@ -1,6 +1,7 @@
 """Any system of ordinary differential equations as a step."""
 
 from collections.abc import Callable
+from math import ceil, isfinite
 from typing import Any
 
 import jax.numpy as jnp
@@ -83,8 +84,11 @@ def substepped(
     checks.positive("interval", interval)
     if not 0 < safety <= 1:
         raise ValueError(f"safety must be in (0, 1], got {safety}")
-    limit = float(make(interval).largest_dt(state))
-    if not limit > 0:
-        raise ValueError(f"no dt is stable at this state: its largest dt is {limit}")
-    count = max(1, int(jnp.ceil(interval / (safety * limit))))
+    count, wanted = 0, 1
+    while wanted > count:  # the limit may depend on dt: what is damped within a step
+        count = wanted
+        limit = float(make(interval / count).largest_dt(state))
+        if not limit > 0:
+            raise ValueError(f"no dt is stable at this state: its largest dt is {limit}")
+        wanted = ceil(interval / (safety * limit)) if isfinite(limit) else 1
     return repeat(make(interval / count), count)
