@@ -58,8 +58,13 @@ class Step(eqx.Module):
         self.check_state(state)
         if self.interval is None or not checks.is_concrete((state, self)):
             return
-        limit = self.largest_dt(state)
-        if checks.is_concrete(limit) and float(self.interval) > float(limit):
+        self.refuse_above(self.largest_dt(state))
+
+    def refuse_above(self, limit: Any) -> None:
+        """Raise ValueError for an interval above a limit, where both are known."""
+        if self.interval is None or not checks.is_concrete((self.interval, limit)):
+            return
+        if float(self.interval) > float(limit):
             raise ValueError(
                 f"dt = {float(self.interval):.4g} is above the stability limit of this state: "
                 f"use dt <= {float(limit):.3g}, or a scheme with a larger stability region"

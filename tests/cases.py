@@ -121,7 +121,7 @@ CASES = [
          conserves=("mean",), transported=True),
     Case("ks-2d", lambda: eq.KuramotoSivashinsky(), (18, 15), wide, 1.0, 2.0,
          transported=True),
-    Case("zakharov-kuznetsov", ZakharovKuznetsov, (24, 15), wide, 0.4, 0.5,
+    Case("zakharov-kuznetsov", ZakharovKuznetsov, (24, 15), wide, 0.6, 3.0,
          conserves=("mean", "energy"), transported=True),
     Case("schroedinger", lambda: eq.Schroedinger(0.5, 1.0), (32,), one, 0.4,
          conserves=("energy",)),

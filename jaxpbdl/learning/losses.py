@@ -40,7 +40,9 @@ class Windows(eqx.Module):
         self.trajectories = _as_trajectories(trajectories)
         self.steps, self.batch, self.stride = steps, batch, stride
         shapes = [leaf.shape for leaf in jax.tree.leaves(self.trajectories)]
-        if not shapes or not all(len(s) >= 2 and s[0] and s[:2] == shapes[0][:2] for s in shapes):
+        together = all(len(s) >= 2 and s[0] and s[:2] == shapes[0][:2] for s in shapes)
+        # A lone array of two axes is rather one trajectory than many of single numbers.
+        if not together or max(map(len, shapes), default=0) < 3:
             raise ValueError(
                 "trajectories must have leaves (trajectories, snapshots, ..) with at least one "
                 f"trajectory, got {', '.join(map(str, shapes)) or 'no array'}"

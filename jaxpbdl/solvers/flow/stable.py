@@ -9,6 +9,7 @@ may cross several cells in a step: the smoke of the Physics-based Deep Learning 
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -163,9 +164,8 @@ def stable_fluids(
       side's (Navier 1823). Half a cell is what a row of cells beyond the side that holds its
       velocity amounts to, the usual padding of image-like codes.
 
-    **Raises:** ValueError for a graded grid, a dt that is not positive, or inflow that does not
-    balance outflow in a box without an `outflow()`; when called, for a dt above the limit of
-    diffusion.
+    **Raises:** ValueError for a graded grid, a dt that is not positive or above the limit of
+    diffusion, or inflow that does not balance outflow in a box without an `outflow()`.
     """
     if not grid.uniform:
         raise ValueError(
@@ -173,6 +173,8 @@ def stable_fluids(
         )
     checks.non_negative("slip_length", slip_length)
     flow = incompressible(equation, grid, dt, sides, marker_source=marker_source)
+    with jax.ensure_compile_time_eval():  # whatever the state: refused before it is there
+        flow.refuse_above(_diffusive_limit(equation.viscosity, grid))
     return StableStep(flow, jnp.asarray(slip_length, grid.dtype), marker_transport)
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -58,12 +59,15 @@ def semi_lagrangian(equation: Burgers, grid: Periodic, dt: Any) -> SemiLagrangia
     **Arguments:** `equation`; `grid`, periodic; `dt` > 0, at most `1 / (2 viscosity sum_i 1 /
     dx_i^2)`.
 
-    **Raises:** ValueError for a dt that is not positive, or a grid of the wrong dimension; when
-    called, for a dt above that limit.
+    **Raises:** ValueError for a dt that is not positive or above that limit, or a grid of the wrong
+    dimension.
     """
     checks.positive("dt", dt)
     equation.check_grid(grid)
-    return SemiLagrangianStep(equation, grid, jnp.asarray(dt, grid.dtype))
+    with jax.ensure_compile_time_eval():  # whatever the state: refused before it is there
+        step = SemiLagrangianStep(equation, grid, jnp.asarray(dt, grid.dtype))
+        step.refuse_above(step.largest_dt(None))
+    return step
 
 
 def laplacian(values: Array, grid: Periodic) -> Array:
