@@ -4,7 +4,7 @@ The solver in the loop (Um et al., NeurIPS 2020) on the wakes of `flow.py`: the 
 takes a step, a convolutional network adds a velocity without divergence, and training unrolls
 several such turns against the simulations on a grid four times finer. Beside it the same network
 unrolled with the gradient cut between the turns, and one trained on single steps alone. All are
-asked Reynolds numbers outside the training set.
+tested at Reynolds numbers outside the training set.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
 from jaxpbdl.diagnostics import mean_square
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.wakes.flow import (
     Features,
@@ -48,39 +49,37 @@ BOOK = "Physics-Based Deep Learning book, wake flow at Re 73, 47,330 weights, 3 
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings; lengths in diameters, times in diameters over the speed of the stream."""
 
     seed: int = 0
-    train: tuple[float, ...] = (60.0, 85.0, 120.0, 170.0, 240.0, 340.0)
+    train: tuple[Positive, ...] = (60.0, 85.0, 120.0, 170.0, 240.0, 340.0)
     """Reynolds numbers of the training simulations."""
-    test: tuple[float, ...] = (73.0, 100.0, 200.0, 290.0)
-    cells: tuple[int, int] = (64, 32)
+    test: tuple[Positive, ...] = (73.0, 100.0, 200.0, 290.0)
+    cells: tuple[Count, Count] = (64, 32)
     """Of the coarse grid."""
-    finer: int = 4
+    finer: Count = 4
     """How many times finer the grid of the simulations is."""
-    warm_up: int = 350
-    """Coarse steps before the first frame."""
-    frames: int = 200
-    asked: int = 100
-    """Frames of the test simulations."""
-    width: int = 32
-    depth: int = 4
-    batch: int = 4
-    unroll: int = 4
-    updates: int = 900
-    learning_rate: float = 2e-3
+    warm_up: Count = 350
+    """Coarse steps before the first snapshot."""
+    snapshots: Count = 200
+    test_snapshots: Count = 100
+    """Of the test simulations, besides the first."""
+    width: Count = 32
+    depth: Count = 4
+    batch: Count = 4
+    unroll: Count = 4
+    updates: Count = 900
+    learning_rate: Positive = 2e-3
 
     def __post_init__(self):
-        for name in ("warm_up", "frames", "asked", "width", "depth", "batch", "unroll", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("train", self.train)
-        checks.positive("test", self.test)
-        checks.positive("learning_rate", self.learning_rate)
+        super().__post_init__()
         if set(self.train) & set(self.test):
             raise ValueError(f"test must not repeat Reynolds numbers of train, got {self.test}")
-        if self.frames <= self.unroll:
-            raise ValueError(f"frames must be more than unroll = {self.unroll}, got {self.frames}")
+        if self.snapshots <= self.unroll:
+            raise ValueError(
+                f"snapshots must be more than unroll = {self.unroll}, got {self.snapshots}"
+            )
 
 
 def run(config: Config, folder: Path) -> Result:
@@ -90,10 +89,10 @@ def run(config: Config, folder: Path) -> Result:
     solver = setting.solver(interpolation=limited)
     fine = setting.solver(setting.finer)
     train, test = (
-        _data(folder / name, fine, solver, numbers, config.warm_up, frames)
-        for name, numbers, frames in (
-            ("train", config.train, config.frames),
-            ("test", config.test, config.asked + 1),
+        _data(folder / name, fine, solver, numbers, config.warm_up, snapshots)
+        for name, numbers, snapshots in (
+            ("train", config.train, config.snapshots),
+            ("test", config.test, config.test_snapshots + 1),
         )
     )
     network_key, key = jax.random.split(jax.random.key(config.seed))
@@ -103,7 +102,7 @@ def run(config: Config, folder: Path) -> Result:
         "cut": (config.unroll, True),
         "corrected": (config.unroll, False),
     }
-    models: dict[str, AnyStep] = {"coarse_central": setting.solver(), "coarse": solver}
+    models: dict[str, AnyStep] = {"coarse_central_differences": setting.solver(), "coarse": solver}
     histories: dict[str, np.ndarray] = {}
     for name, (steps, cut) in ways.items():
         fitted, history = _train(config, start, train, steps, cut, key, folder, name)
@@ -185,11 +184,11 @@ def _data(
     coarse: Varying,
     numbers: tuple[float, ...],
     warm_up: int,
-    frames: int,
+    snapshots: int,
 ) -> Varied:
     print(f"simulating {len(numbers)} wakes, Re {min(numbers):g} to {max(numbers):g}", flush=True)
     given = jnp.asarray(numbers)
-    return checkpoint.cached(folder, lambda: simulate(fine, coarse, given, warm_up, frames))
+    return checkpoint.cached(folder, lambda: simulate(fine, coarse, given, warm_up, snapshots))
 
 
 def _pictures(
@@ -202,7 +201,7 @@ def _pictures(
 ) -> None:
     which = len(config.test) // 2
     show = jax.jit(partial(vorticity, solver))
-    made, axes = plotting.figure(2, 2, size=(4.2, 2.4))
+    figure, axes = plotting.figure(2, 2, size=(4.2, 2.4))
     panels = {"reference": truth} | {n: predictions[n] for n in ("coarse", "corrected")}
     for ax, (name, states) in zip(axes.flat, panels.items(), strict=False):
         values = np.asarray(show(tuple(u[which, -1] for u in states)))
@@ -213,7 +212,7 @@ def _pictures(
         axes[1, 1].plot(times, error, color=plotting.LINES[number], label=name)
     axes[1, 1].set(xlabel="time", title="relative L1, unseen Reynolds numbers", ylim=(0, None))
     axes[1, 1].legend(fontsize=7)
-    plotting.save(made, folder / "wakes.png")
+    plotting.save(figure, folder / "wakes.png")
 
 
 EXPERIMENT = Experiment(
@@ -221,7 +220,7 @@ EXPERIMENT = Experiment(
     summary="a network trained through a coarse solver corrects wakes at unseen Reynolds numbers",
     presets={
         "quick": Config(),
-        "full": Config(frames=500, width=48, depth=6, batch=8, unroll=8, updates=8000),
+        "full": Config(snapshots=500, width=48, depth=6, batch=8, unroll=8, updates=8000),
     },
     run=run,
 )

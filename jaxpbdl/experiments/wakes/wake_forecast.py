@@ -23,8 +23,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl import checks, plotting
+from jaxpbdl import plotting
 from jaxpbdl.data import find, read_wake
+from jaxpbdl.experiments.configuration import Count, NonNegative, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.learning import (
     Corrected,
@@ -49,27 +50,21 @@ RANKS = (2, 3, 5, 7, 9, 11, 13, 15, 17, 21, 25, 31, 41, 51, 61)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Validated):
     """Settings; times are in diameters over the free stream."""
 
     seed: int = 0
     data: Path | None = None
     """The wake, as published (.mat) or as npz; else looked for in the folder JAXPBDL_DATA."""
-    members: int = 2
-    width: int = 16
-    depth: int = 5
-    batch: int = 4
-    unroll: int = 6
-    updates: int = 150
-    learning_rate: float = 2e-3
-    noise: float = 0.02
+    members: Count = 2
+    width: Count = 16
+    depth: Count = 5
+    batch: Count = 4
+    unroll: Count = 6
+    updates: Count = 150
+    learning_rate: Positive = 2e-3
+    noise: NonNegative = 0.02
     """Of the first state of a training window, in units of the flow's fluctuation."""
-
-    def __post_init__(self):
-        for name in ("members", "width", "depth", "batch", "unroll", "updates"):
-            checks.count(name, getattr(self, name))
-        checks.positive("learning_rate", self.learning_rate)
-        checks.non_negative("noise", self.noise)
 
 
 QUICK = Config()

@@ -59,8 +59,8 @@ def test_a_tiny_run(tmp_path):
         cells=CELLS,
         finer=2,
         warm_up=20,
-        frames=12,
-        asked=5,
+        snapshots=12,
+        test_snapshots=5,
         width=8,
         depth=2,
         batch=2,
@@ -76,10 +76,16 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
     """In a steady flow models grow by a known share a frame; whatever the test wakes are, training
     is given the same."""
     shares = {
-        "coarse_central": 0.4, "coarse": 0.3, "supervised": 0.2, "cut": 0.1, "corrected": 0.05
+        "coarse_central_differences": 0.4, "coarse": 0.3, "supervised": 0.2, "cut": 0.1, "corrected": 0.05
     }  # fmt: skip
     config = Config(
-        train=(60.0, 140.0), test=(100.0, 90.0), frames=6, asked=3, width=2, depth=1, unroll=2
+        train=(60.0, 140.0),
+        test=(100.0, 90.0),
+        snapshots=6,
+        test_snapshots=3,
+        width=2,
+        depth=1,
+        unroll=2,
     )
     states = jax.random.normal(jax.random.key(0), (2, 6, 5, 4))
     steady = jnp.broadcast_to(jnp.arange(1.0, 41).reshape(2, 1, 5, 4), (2, 4, 5, 4))
@@ -91,7 +97,7 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
 
     class Known(Setting):
         def solver(self, factor=1, interpolation=None):
-            name = "coarse" if interpolation is limited else "coarse_central"
+            name = "coarse" if interpolation is limited else "coarse_central_differences"
             return Scaled(1 + shares[name])
 
     def fit(model, loss, batches, *arguments, key, name, **settings):
