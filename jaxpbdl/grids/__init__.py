@@ -5,6 +5,7 @@ from jaxpbdl.grids.grid import Grid
 from jaxpbdl.grids.location import Location, cell, edge, face, node
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import Spectrum, resample
+from jaxpbdl.grids.walls import Wall
 
 __all__ = [
     "Cells",
@@ -12,6 +13,7 @@ __all__ = [
     "Location",
     "Periodic",
     "Spectrum",
+    "Wall",
     "cell",
     "edge",
     "face",
