@@ -283,7 +283,7 @@ def _picture(operator: Operator, pair: tuple[Array, Array], folder: Path, count:
 
 EXPERIMENT = Experiment(
     name="fno-darcy",
-    summary="a Fourier neural operator learns porous flow at 16 points a side and is test at 32",
+    summary="a Fourier neural operator learns porous flow at 16 points a side and is tested at 32",
     presets={"quick": QUICK, "full": FULL, "paper": PAPER},
     run=run,
     files=files,

@@ -76,7 +76,8 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
     """In a steady flow models grow by a known share a frame; whatever the test wakes are, training
     is given the same."""
     shares = {
-        "coarse_central_differences": 0.4, "coarse": 0.3, "supervised": 0.2, "cut": 0.1, "corrected": 0.05
+        "coarse_central_differences": 0.4,
+        "coarse": 0.3, "supervised": 0.2, "cut": 0.1, "corrected": 0.05,
     }  # fmt: skip
     config = Config(
         train=(60.0, 140.0),
