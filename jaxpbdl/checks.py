@@ -5,12 +5,15 @@ Values that JAX is tracing cannot be looked at and pass: every check is for the 
 compilation.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 
 class BlowUp(FloatingPointError):
@@ -35,12 +38,12 @@ class RunFolderError(RuntimeError):
     """A run folder cannot be written or belongs to a run that is still going."""
 
 
-def is_concrete(value: Any) -> bool:
+def is_concrete(value: PyTree) -> bool:
     """Whether every leaf of `value` holds numbers now, rather than being traced by JAX."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
-def as_floats(value: Any) -> jax.Array:
+def as_floats(value: ArrayLike | Sequence[Any]) -> jax.Array:
     """A parameter as an array of floats, so that gradients reach it; integers are converted. What
     is known stays known: inside jit, jnp would make a traced array of a constant."""
     if is_concrete(value):
@@ -49,7 +52,7 @@ def as_floats(value: Any) -> jax.Array:
     return _as_floats(value)
 
 
-def _as_floats(value: Any) -> jax.Array:
+def _as_floats(value: ArrayLike | Sequence[Any]) -> jax.Array:
     value = jnp.asarray(value)
     return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
 
