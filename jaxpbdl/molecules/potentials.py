@@ -4,12 +4,13 @@ A potential is any function from a graph to the energy of each of its components
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -67,7 +68,7 @@ def labelled(
     structures: Sequence[Structure],
     build: Callable[[Structure], Graph],
     table: Sequence[int],
-    references: Any,
+    references: ArrayLike | Sequence[float],
     *,
     forces: bool = True,
     atoms: int | None = None,
@@ -98,7 +99,7 @@ def labelled(
     return Labelled(graphs, jnp.asarray(energies)[:, None], jnp.asarray(padded))
 
 
-def take(samples: Labelled, chosen: Any) -> Labelled:
+def take(samples: Labelled, chosen: ArrayLike | slice) -> Labelled:
     """The chosen ones of many labelled graphs as one graph of all their components."""
     some = jax.tree.map(lambda leaf: leaf[chosen], samples)
     return Labelled(merge(some.graph), some.energies.reshape(-1), some.forces.reshape(-1, 3))

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -47,8 +48,8 @@ class Potential(eqx.Module):
         species: int,
         cutoff: float,
         *,
-        scale: Any = 1.0,
-        shift: Any = 0.0,
+        scale: ArrayLike = 1.0,
+        shift: ArrayLike = 0.0,
         width: int = 16,
         key: PRNGKeyArray,
         **trunk: Any,
@@ -109,7 +110,7 @@ class Tensor(eqx.Module):
         cutoff: float,
         symmetry: str,
         *,
-        scale: Any = 1.0,
+        scale: ArrayLike = 1.0,
         key: PRNGKeyArray,
         **trunk: Any,
     ):
