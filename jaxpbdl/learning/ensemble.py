@@ -110,7 +110,7 @@ def fit_ensemble(
     return task.model(result, constants), histories
 
 
-def stack(models: Sequence[Any]) -> Any:
+def stack(models: Sequence[Any]) -> PyTree:
     """Models of one structure as one, with their arrays stacked along axis 0. Raises ValueError if
     their structures, shapes or anything that is no array differ."""
     arrays, frames = zip(*(eqx.partition(model, eqx.is_array) for model in models), strict=True)
@@ -119,13 +119,13 @@ def stack(models: Sequence[Any]) -> Any:
     return eqx.combine(_stack(arrays), frames[0])
 
 
-def member(stacked: Any, index: int) -> Any:
+def member(stacked: PyTree, index: int) -> PyTree:
     """One model of a stack."""
     arrays, frame = eqx.partition(stacked, eqx.is_array)
     return eqx.combine(_pick(arrays, index), frame)
 
 
-def members(stacked: Any) -> list[Any]:
+def members(stacked: PyTree) -> list[Any]:
     """The models of a stack."""
     count = len(jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0])
     return [member(stacked, index) for index in range(count)]
