@@ -26,7 +26,7 @@ from jaxpbdl.learning.fit import (
     own,
     prepare,
 )
-from jaxpbdl.learning.loop import History, Plan, key_numbers, train
+from jaxpbdl.learning.loop import History, Keys, Plan, key_numbers, train
 from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
 
 
@@ -37,7 +37,7 @@ def fit_ensemble(
     optimiser: optax.GradientTransformation,
     steps: int,
     *,
-    keys: PRNGKeyArray | Sequence[PRNGKeyArray],
+    keys: Keys | Sequence[PRNGKeyArray],
     chunk: int = 50,
     validate: Callable[[Any], Array] | None = None,
     patience: int | None = None,
@@ -176,7 +176,7 @@ def _warn_of_idle_devices(name: str, members: int, mesh: Mesh | None) -> None:
         )
 
 
-def _as_keys(keys: Any) -> PRNGKeyArray:
+def _as_keys(keys: Any) -> Keys:
     """One array of keys, no two of them equal."""
     keys = jnp.stack(list(keys)) if isinstance(keys, (list, tuple)) and keys else keys
     check_key("keys", keys, 1)
