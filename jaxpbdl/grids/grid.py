@@ -47,7 +47,7 @@ class Grid(eqx.Module):
         return prod(self.lengths)
 
     @property
-    def axes(self) -> tuple[Float[Array, " n"], ...]:
+    def axes(self) -> tuple[Float[Array, " _n"], ...]:
         """The coordinates of the points along each axis."""
         return tuple(jnp.asarray(line.astype(self.dtype)) for line in self.lines)
 

@@ -104,8 +104,8 @@ class Molecules(eqx.Module):
     large enough that little of it is padding, and the sums are products of matrices.
     """
 
-    features: tuple[Float[Array, "blocks atoms dim"], ...]
-    owners: tuple[Float[Array, "blocks molecules atoms"], ...]
+    features: tuple[Float[Array, "blocks _atoms dim"], ...]
+    owners: tuple[Float[Array, "blocks molecules _atoms"], ...]
     count: int = eqx.field(static=True)
 
     def __init__(

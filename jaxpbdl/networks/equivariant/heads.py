@@ -76,7 +76,7 @@ class Potential(eqx.Module):
         return jnp.where(graph.atom_mask, values, 0.0)
 
     def _readout(
-        self, features: list[Float[Array, "atoms components channels"]]
+        self, features: list[Float[Array, "atoms _components channels"]]
     ) -> Float[Array, " atoms"]:
         """Of the scalars after each layer."""
         values = jax.vmap(self.last)(features[-1][:, 0])[:, 0]
@@ -100,7 +100,7 @@ class Tensor(eqx.Module):
     """
 
     trunk: Trunk
-    weights: tuple[Float[Array, "channels copies"], ...]
+    weights: tuple[Float[Array, "channels _copies"], ...]
     scale: Constant
     symmetry: str = eqx.field(static=True)
 
