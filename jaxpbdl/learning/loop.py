@@ -85,7 +85,7 @@ class Record(NamedTuple):
         steps = np.append(self.validation_steps, end)
         return Record(loss, np.concatenate([self.validation, validation[:, None]], axis=1), steps)
 
-    def history(self, index: int, bad_step: int, seconds: float) -> History:
+    def history(self, index: int, bad_step: int | np.integer, seconds: float) -> History:
         """Of one member, without the chunks after it had stopped."""
         loss = self.loss[index]
         made = (

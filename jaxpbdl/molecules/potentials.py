@@ -153,7 +153,7 @@ class PotentialLoss(eqx.Module):
 
 def scale_and_shift(
     samples: Labelled, species: int
-) -> tuple[Float[np.ndarray, ""], Float[np.ndarray, " species"]]:
+) -> tuple[np.floating, Float[np.ndarray, " species"]]:
     """For a `Potential`: the root mean square of the forces' components (of the energies a atom
     where there are no forces), and the least squares energy of each species, both in eV."""
     mask = np.asarray(samples.graph.atom_mask)

@@ -71,7 +71,7 @@ class Gaussian(Kernel):
     log_amplitude: Float[Array, ""]
     log_length: Float[Array, "*dim"]
 
-    def __init__(self, amplitude: ArrayLike = 1.0, length: ArrayLike = 1.0):
+    def __init__(self, amplitude: ArrayLike = 1.0, length: ArrayLike | Sequence[float] = 1.0):
         """Raises ValueError unless both are > 0."""
         for name, value in {"amplitude": amplitude, "length": length}.items():
             checks.positive(name, value)

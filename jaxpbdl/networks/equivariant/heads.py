@@ -76,7 +76,7 @@ class Potential(eqx.Module):
         return jnp.where(graph.atom_mask, values, 0.0)
 
     def _readout(
-        self, features: list[Float[Array, "atoms _components channels"]]
+        self, features: list[Float[Array, "atoms _components _channels"]]
     ) -> Float[Array, " atoms"]:
         """Of the scalars after each layer."""
         values = jax.vmap(self.last)(features[-1][:, 0])[:, 0]
