@@ -75,7 +75,7 @@ def non_negative(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be finite and >= 0, got {value}")
 
 
-def count(name: str, value: int, least: int = 1) -> int:
+def count(name: str, value: int | np.integer, least: int = 1) -> int:
     """Refuse what is not an integer of at least `least`. Returns it as Python's own: what is to be
     static must not be a NumPy integer, which `filter_jit` traces."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
@@ -83,7 +83,7 @@ def count(name: str, value: int, least: int = 1) -> int:
     return int(value)
 
 
-def counts(**values: int) -> None:
+def counts(**values: int | np.integer) -> None:
     """Refuse any that is not an integer of at least one."""
     for name, value in values.items():
         count(name, value)

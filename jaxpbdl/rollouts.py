@@ -22,8 +22,8 @@ from jaxpbdl.step import AnyStep, Step, as_step
 def rollout(
     step: AnyStep,
     state: PyTree,
-    steps: int,
-    every: int = 1,
+    steps: int | np.integer,
+    every: int | np.integer = 1,
     *,
     inputs: PyTree = None,
     observe: Callable[[Any], Any] | None = None,
@@ -65,8 +65,8 @@ def rollout(
 def watched_rollout(
     step: AnyStep,
     state: PyTree,
-    steps: int,
-    every: int = 1,
+    steps: int | np.integer,
+    every: int | np.integer = 1,
     *,
     inputs: PyTree = None,
     checkpoint: bool = True,
@@ -124,7 +124,7 @@ class Repeated(Step):
         return self.step.equation_and_field(states, times, degree)
 
 
-def repeat(step: AnyStep, steps: int, *, checkpoint: bool = True) -> Repeated:
+def repeat(step: AnyStep, steps: int | np.integer, *, checkpoint: bool = True) -> Repeated:
     """The step `steps` times as long: `steps` applications of `step` as one. An input is held over
     all of them."""
     return Repeated(as_step(step), checks.count("steps", steps), checkpoint)
@@ -194,7 +194,7 @@ def _memory_explained(function: Callable[..., Any], arguments: tuple[Any, ...]) 
 
 
 def _prepare(
-    step: AnyStep, state: PyTree, steps: int, every: int, inputs: PyTree
+    step: AnyStep, state: PyTree, steps: int | np.integer, every: int | np.integer, inputs: PyTree
 ) -> tuple[Step, Any, int, int, Any]:
     """The arguments of a rollout, checked, with numbers as arrays."""
     steps, every = checks.count("steps", steps), checks.count("every", every)
