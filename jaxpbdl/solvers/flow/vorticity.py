@@ -23,8 +23,8 @@ class VorticityForm(Step):
 
     flow: IncompressibleStep
     spectrum: Spectrum
-    to_faces: tuple[Complex[Array, "*modes"], Complex[Array, "*modes"]]
-    paired: Float[Array, "*modes"]
+    to_faces: tuple[Complex[Array, "1 my"], Complex[Array, "mx 1"]]
+    paired: Float[Array, "mx my"]
     """1 on modes whose mirror image the grid holds too: a shift of others is not real."""
 
     @property
