@@ -5,12 +5,15 @@ Values that JAX is tracing cannot be looked at and pass: every check is for the 
 compilation.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 
 class BlowUp(FloatingPointError):
@@ -35,12 +38,12 @@ class RunFolderError(RuntimeError):
     """A run folder cannot be written or belongs to a run that is still going."""
 
 
-def is_concrete(value: Any) -> bool:
+def is_concrete(value: PyTree) -> bool:
     """Whether every leaf of `value` holds numbers now, rather than being traced by JAX."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
-def as_floats(value: Any) -> jax.Array:
+def as_floats(value: ArrayLike | Sequence[Any]) -> jax.Array:
     """A parameter as an array of floats, so that gradients reach it; integers are converted. What
     is known stays known: inside jit, jnp would make a traced array of a constant."""
     if is_concrete(value):
@@ -49,7 +52,7 @@ def as_floats(value: Any) -> jax.Array:
     return _as_floats(value)
 
 
-def _as_floats(value: Any) -> jax.Array:
+def _as_floats(value: ArrayLike | Sequence[Any]) -> jax.Array:
     value = jnp.asarray(value)
     return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
 
@@ -72,7 +75,7 @@ def non_negative(name: str, value: Any) -> None:
         raise ValueError(f"{name} must be finite and >= 0, got {value}")
 
 
-def count(name: str, value: int, least: int = 1) -> int:
+def count(name: str, value: int | np.integer, least: int = 1) -> int:
     """Refuse what is not an integer of at least `least`. Returns it as Python's own: what is to be
     static must not be a NumPy integer, which `filter_jit` traces."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
@@ -80,7 +83,7 @@ def count(name: str, value: int, least: int = 1) -> int:
     return int(value)
 
 
-def counts(**values: int) -> None:
+def counts(**values: int | np.integer) -> None:
     """Refuse any that is not an integer of at least one."""
     for name, value in values.items():
         count(name, value)

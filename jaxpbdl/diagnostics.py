@@ -1,10 +1,9 @@
 """What one measures in a flow or a prediction: energies, spectra, correlation, errors."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
@@ -119,7 +118,7 @@ def _vector(state: PyTree) -> Float[Array, " values"]:
     return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)])
 
 
-def time_above(times: Any, values: Any, threshold: float) -> float:
+def time_above(times: ArrayLike, values: ArrayLike, threshold: float) -> float:
     """The time until which `values` stay above `threshold`, linear between samples; the last time
     if they always do.
     """

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Int, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.step import AnyStep, Step, as_step
@@ -20,15 +21,15 @@ from jaxpbdl.step import AnyStep, Step, as_step
 
 def rollout(
     step: AnyStep,
-    state: Any,
-    steps: int,
-    every: int = 1,
+    state: PyTree,
+    steps: int | np.integer,
+    every: int | np.integer = 1,
     *,
-    inputs: Any = None,
+    inputs: PyTree = None,
     observe: Callable[[Any], Any] | None = None,
     checkpoint: bool = True,
     stop_gradient: bool = False,
-) -> Any:
+) -> PyTree:
     """The trajectory of `step` from `state`: the state itself and every `every`-th one after it.
 
     **Arguments:**
@@ -63,11 +64,11 @@ def rollout(
 
 def watched_rollout(
     step: AnyStep,
-    state: Any,
-    steps: int,
-    every: int = 1,
+    state: PyTree,
+    steps: int | np.integer,
+    every: int | np.integer = 1,
     *,
-    inputs: Any = None,
+    inputs: PyTree = None,
     checkpoint: bool = True,
 ) -> tuple[Any, Int[Array, ""]]:
     """Like `rollout`, with the number of the first step whose result was not finite; `steps + 1` if
@@ -93,41 +94,43 @@ class Repeated(Step):
     def interval(self) -> Array | None:
         return None if self.step.interval is None else self.steps * self.step.interval
 
-    def enter(self, state: Any) -> Any:
+    def enter(self, state: PyTree) -> PyTree:
         return self.step.enter(state)
 
-    def advance(self, working: Any, *inputs: Any) -> Any:
-        def once(working: Any, _: None) -> Any:
+    def advance(self, working: PyTree, *inputs: PyTree) -> PyTree:
+        def once(working: PyTree, _: None) -> PyTree:
             return self.step.advance(working, *inputs)
 
         return nested_scan(once, working, self.steps, self.checkpoint)
 
-    def leave(self, working: Any) -> Any:
+    def leave(self, working: PyTree) -> PyTree:
         return self.step.leave(working)
 
-    def check(self, state: Any) -> None:
+    def check(self, state: PyTree) -> None:
         self.step.check(state)
 
-    def largest_dt(self, state: Any) -> Any:
+    def largest_dt(self, state: PyTree) -> Array | float:
         return self.steps * self.step.largest_dt(state)
 
-    def channels(self, state: Any) -> Array:
+    def channels(self, state: PyTree) -> Array:
         return self.step.channels(state)
 
-    def corrected(self, state: Any, change: Array) -> Any:
+    def corrected(self, state: PyTree, change: Array) -> PyTree:
         return self.step.corrected(state, change)
 
-    def equation_and_field(self, states: Any, times: Array, degree: int = 4) -> tuple[Any, Any]:
+    def equation_and_field(
+        self, states: PyTree, times: Array, degree: int = 4
+    ) -> tuple[PyTree, PyTree]:
         return self.step.equation_and_field(states, times, degree)
 
 
-def repeat(step: AnyStep, steps: int, *, checkpoint: bool = True) -> Repeated:
+def repeat(step: AnyStep, steps: int | np.integer, *, checkpoint: bool = True) -> Repeated:
     """The step `steps` times as long: `steps` applications of `step` as one. An input is held over
     all of them."""
     return Repeated(as_step(step), checks.count("steps", steps), checkpoint)
 
 
-def raise_blow_up(first_bad: Any, steps: int, dt: Any = None) -> None:
+def raise_blow_up(first_bad: ArrayLike, steps: int, dt: ArrayLike | None = None) -> None:
     """Raise BlowUp naming step, time and member if any entry of `first_bad` (from
     `watched_rollout`) is within `steps`.
     """
@@ -145,16 +148,16 @@ def raise_blow_up(first_bad: Any, steps: int, dt: Any = None) -> None:
 
 def nested_scan(
     advance: Callable[[Any, Any], Any],
-    working: Any,
+    working: PyTree,
     steps: int,
     checkpoint: bool = True,
-    inputs: Any = None,
-) -> Any:
+    inputs: PyTree = None,
+) -> PyTree:
     """`advance(working, input)` applied `steps` times, `inputs` of that length or None. With
     `checkpoint`, two nested loops of about sqrt(steps) turns store one state a turn, so reverse
     mode keeps 2 sqrt(steps) states instead of what every step computes."""
 
-    def body(carry: Any, given: Any) -> tuple[Any, None]:
+    def body(carry: PyTree, given: PyTree) -> tuple[Any, None]:
         return advance(carry, given), None
 
     if not checkpoint or steps == 1:
@@ -163,7 +166,7 @@ def nested_scan(
     inner = isqrt(steps)
     outer, rest = divmod(steps, inner)
 
-    def turn(carry: Any, given: Any) -> tuple[Any, None]:
+    def turn(carry: PyTree, given: PyTree) -> tuple[Any, None]:
         return lax.scan(body, carry, given, length=inner)[0], None
 
     blocks = jax.tree.map(lambda x: x[: outer * inner].reshape(outer, inner, *x.shape[1:]), inputs)
@@ -191,7 +194,7 @@ def _memory_explained(function: Callable[..., Any], arguments: tuple[Any, ...]) 
 
 
 def _prepare(
-    step: AnyStep, state: Any, steps: int, every: int, inputs: Any
+    step: AnyStep, state: PyTree, steps: int | np.integer, every: int | np.integer, inputs: PyTree
 ) -> tuple[Step, Any, int, int, Any]:
     """The arguments of a rollout, checked, with numbers as arrays."""
     steps, every = checks.count("steps", steps), checks.count("every", every)
@@ -210,29 +213,29 @@ def _prepare(
     return inner, state, steps, every, inputs
 
 
-def _by_snapshot(inputs: Any, every: int) -> Any:
+def _by_snapshot(inputs: PyTree, every: int) -> PyTree:
     """The inputs of the steps between two snapshots together."""
     return jax.tree.map(lambda x: x.reshape(-1, every, *x.shape[1:]), inputs)
 
 
 @eqx.filter_jit
 def _rollout(
-    step: Any,
-    state: Any,
-    inputs: Any,
+    step: Step,
+    state: PyTree,
+    inputs: PyTree,
     steps: int,
     every: int,
     observe: Callable[[Any], Any] | None,
     checkpoint: bool,
     stop_gradient: bool,
-) -> Any:
+) -> PyTree:
     keep = (lambda state: state) if observe is None else observe
 
-    def advance(working: Any, given: Any) -> Any:
+    def advance(working: PyTree, given: PyTree) -> PyTree:
         working = lax.stop_gradient(working) if stop_gradient else working
         return step.advance(working) if given is None else step.advance(working, given)
 
-    def frame(working: Any, given: Any) -> tuple[Any, Any]:
+    def frame(working: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
         working = nested_scan(advance, working, every, checkpoint, given)
         return working, keep(step.leave(working))
 
@@ -245,16 +248,16 @@ def _rollout(
 
 @eqx.filter_jit
 def _watched_rollout(
-    step: Any, state: Any, inputs: Any, steps: int, every: int, checkpoint: bool
-) -> Any:
-    def advance(carry: Any, given: Any) -> Any:
+    step: Step, state: PyTree, inputs: PyTree, steps: int, every: int, checkpoint: bool
+) -> PyTree:
+    def advance(carry: PyTree, given: PyTree) -> PyTree:
         working, number, first_bad = carry
         working = step.advance(working) if given is None else step.advance(working, given)
         number = number + 1
         bad = ~_is_finite(working)
         return working, number, jnp.where(bad, jnp.minimum(first_bad, number), first_bad)
 
-    def frame(carry: Any, given: Any) -> tuple[Any, Any]:
+    def frame(carry: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
         carry = nested_scan(advance, carry, every, checkpoint, given)
         return carry, step.leave(carry[0])
 
@@ -265,11 +268,11 @@ def _watched_rollout(
     return _with_first(state, frames), first_bad
 
 
-def _with_first(first: Any, frames: Any) -> Any:
+def _with_first(first: PyTree, frames: PyTree) -> PyTree:
     return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, frames)
 
 
-def _is_finite(working: Any) -> Array:
+def _is_finite(working: PyTree) -> Array:
     """Finite sums mean finite values, at a tenth of the price of looking at each; the reverse may
     fail only where values of alternating sign approach the largest float, that is in a blow-up
     already. Half precision, whose sums overflow long before, is summed in float32; integers are
@@ -282,7 +285,7 @@ def _is_finite(working: Any) -> Array:
     return finite
 
 
-def _raise_if_blown_up(trajectory: Any, every: int, dt: Any) -> None:
+def _raise_if_blown_up(trajectory: PyTree, every: int, dt: Array | None) -> None:
     finite = np.asarray(_finite_frames(trajectory))
     if finite.all():
         return
@@ -295,7 +298,7 @@ def _raise_if_blown_up(trajectory: Any, every: int, dt: Any) -> None:
 
 
 @jax.jit
-def _finite_frames(trajectory: Any) -> Array:
+def _finite_frames(trajectory: PyTree) -> Array:
     """Which frames are finite; each is looked at, as what is observed of a state (a ratio, a
     logarithm) may be finite again in the last one."""
     found = jnp.asarray([True])

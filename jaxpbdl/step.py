@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 
@@ -27,15 +27,15 @@ class Step(eqx.Module):
     solver, the network in a hybrid. Without it each part is asked in turn (see `trainable`).
     """
 
-    def enter(self, state: Any) -> Any:
+    def enter(self, state: PyTree) -> PyTree:
         """The working variables of a state."""
         return state
 
-    def advance(self, working: Any, *inputs: Any) -> Any:
+    def advance(self, working: PyTree, *inputs: PyTree) -> PyTree:
         """The working variables one step later."""
         raise NotImplementedError(f"{type(self).__name__} must define advance")
 
-    def leave(self, working: Any) -> Any:
+    def leave(self, working: PyTree) -> PyTree:
         """The state of working variables."""
         return working
 
@@ -44,15 +44,15 @@ class Step(eqx.Module):
         """The time that one step covers; None for a step without a notion of it."""
         return None
 
-    def largest_dt(self, state: Any) -> Any:
+    def largest_dt(self, state: PyTree) -> Array | float:
         """The largest stable `interval` about a state; infinite without a limit."""
         return float("inf")
 
-    def check_state(self, state: Any) -> None:  # noqa: B027 - nothing to refuse by default
+    def check_state(self, state: PyTree) -> None:  # noqa: B027 - nothing to refuse by default
         """Raise ValueError for what is no state of this step: another shape, another dtype, values
         that are not finite."""
 
-    def check(self, state: Any) -> None:
+    def check(self, state: PyTree) -> None:
         """Raise ValueError if `state` cannot be stepped: no state, or an interval above
         `largest_dt`."""
         self.check_state(state)
@@ -70,7 +70,7 @@ class Step(eqx.Module):
                 f"use dt <= {float(limit):.3g}, or a scheme with a larger stability region"
             )
 
-    def channels(self, state: Any) -> Float[Array, "channels *grid"]:
+    def channels(self, state: PyTree) -> Float[Array, "channels *grid"]:
         """What a network sees of a state: its components at the points of a grid, channels first.
 
         Raises ValueError for a step that does not know the grid of its states."""
@@ -79,18 +79,18 @@ class Step(eqx.Module):
             "a function from the state to an array (channels, *grid)"
         )
 
-    def corrected(self, state: Any, change: Float[Array, "channels *grid"]) -> Any:
+    def corrected(self, state: PyTree, change: Float[Array, "channels *grid"]) -> PyTree:
         """The state plus a change of its `channels`; an array of as many values by default."""
         return state + change.reshape(state.shape).astype(state.dtype)
 
     def equation_and_field(
-        self, states: Any, times: Float[Array, " times"], degree: int = 4
+        self, states: PyTree, times: Float[Array, " times"], degree: int = 4
     ) -> tuple[Any, Any]:
         """The equation that this step solves, and the field that its residual takes through the
         states of a rollout, leaves `(times, ..)`; `learning.residual_of` puts the two together."""
         raise ValueError(f"{type(self).__name__} solves no equation whose residual takes a field")
 
-    def __eq__(self, other: Any) -> bool:
+    def __eq__(self, other: object) -> bool:
         # While JAX traces, numbers cannot be compared: a step then equals itself alone.
         if self is other or type(self) is not type(other):
             return self is other
@@ -109,7 +109,7 @@ class Step(eqx.Module):
         except TypeError:  # a part without a hash
             return hash(type(self))
 
-    def __call__(self, state: Any, *inputs: Any) -> Any:
+    def __call__(self, state: PyTree, *inputs: PyTree) -> PyTree:
         self.check(state)
         return self.leave(self.advance(self.enter(state), *inputs))
 
@@ -119,7 +119,7 @@ class FunctionStep(Step):
 
     function: AnyStep
 
-    def advance(self, working: Any, *inputs: Any) -> Any:
+    def advance(self, working: PyTree, *inputs: PyTree) -> PyTree:
         return self.function(working, *inputs)
 
 

@@ -16,9 +16,9 @@ class Constant(eqx.Module):
 
     trainable_fields = ()
 
-    value: Any
+    value: PyTree
 
-    def __call__(self) -> Any:
+    def __call__(self) -> PyTree:
         arrays, rest = eqx.partition(self.value, eqx.is_array)
         return eqx.combine(jax.lax.stop_gradient(arrays), rest)
 
@@ -34,7 +34,7 @@ def trainable(model: PyTree) -> PyTree:
     Gradients are not touched: `jax.grad` reaches the parameters of a solver as before.
     """
 
-    def mark(node: Any) -> Any:
+    def mark(node: Any) -> PyTree:
         if not _declares(node):
             return eqx.is_inexact_array(node)
         marks = jax.tree.map(lambda _: False, node)
@@ -52,9 +52,9 @@ def fixed_parts(model: PyTree) -> list[str]:
     return sorted({type(n).__name__ for n in nodes if _declares(n) and not n.trainable_fields})
 
 
-def _declares(node: Any) -> bool:
+def _declares(node: object) -> bool:
     return isinstance(node, eqx.Module) and hasattr(type(node), DECLARATION)
 
 
-def _is_none(node: Any) -> bool:
+def _is_none(node: object) -> bool:
     return node is None

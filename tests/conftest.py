@@ -10,15 +10,37 @@ os.environ.setdefault(
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import jax
+import jaxtyping
 import pytest
 
 # Two devices where there is one CPU: what is shared out over devices is tested with more than one.
 jax.config.update("jax_num_cpu_devices", 2)
 
 MAPPINGS = Path("/proc/self/maps")
+
+
+raises = pytest.raises
+
+
+@contextmanager
+def raises_itself(*arguments: Any, **options: Any) -> Iterator[pytest.ExceptionInfo]:
+    """`pytest.raises`, without the checks of types inside it: a test of bad input asks for the
+    error of the package, and the checks would refuse the input before it does."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        with raises(*arguments, **options) as info:
+            yield info
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
+
+
+pytest.raises = raises_itself
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.data.jets import Jets
@@ -50,7 +50,7 @@ class Shower(NamedTuple):
     angle: Float[Array, ""]
 
 
-def coupling(momentum: Float[Array, "..."]) -> Float[Array, "..."]:
+def coupling(momentum: Float[Array | np.ndarray, "*jets"]) -> Float[Array, "*jets"]:
     """The strong coupling at a transverse momentum in GeV, to one loop."""
     return 12 * jnp.pi / (33 - 2 * FLAVOURS) / jnp.log(momentum**2 / LAMBDA**2)
 
@@ -118,7 +118,9 @@ def _rates(jet: Shower, ceiling: Array) -> Float[Array, " particles"]:
 
 
 @jax.jit
-def _showers(keys: PRNGKeyArray, quark: Array, energies: Array) -> Shower:
+def _showers(
+    keys: Key[Array, " jets"], quark: Bool[Array, " jets"], energies: Float[Array, " jets"]
+) -> Shower:
     return jax.vmap(shower)(keys, quark, energies)
 
 

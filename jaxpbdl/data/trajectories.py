@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ LOOKED_AT = 8
 """Trajectories that tell whether a file holds anything but zeros."""
 
 
+@runtime_checkable
 class Values(Protocol):
     """What `Trajectories` holds: a NumPy array, or something that turns into one when sliced."""
 

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PyTree
 
 AXES = ("member", "points")
 """What devices can share: the members of an ensemble, the points of a mean."""
@@ -39,7 +40,7 @@ def devices_along(mesh: Mesh, axis: str) -> int:
     return mesh.shape[axis]
 
 
-def placed(tree: Any, mesh: Mesh | None, axis: str | None = None) -> Any:
+def placed(tree: PyTree, mesh: Mesh | None, axis: str | None = None) -> PyTree:
     """The arrays of a tree on the devices of a mesh: split along their first axis if the devices
     along `axis` divide it, else whole on each. Without a mesh they stay where they are."""
     if mesh is None:

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import PyTree
 
 from jaxpbdl.checks import is_concrete
 from jaxpbdl.distributed.devices import devices_along, placed
 from jaxpbdl.distributed.devices import mesh as mesh_along
 
 
-def map_members(function: Callable[..., Any], *batched: Any, mesh: Mesh | None = None) -> Any:
+def map_members(function: Callable[..., Any], *batched: PyTree, mesh: Mesh | None = None) -> PyTree:
     """`function` of each member along the first axis of `batched`, like
     `jax.vmap(function)(*batched)`.
 
@@ -80,7 +81,7 @@ def _count(batched: tuple[Any, ...]) -> int:
     return counts.pop()
 
 
-def _padded(batched: Any, missing: int) -> Any:
+def _padded(batched: PyTree, missing: int) -> PyTree:
     """The last member again, as often as it takes to give every device as many."""
     if not missing:
         return batched
@@ -88,11 +89,11 @@ def _padded(batched: Any, missing: int) -> Any:
 
 
 @eqx.filter_jit
-def _mapped(function: Callable[..., Any], batched: tuple[Any, ...], mesh: Mesh | None) -> Any:
+def _mapped(function: Callable[..., Any], batched: tuple[Any, ...], mesh: Mesh | None) -> PyTree:
     # As an argument: JAX refuses to gather from an array on the mesh that is closed over.
     arrays, rest = eqx.partition(function, eqx.is_array)
 
-    def on_one_device(arrays: Any, batched: tuple[Any, ...]) -> Any:
+    def on_one_device(arrays: PyTree, batched: tuple[Any, ...]) -> PyTree:
         function = eqx.combine(arrays, rest)
         if jax.default_backend() == "cpu":
             return lax.map(lambda member: function(*member), batched)

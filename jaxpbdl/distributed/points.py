@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.distributed.devices import devices_along
@@ -21,7 +21,7 @@ from jaxpbdl.distributed.devices import devices_along
 
 def sum_points(
     function: Callable[[Any, Array], Array],
-    model: Any,
+    model: PyTree,
     points: Float[Array, "points *point"],
     *,
     weights: Float[Array, " points"] | None = None,
@@ -61,16 +61,16 @@ def sum_points(
 
 def _total(
     reduce_chunk: Callable[[Any, Any, Any], Any],
-    model: Any,
-    function: Any,
+    model: PyTree,
+    function: Callable,
     data: tuple[Array, Array],
     chunk: int,
     mesh: Mesh | None,
-) -> Any:
+) -> PyTree:
     """The sum over all chunks and devices of the pytree that `reduce_chunk` gives for each."""
     arrays, rest = eqx.partition((model, function), eqx.is_array)
 
-    def on_one_device(arrays: Any, data: Any) -> Any:
+    def on_one_device(arrays: PyTree, data: PyTree) -> PyTree:
         model, function = eqx.combine(arrays, rest)
         chunks = jax.tree.map(lambda a: a.reshape(-1, chunk, *a.shape[1:]), data)
         first = jax.tree.map(lambda a: a[0], chunks)
@@ -79,7 +79,7 @@ def _total(
             eqx.filter_eval_shape(reduce_chunk, model, function, first),
         )
 
-        def body(total: Any, data: Any) -> tuple[Any, None]:
+        def body(total: PyTree, data: PyTree) -> tuple[PyTree, None]:
             return jax.tree.map(jnp.add, total, reduce_chunk(model, function, data)), None
 
         total, _ = lax.scan(body, start, chunks)
@@ -93,7 +93,7 @@ def _total(
     )(arrays, data)
 
 
-def _weighted_sum(model: Any, function: Callable, data: tuple[Array, Array]) -> Array:
+def _weighted_sum(model: PyTree, function: Callable, data: tuple[Array, Array]) -> Array:
     points, weights = data
     values = jax.vmap(lambda point: function(model, point))(points)
     if values.ndim != 1:
@@ -101,12 +101,12 @@ def _weighted_sum(model: Any, function: Callable, data: tuple[Array, Array]) -> 
     return jnp.sum(weights * values)
 
 
-def _gradient(model: Any, function: Callable, data: tuple[Array, Array]) -> tuple[Array, Any]:
+def _gradient(model: PyTree, function: Callable, data: tuple[Array, Array]) -> tuple[Array, PyTree]:
     return eqx.filter_value_and_grad(_weighted_sum)(model, function, data)
 
 
 @eqx.filter_custom_vjp
-def _sum(model: Any, function: Callable, data: Any, chunk: int, mesh: Any) -> Array:
+def _sum(model: PyTree, function: Callable, data: PyTree, chunk: int, mesh: Mesh | None) -> Array:
     return _total(_weighted_sum, model, function, data, chunk, mesh)
 
 

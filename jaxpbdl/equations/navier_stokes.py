@@ -1,7 +1,6 @@
 """Incompressible Navier-Stokes equations: vorticity in two dimensions, velocity in three."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -226,7 +225,7 @@ def velocity_modes(vorticity: Complex[Array, "*modes"], spectrum: Spectrum) -> A
     return jnp.stack([1j * ky * stream, -1j * kx * stream])
 
 
-def project(modes: Any, spectrum: Spectrum) -> Array:
+def project(modes: Array | Sequence[Array], spectrum: Spectrum) -> Array:
     """The divergence-free part of a vector field's coefficients (Helmholtz-Hodge)."""
     flux = total(scaled(k, component) for k, component in zip(spectrum.k, modes, strict=True))
     squared = total(k**2 for k in spectrum.k)  # of the first derivatives: without Nyquist modes

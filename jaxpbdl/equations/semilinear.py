@@ -1,5 +1,6 @@
 """The layer between an equation and a spectral solver: what is diagonal, and what is not."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -61,6 +62,6 @@ class SemilinearEquation(Equation):
         return None
 
 
-def advective_rate(speeds: Any, wavenumbers: Any) -> Array:
+def advective_rate(speeds: Array | Sequence[Array], wavenumbers: Sequence[Array]) -> Array:
     """sum_i speed_i |k_i| from the largest speed along each axis."""
     return total(s * jnp.abs(k) for s, k in zip(speeds, wavenumbers, strict=True))

@@ -1,11 +1,10 @@
 """Numerical solutions seen as fields: values on a grid turned into a function of the point."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
@@ -85,7 +84,11 @@ def _continued(values: Array, grid: Cells, axis: int) -> tuple[Array, Array]:
 
 
 def interpolate(
-    grid: Grid, values: Any, times: Any = None, degree: int = 4, quantity: str | None = None
+    grid: Grid,
+    values: ArrayLike,
+    times: ArrayLike | None = None,
+    degree: int = 4,
+    quantity: str | None = None,
 ) -> Interpolant:
     """The field through values on a grid: exact up to truncation on periodic points, of fifth
     order in the width of cells. For the field that the residual of an equation

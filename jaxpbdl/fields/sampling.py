@@ -4,12 +4,13 @@ large.
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -75,7 +76,7 @@ class Box(eqx.Module):
             for low, high in pairwise(edges)
         )
 
-    def require(self, name: str, points: Any) -> None:
+    def require(self, name: str, points: ArrayLike) -> None:
         """Raise ValueError, naming the first, if one of the points lies outside the box."""
         points = np.asarray(points)
         outside = np.flatnonzero(~np.asarray(self.contains(jnp.asarray(points))))
@@ -168,11 +169,11 @@ def inside(
 def refine(
     key: PRNGKeyArray,
     residual: Float[Array, " candidates"],
-    candidates: Points,
+    candidates: Float[Array, "candidates dim"],
     count: int,
     power: float = 1.0,
     offset: float = 1.0,
-) -> Points:
+) -> Float[Array, "chosen dim"]:
     """`count` of the candidates, likelier where the residual is large: RAD, with probability
     proportional to |r|^power / mean(|r|^power) + offset, without repeats (Wu et al., Comput.
     Methods Appl. Mech. Eng. 403 (2023) 115671).

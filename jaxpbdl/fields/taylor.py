@@ -24,8 +24,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 from jaxtyping import Array, Float
 
 Name: TypeAlias = tuple[int, ...]
-Terms: TypeAlias = dict[Name, Array]
-"""Derivatives by name; one that is missing is zero."""
+Terms: TypeAlias = dict[Name, Any]
+"""Derivatives by name, arrays or constants of the field; one that is missing is zero."""
 
 HIGHEST_ORDER = 5
 
@@ -164,7 +164,7 @@ def _apply(equation: Any, inputs: list[Terms], order: int) -> list[Terms]:
     primitive, params = equation.primitive, equation.params
     name = primitive.name
 
-    def bind(*arrays: Array) -> Any:
+    def bind(*arrays: Any) -> Any:
         return primitive.bind(*arrays, **params)
 
     inner = params.get("jaxpr", params.get("call_jaxpr"))

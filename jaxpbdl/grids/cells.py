@@ -1,18 +1,22 @@
 """Staggered grids: scalars in the cells of a box, each velocity component on the faces it crosses
 (Harlow and Welch, Phys. Fluids 8 (1965) 2182)."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.grids.grid import Grid, float_dtype, one_per_axis, outer, points_of, shape_of
 from jaxpbdl.grids.location import Location, face
+
+FieldLike: TypeAlias = Callable[[Array], Any] | ArrayLike | Sequence[ArrayLike]
+"""A function of the point, a constant (one a component) or arrays."""
 
 
 class Cells(Grid):
@@ -37,7 +41,7 @@ class Cells(Grid):
     lengths: tuple[float, ...] = eqx.field(static=True)
     edges: tuple[tuple[float, ...], ...] = eqx.field(static=True)
     periodic: tuple[bool, ...] = eqx.field(static=True)
-    dtype: Any = eqx.field(static=True)
+    dtype: np.dtype = eqx.field(static=True)
 
     def __init__(
         self,
@@ -46,8 +50,8 @@ class Cells(Grid):
         origin: float | Sequence[float] = 0.0,
         *,
         periodic: bool | Sequence[bool] = False,
-        edges: Sequence[Any] | None = None,
-        dtype: Any = None,
+        edges: Sequence[ArrayLike | Sequence[float] | None] | None = None,
+        dtype: DTypeLike | None = None,
     ):
         shape = shape_of(shape, minimum=4)
         sides = one_per_axis("lengths", lengths, len(shape))
@@ -138,7 +142,7 @@ class Cells(Grid):
         """The corners of the cells, one more than cells along each axis."""
         return points_of([np.asarray(line) for line in self.edges], self.dtype)
 
-    def velocity(self, field: Any = None) -> tuple[Array, ...]:
+    def velocity(self, field: FieldLike | None = None) -> tuple[Array, ...]:
         """Components on their faces of a function `point -> velocity` or of constants; zero by
         default."""
         if field is None:
@@ -147,7 +151,7 @@ class Cells(Grid):
             component_of(field, self.points_at(face(c)), c, self.ndim) for c in range(self.ndim)
         )
 
-    def scalar(self, field: Any = 0.0) -> Float[Array, "*cells"]:
+    def scalar(self, field: FieldLike = 0.0) -> Float[Array, "*cells"]:
         """A function of the point, a constant or an array, in the cells."""
         if callable(field):
             values = jax.vmap(field)(self.points.reshape(-1, self.ndim))
@@ -163,7 +167,7 @@ class Cells(Grid):
             made.append((along(u, axis, 0, n) + along(u, axis, 1, n + 1)) / 2)
         return jnp.stack(made)
 
-    def vorticity(self, velocity: Sequence[Array]) -> Float[Array, "nx-1 ny-1"]:
+    def vorticity(self, velocity: Sequence[Array]) -> Float[Array, "*corners"]:
         """dv/dx - du/dy at the corners inside a box in two dimensions."""
         if self.ndim != 2:
             raise ValueError(f"vorticity is a number in two dimensions, the grid has {self.ndim}")
@@ -219,7 +223,7 @@ def _growing(length: float, first: float, growth: float) -> np.ndarray:
     return np.cumsum(np.asarray(widths) * length / total)
 
 
-def _checked(given: Any, cells: int, axis: int) -> np.ndarray:
+def _checked(given: ArrayLike | Sequence[float], cells: int, axis: int) -> np.ndarray:
     line = np.asarray(given, float)
     if line.shape != (cells + 1,):
         raise ValueError(f"edges of axis {axis} must be {cells + 1}, got shape {line.shape}")
@@ -235,7 +239,7 @@ def face_widths(component: int, grid: Cells) -> list[np.ndarray]:
     return lines
 
 
-def component_of(field: Any, where: Array, component: int, ndim: int) -> Array:
+def component_of(field: FieldLike, where: Array, component: int, ndim: int) -> Array:
     """One component of a velocity, a function of points or constants, at points."""
     if callable(field):
         flat = jax.vmap(lambda point: jnp.asarray(field(point))[component])(where.reshape(-1, ndim))

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
@@ -22,7 +22,7 @@ class Grid(eqx.Module):
 
     shape: eqx.AbstractVar[tuple[int, ...]]
     lengths: eqx.AbstractVar[tuple[float, ...]]
-    dtype: eqx.AbstractVar[Any]
+    dtype: eqx.AbstractVar[np.dtype]
 
     @property
     def lines(self) -> tuple[np.ndarray, ...]:
@@ -47,7 +47,7 @@ class Grid(eqx.Module):
         return prod(self.lengths)
 
     @property
-    def axes(self) -> tuple[Float[Array, " n"], ...]:
+    def axes(self) -> tuple[Float[Array, " _n"], ...]:
         """The coordinates of the points along each axis."""
         return tuple(jnp.asarray(line.astype(self.dtype)) for line in self.lines)
 
@@ -70,7 +70,7 @@ class Grid(eqx.Module):
             values = jnp.tensordot(values, jnp.asarray(weights, values.dtype), axes=1)
         return values
 
-    def check_state(self, state: Any, value_shape: tuple[int, ...] = ()) -> Array:
+    def check_state(self, state: ArrayLike, value_shape: tuple[int, ...] = ()) -> Array:
         """`state` as an array of shape `value_shape + grid.shape` and of the grid's dtype, or an
         error.
         """
@@ -90,15 +90,16 @@ def shape_of(shape: int | Sequence[int], minimum: int = 1) -> tuple[int, ...]:
     return tuple(checks.count("every entry of shape", n, least=minimum) for n in axes)
 
 
-def one_per_axis(name: str, value: Any, ndim: int) -> tuple[float, ...]:
+def one_per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[float, ...]:
     """One number for all axes, or one each."""
-    values = (float(value),) * ndim if np.ndim(value) == 0 else tuple(float(v) for v in value)
-    if len(values) != ndim:
+    values = np.asarray(value, float)
+    values = np.full(ndim, values) if values.ndim == 0 else values
+    if values.shape != (ndim,):
         raise ValueError(f"{name} must be one number or {ndim}, one per axis; got {value}")
-    return values
+    return tuple(values.tolist())
 
 
-def float_dtype(dtype: Any) -> Any:
+def float_dtype(dtype: DTypeLike | None) -> np.dtype:
     """float32 or float64, by default JAX's own default; float64 only where JAX computes in it."""
     dtype = jnp.dtype(jnp.zeros(()).dtype if dtype is None else dtype)
     if dtype not in (jnp.float32, jnp.float64):
@@ -120,6 +121,6 @@ def outer(lines: Sequence[np.ndarray]) -> np.ndarray:
     return product
 
 
-def points_of(lines: Sequence[np.ndarray], dtype: Any) -> Array:
+def points_of(lines: Sequence[np.ndarray], dtype: DTypeLike) -> Array:
     """All combinations of coordinates, coordinates last."""
     return jnp.asarray(np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1), dtype)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from math import tau
-from typing import Any
 
 import equinox as eqx
 import numpy as np
+from jax.typing import DTypeLike
 
 from jaxpbdl import checks
 from jaxpbdl.grids.grid import Grid, float_dtype, one_per_axis, shape_of
@@ -28,14 +28,14 @@ class Periodic(Grid):
     shape: tuple[int, ...] = eqx.field(static=True)
     lengths: tuple[float, ...] = eqx.field(static=True)
     origin: tuple[float, ...] = eqx.field(static=True)
-    dtype: Any = eqx.field(static=True)
+    dtype: np.dtype = eqx.field(static=True)
 
     def __init__(
         self,
         shape: int | Sequence[int],
         lengths: float | Sequence[float] = tau,
         origin: float | Sequence[float] = 0.0,
-        dtype: Any = None,
+        dtype: DTypeLike | None = None,
     ):
         self.shape = shape_of(shape)
         self.lengths = one_per_axis("lengths", lengths, len(self.shape))

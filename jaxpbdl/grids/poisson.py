@@ -35,8 +35,8 @@ class Halves(eqx.Module):
     """Eigenvectors of an axis that is its own mirror image: the even and the odd ones apart, each
     a dense matrix for half the axis, at half the work."""
 
-    even: Float[Array, "n-m n-m"]
-    odd: Float[Array, "m m"]
+    even: Float[Array, "half half"]
+    odd: Float[Array, "other other"]
 
     def forward(self, values: Array, axis: int) -> Array:
         n, m = values.shape[axis], self.odd.shape[0]

@@ -65,5 +65,5 @@ def _as_array(leaf: Any) -> Any:
     return leaf
 
 
-def _is_module(node: Any) -> bool:
+def _is_module(node: object) -> bool:
     return isinstance(node, eqx.Module)

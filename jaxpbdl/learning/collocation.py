@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl.distributed import sum_points
 from jaxpbdl.equations import Equation
@@ -19,7 +19,7 @@ from jaxpbdl.fields.sampling import Points
 
 def mean_over(
     function: Callable[[Any, Float[Array, " dim"]], Array],
-    model: Any,
+    model: PyTree,
     points: Points,
     *,
     weights: Float[Array, " points"] | None = None,
@@ -66,7 +66,7 @@ def residual_loss(
     return mean_over(_squared_residual, model, points, weights=weights, chunk=chunk, mesh=mesh)
 
 
-def _opened(equation: Any, field: Any, points: Points) -> Any:
+def _opened(equation: Any, field: Callable, points: Points) -> PyTree:
     """The field, checked, as a pytree that shows its arrays: a lambda hides what it closes over."""
     if jnp.ndim(points) != 2 or not len(points):
         return field
@@ -93,7 +93,7 @@ class _Opened(eqx.Module):
         return self.function(point, *self.arrays)
 
 
-def _squared_residual(model: Any, point: Array) -> Array:
+def _squared_residual(model: PyTree, point: Array) -> Array:
     equation, field = model
     return jnp.sum(jnp.abs(expanded(equation.residual, field, point)) ** 2)
 
@@ -123,7 +123,7 @@ class _SquaredWeakResidual(eqx.Module):
     size: tuple[float, ...] = eqx.field(static=True)
     tests: int = eqx.field(static=True)
 
-    def __call__(self, model: Any, centre: Array) -> Array:
+    def __call__(self, model: PyTree, centre: Array) -> Array:
         equation, field = model
         return jnp.sum(weak_residual(equation, field, centre, self.size, self.tests) ** 2)
 
@@ -138,6 +138,6 @@ def residual_at(
 
 
 @eqx.filter_jit
-def _residual_at(model: Any, points: Points, chunk: int) -> Float[Array, " points"]:
+def _residual_at(model: PyTree, points: Points, chunk: int) -> Float[Array, " points"]:
     one = lambda point: _squared_residual(model, point) ** 0.5  # noqa: E731
     return lax.map(one, points, batch_size=chunk)

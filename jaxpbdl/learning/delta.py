@@ -12,7 +12,7 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.trainable import Constant
@@ -34,7 +34,7 @@ class Delta(eqx.Module):
     def __init__(self, baseline: Callable[[Any], Any], difference: Callable[[Any], Any]):
         self.baseline, self.difference = Constant(baseline), difference
 
-    def __call__(self, x: Any) -> Any:
+    def __call__(self, x: PyTree) -> PyTree:
         return self.baseline()(x) + self.difference(x)
 
 

@@ -1,9 +1,7 @@
 """Dynamic mode decomposition: the best linear step of low rank, fitted to frames."""
 
-from typing import Any
-
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.step import Step
@@ -32,7 +30,7 @@ class LinearStep(Step):
     def leave(self, working: Float[Array, " rank"]) -> Float[Array, "*state"]:
         return self.mean + jnp.tensordot(working, self.modes, axes=1)
 
-    def check(self, state: Any) -> None:
+    def check(self, state: PyTree) -> None:
         """Refuse a state of another shape or with values that are not finite."""
         checks.shape("state", state, self.mean.shape)
         checks.finite("state", state)

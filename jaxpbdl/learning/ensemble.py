@@ -26,7 +26,7 @@ from jaxpbdl.learning.fit import (
     own,
     prepare,
 )
-from jaxpbdl.learning.loop import History, Plan, key_numbers, train
+from jaxpbdl.learning.loop import History, Keys, Plan, key_numbers, train
 from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
 
 
@@ -37,7 +37,7 @@ def fit_ensemble(
     optimiser: optax.GradientTransformation,
     steps: int,
     *,
-    keys: PRNGKeyArray | Sequence[PRNGKeyArray],
+    keys: Keys | Sequence[PRNGKeyArray],
     chunk: int = 50,
     validate: Callable[[Any], Array] | None = None,
     patience: int | None = None,
@@ -110,7 +110,7 @@ def fit_ensemble(
     return task.model(result, constants), histories
 
 
-def stack(models: Sequence[Any]) -> Any:
+def stack(models: Sequence[Any]) -> PyTree:
     """Models of one structure as one, with their arrays stacked along axis 0. Raises ValueError if
     their structures, shapes or anything that is no array differ."""
     arrays, frames = zip(*(eqx.partition(model, eqx.is_array) for model in models), strict=True)
@@ -119,13 +119,13 @@ def stack(models: Sequence[Any]) -> Any:
     return eqx.combine(_stack(arrays), frames[0])
 
 
-def member(stacked: Any, index: int) -> Any:
+def member(stacked: PyTree, index: int) -> PyTree:
     """One model of a stack."""
     arrays, frame = eqx.partition(stacked, eqx.is_array)
     return eqx.combine(_pick(arrays, index), frame)
 
 
-def members(stacked: Any) -> list[Any]:
+def members(stacked: PyTree) -> list[Any]:
     """The models of a stack."""
     count = len(jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0])
     return [member(stacked, index) for index in range(count)]
@@ -176,7 +176,7 @@ def _warn_of_idle_devices(name: str, members: int, mesh: Mesh | None) -> None:
         )
 
 
-def _as_keys(keys: Any) -> PRNGKeyArray:
+def _as_keys(keys: Any) -> Keys:
     """One array of keys, no two of them equal."""
     keys = jnp.stack(list(keys)) if isinstance(keys, (list, tuple)) and keys else keys
     check_key("keys", keys, 1)

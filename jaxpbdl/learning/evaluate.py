@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
@@ -41,7 +42,7 @@ def evaluate(
     times: Float[np.ndarray, " snapshots"],
     every: int = 1,
     *,
-    initial: Any = None,
+    initial: PyTree = None,
     observe: Callable[[Any], Any] | None = None,
 ) -> Evaluation:
     """Roll `step` out from each trajectory's first state and compare snapshot by snapshot.
@@ -67,7 +68,7 @@ def evaluate(
     return compare(prediction, reference, times)
 
 
-def compare(prediction: PyTree, reference: PyTree, times: Any) -> Evaluation:
+def compare(prediction: PyTree, reference: PyTree, times: ArrayLike) -> Evaluation:
     """The measures of `evaluate` for predictions that are there already."""
     if jax.tree.structure(prediction) != jax.tree.structure(reference):
         raise ValueError(
@@ -83,5 +84,7 @@ def compare(prediction: PyTree, reference: PyTree, times: Any) -> Evaluation:
     return Evaluation(np.asarray(times, float), prediction, correlations, errors)
 
 
-def _predict(step: Any, observe: Any, steps: int, every: int, state: Any) -> Any:
+def _predict(
+    step: AnyStep, observe: Callable[[Any], Any] | None, steps: int, every: int, state: PyTree
+) -> PyTree:
     return rollout(step, state, steps, every, observe=observe, checkpoint=False)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import PyTree
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), type(Ellipsis), slice, range)
 INSTALLED = tuple(
@@ -37,7 +38,7 @@ class Entry(NamedTuple):
     is_code: bool = False
 
 
-def digest(value: Any) -> dict[str, str]:
+def digest(value: object) -> dict[str, str]:
     """SHA-256 of the values that `value` is made of and of the code in it, apart: code compares
     within one version of Python only."""
     sums = {"values": hashlib.sha256(), "code": hashlib.sha256()}
@@ -46,13 +47,13 @@ def digest(value: Any) -> dict[str, str]:
     return {name: found.hexdigest() for name, found in sums.items()}
 
 
-def array_digests(tree: Any) -> dict[str, str]:
+def array_digests(tree: PyTree) -> dict[str, str]:
     """A digest of each array of a tree, by its path."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path) or "(root)": _array(leaf) for path, leaf in leaves}
 
 
-def structure(tree: Any) -> str:
+def structure(tree: PyTree) -> str:
     """A tree without the numbers in its arrays, as text: classes, static fields, names of
     functions."""
     return "\n".join(
@@ -65,7 +66,7 @@ def python() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def entries(value: Any, array: Callable[[Any], str] | None = None) -> Iterator[Entry]:
+def entries(value: object, array: Callable[[Any], str] | None = None) -> Iterator[Entry]:
     """All facts about a value, in an order that does not depend on the process. `array` says what
     counts of an array, by default its numbers."""
     return _walk(value, "", {}, _array if array is None else array)
@@ -140,7 +141,7 @@ def _parts(
         yield from into({f".{name}": state[name] for name in sorted(state)})
 
 
-def _array(value: Any) -> str:
+def _array(value: object) -> str:
     octets = np.ascontiguousarray(_numbers(value)).reshape(-1).view(np.uint8)
     return f"{_signature(value)} {hashlib.sha256(octets.data).hexdigest()}"
 
@@ -154,7 +155,7 @@ def _numbers(value: Any) -> np.ndarray:
     return np.asarray(jax.random.key_data(value) if typed else value)
 
 
-def _name(value: Any) -> str:
+def _name(value: object) -> str:
     module = getattr(value, "__module__", None) or ""
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None) or repr(value)
     return re.sub(r" at 0x[0-9a-f]+", "", f"{module}.{name}")
@@ -208,7 +209,7 @@ def _code(code: CodeType) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _constant(constant: Any) -> str:
+def _constant(constant: object) -> str:
     if isinstance(constant, CodeType):
         return _code(constant)
     return repr(sorted(map(repr, constant)) if isinstance(constant, frozenset) else constant)

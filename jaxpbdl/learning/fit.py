@@ -28,7 +28,7 @@ class Diverged(checks.BlowUp):
     the stacked members and the list of histories).
     """
 
-    def __init__(self, message: str, model: Any, history: Any):
+    def __init__(self, message: str, model: PyTree, history: Any):
         super().__init__(message)
         self.model, self.history = model, history
 
@@ -128,7 +128,7 @@ def own(tree: PyTree) -> PyTree:
 
 
 def prepare(
-    model: Any,
+    model: PyTree,
     loss: Callable[..., Array],
     batches: Batches | PerChunk,
     optimiser: optax.GradientTransformation,
@@ -191,7 +191,7 @@ def check_plan(plan: Plan) -> None:
         checks.positive("max_seconds", plan.max_seconds)
 
 
-def check_key(name: str, key: Any, ndim: int = 0) -> None:
+def check_key(name: str, key: object, ndim: int = 0) -> None:
     """Refuse what is no random key of JAX, of the new or the old kind (or an array of them)."""
     typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
     old = isinstance(key, (jax.Array, np.ndarray)) and key.dtype == jnp.uint32 and key.ndim > ndim
@@ -221,7 +221,7 @@ def no_smaller_loss(who: str, missed: int, updates: int) -> str:
     )
 
 
-def _kind(value: Any) -> str:
+def _kind(value: object) -> str:
     return f"{type(value).__name__} {value!r:.60}"
 
 

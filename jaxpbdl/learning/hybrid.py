@@ -9,7 +9,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.step import AnyStep, Step, as_step
@@ -56,7 +57,7 @@ class Corrected(Step):
         solver: AnyStep,
         network: Network,
         *,
-        scale: Any = 1.0,
+        scale: ArrayLike = 1.0,
         features: Features | None = None,
         change: Change | None = None,
         substeps: int = 1,
@@ -71,7 +72,7 @@ class Corrected(Step):
     def interval(self) -> Array | None:
         return None if self.solver.interval is None else self.substeps * self.solver.interval
 
-    def advance(self, working: Any, *inputs: Any) -> Any:
+    def advance(self, working: PyTree, *inputs: PyTree) -> PyTree:
         inner = self.solver.enter(working)
         for _ in range(self.substeps):
             inner = self.solver.advance(inner, *inputs)
@@ -80,13 +81,13 @@ class Corrected(Step):
         change = self.solver.corrected if self.change is None else self.change
         return change(state, _scaled(self.network(features(state)), self.scale))
 
-    def check(self, state: Any) -> None:
+    def check(self, state: PyTree) -> None:
         self.solver.check(state)
 
-    def channels(self, state: Any) -> Array:
+    def channels(self, state: PyTree) -> Array:
         return self.solver.channels(state)
 
-    def corrected(self, state: Any, change: Array) -> Any:
+    def corrected(self, state: PyTree, change: Array) -> PyTree:
         return self.solver.corrected(state, change)
 
 
@@ -121,32 +122,32 @@ class Parametrised(Step):
     def __check_init__(self):
         checks.count("substeps", self.substeps)
 
-    def enter(self, state: Any) -> Any:
+    def enter(self, state: PyTree) -> PyTree:
         return self.solver.enter(state)
 
     @property
     def interval(self) -> Array | None:
         return None if self.solver.interval is None else self.substeps * self.solver.interval
 
-    def advance(self, working: Any, *inputs: Any) -> Any:
-        def once(working: Any, _: None) -> tuple[Any, None]:
+    def advance(self, working: PyTree, *inputs: PyTree) -> PyTree:
+        def once(working: PyTree, _: None) -> tuple[PyTree, None]:
             part = self.part(self.network(self.features(working)))
             return eqx.tree_at(self.place, self.solver, part).advance(working, *inputs), None
 
         return lax.scan(once, working, None, length=self.substeps)[0]
 
-    def leave(self, working: Any) -> Any:
+    def leave(self, working: PyTree) -> PyTree:
         return self.solver.leave(working)
 
-    def check(self, state: Any) -> None:
+    def check(self, state: PyTree) -> None:
         self.solver.check(state)
 
 
 class Varied(NamedTuple):
     """A state of `Varying`."""
 
-    state: Any
-    parameter: Any
+    state: PyTree
+    parameter: PyTree
 
 
 class Varying(Step):
@@ -166,7 +167,7 @@ class Varying(Step):
     def interval(self) -> Array | None:
         return self.solver.interval
 
-    def with_parameter(self, parameter: Any) -> Step:
+    def with_parameter(self, parameter: PyTree) -> Step:
         """The solver of one member of the family."""
         return eqx.tree_at(self.place, self.solver, parameter)
 
@@ -174,7 +175,7 @@ class Varying(Step):
         solver = self.with_parameter(state.parameter)
         return Varied(solver.enter(state.state), state.parameter)
 
-    def advance(self, working: Varied, *inputs: Any) -> Varied:
+    def advance(self, working: Varied, *inputs: PyTree) -> Varied:
         solver = self.with_parameter(working.parameter)
         return Varied(solver.advance(working.state, *inputs), working.parameter)
 
@@ -185,7 +186,7 @@ class Varying(Step):
     def check(self, state: Varied) -> None:
         self.with_parameter(state.parameter).check(state.state)
 
-    def largest_dt(self, state: Varied) -> Any:
+    def largest_dt(self, state: Varied) -> Array | float:
         return self.with_parameter(state.parameter).largest_dt(state.state)
 
     def channels(self, state: Varied) -> Array:
@@ -217,14 +218,14 @@ class Emulator(Step):
         network: Network,
         *,
         features: Features,
-        scale: Any = 1.0,
+        scale: ArrayLike = 1.0,
         change: Change | None = None,
     ):
         self.network, self.scale = network, jnp.asarray(scale, float)
         self.features = features
         self.change = _sum if change is None else change
 
-    def advance(self, working: Any) -> Any:
+    def advance(self, working: PyTree) -> PyTree:
         return self.change(working, _scaled(self.network(self.features(working)), self.scale))
 
 
@@ -232,5 +233,5 @@ def _sum(state: Array, increment: Array) -> Array:
     return state + increment.reshape(state.shape).astype(state.dtype)
 
 
-def _scaled(increments: Any, scale: Array) -> Any:
+def _scaled(increments: PyTree, scale: Array) -> PyTree:
     return jax.tree.map(lambda leaf: scale.astype(leaf.dtype) * leaf, increments)

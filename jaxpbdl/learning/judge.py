@@ -1,20 +1,19 @@
 """A trajectory of any solver before the residual of its own equation."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.fields.sampling import Points
+from jaxpbdl.grids.grid import Grid
 from jaxpbdl.learning.collocation import residual_at
 from jaxpbdl.step import Step
 
 
 def residual_of(
     step: Step,
-    states: Any,
+    states: PyTree,
     times: Float[Array, " times"],
     points: Points | None = None,
     *,
@@ -46,7 +45,7 @@ def residual_of(
     return residual_at(equation, field, points)
 
 
-def _inside(grid: Any, times: Array, count: int, key: PRNGKeyArray | None) -> Points:
+def _inside(grid: Grid, times: Array, count: int, key: PRNGKeyArray | None) -> Points:
     key = jax.random.key(0) if key is None else key
     lower = jnp.asarray([float(line[min(2, len(line) - 1)]) for line in grid.lines])
     upper = jnp.asarray([float(line[max(-3, -len(line))]) for line in grid.lines])

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray, PyTree
+from jaxtyping import Array, Key, PRNGKeyArray, PyTree, UInt32
 
 from jaxpbdl.learning import checkpoint
 from jaxpbdl.learning.interrupt import deferred
@@ -23,6 +23,8 @@ from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.progress import report
 from jaxpbdl.learning.update import Member, patient
 
+Keys: TypeAlias = Key[Array, " keys"] | UInt32[Array, "keys words"]
+"""Many keys, of the new or the old kind, along the first axis."""
 Advance = Callable[[Member, int, int], tuple[Member, Array, Array]]
 CHANGES_ALLOWED = ContextVar("changes_allowed", default=False)
 
@@ -83,7 +85,7 @@ class Record(NamedTuple):
         steps = np.append(self.validation_steps, end)
         return Record(loss, np.concatenate([self.validation, validation[:, None]], axis=1), steps)
 
-    def history(self, index: int, bad_step: int, seconds: float) -> History:
+    def history(self, index: int, bad_step: int | np.integer, seconds: float) -> History:
         """Of one member, without the chunks after it had stopped."""
         loss = self.loss[index]
         made = (
@@ -255,7 +257,7 @@ def mean(values: np.ndarray) -> float:
     return float(np.mean(finite)) if finite.size else float("nan")
 
 
-def key_numbers(key: PRNGKeyArray) -> list:
-    """A key, of the new or the old kind, as plain integers."""
+def key_numbers(key: PRNGKeyArray | Keys) -> list:
+    """One key or many, of the new or the old kind, as plain integers."""
     typed = jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
     return np.asarray(jax.random.key_data(key) if typed else key).tolist()

@@ -35,7 +35,7 @@ class Windows(eqx.Module):
     batch: int = eqx.field(static=True)
     stride: int = eqx.field(static=True)
 
-    def __init__(self, trajectories: Any, steps: int, batch: int, stride: int = 1):
+    def __init__(self, trajectories: PyTree, steps: int, batch: int, stride: int = 1):
         checks.counts(steps=steps, batch=batch, stride=stride)
         self.trajectories = _as_trajectories(trajectories)
         self.steps, self.batch, self.stride = steps, batch, stride
@@ -72,7 +72,7 @@ class Windows(eqx.Module):
         return jax.tree.map(windows, self.trajectories)
 
 
-def _as_trajectories(trajectories: Any) -> PyTree[Array]:
+def _as_trajectories(trajectories: PyTree) -> PyTree[Array]:
     """As a tree of arrays; a list of arrays is stacked, and a reader refused with its remedy."""
     if isinstance(trajectories, list):
         trajectories = np.asarray(trajectories)
@@ -94,7 +94,7 @@ Measure = Callable[[Any], Any]
 """What of a state counts: a function to an array or a tree of them."""
 
 
-def itself(state: Any) -> Any:
+def itself(state: PyTree) -> PyTree:
     """All of a state counts."""
     return state
 
@@ -129,13 +129,13 @@ def unrolled(
     """
     step = as_step(model)
 
-    def ahead(working: Any) -> Any:
+    def ahead(working: PyTree) -> PyTree:
         return step.advance(lax.stop_gradient(working) if stop_gradient else working)
 
     if checkpoint:
         ahead = jax.checkpoint(ahead, prevent_cse=False)
 
-    def turn(working: Any, target: Any) -> tuple[Any, Array]:
+    def turn(working: PyTree, target: PyTree) -> tuple[PyTree, Array]:
         working = jax.vmap(ahead)(working)
         reached = jax.vmap(lambda one: measure(step.leave(one)))(working)
         return working, mean_square(reached, jax.vmap(measure)(target))
@@ -153,7 +153,7 @@ def pushforward(
     ICLR 2022). `measure` gives what of a state counts."""
     steps = jax.tree.leaves(windows)[0].shape[1] - 2
 
-    def before_last(first: Any) -> Any:
+    def before_last(first: PyTree) -> PyTree:
         return lax.scan(lambda state, _: (model(state), None), first, None, length=steps)[0]
 
     reached = lax.stop_gradient(jax.vmap(before_last)(_part(windows, 0)))
@@ -161,6 +161,6 @@ def pushforward(
     return mean_square(last, jax.vmap(measure)(_part(windows, -1)))
 
 
-def _part(windows: Windowed, which: Any) -> Any:
+def _part(windows: Windowed, which: int | slice) -> PyTree:
     """Some snapshots of every window."""
     return jax.tree.map(lambda leaf: leaf[:, which], windows)

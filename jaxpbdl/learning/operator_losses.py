@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -30,7 +31,7 @@ class Samples(eqx.Module):
     outputs: Float[Array, "samples *output"]
     batch: int = eqx.field(static=True)
 
-    def __init__(self, inputs: Any, outputs: Any, batch: int):
+    def __init__(self, inputs: ArrayLike, outputs: ArrayLike, batch: int):
         self.inputs, self.outputs = jnp.asarray(inputs), jnp.asarray(outputs)
         checks.count("batch", batch)
         count = len(self.inputs)

@@ -46,7 +46,7 @@ def quasi_newton(max_linesearch_steps: int = 20) -> optax.GradientTransformation
         return QuasiNewtonState(inverse, search, reach, jnp.asarray(True), jnp.asarray(0))
 
     def update(
-        updates: PyTree, state: Any, params: PyTree | None = None, **search: Any
+        updates: PyTree, state: PyTree, params: PyTree | None = None, **search: Any
     ) -> tuple[PyTree, QuasiNewtonState]:
         if params is None or "value_fn" not in search:
             raise ValueError("quasi_newton needs params, value, grad and value_fn, as `fit` gives")

@@ -114,7 +114,7 @@ def takes_key(loss: Callable) -> bool:
     )
 
 
-def loss_of(task: Task, constants: PyTree, batch: Any, key: PRNGKeyArray) -> OfParams:
+def loss_of(task: Task, constants: PyTree, batch: PyTree, key: PRNGKeyArray) -> OfParams:
     """The loss of a batch as a function of the parameters."""
 
     def of_params(params: PyTree) -> Array:

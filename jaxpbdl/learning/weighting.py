@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 
@@ -38,7 +38,7 @@ def causal_weights(
 
 
 def balance(
-    terms: Sequence[Callable[[Any], Array]], model: Any, by: str = "gradient"
+    terms: Sequence[Callable[[Any], Array]], model: PyTree, by: str = "gradient"
 ) -> Float[Array, " terms"]:
     """Weights, with mean one over the terms, that let each loss term pull equally.
 

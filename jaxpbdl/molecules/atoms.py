@@ -14,7 +14,6 @@ vector from the atom to its neighbour, in the periodic image `shifts`:
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -116,7 +115,7 @@ def atom_counts(graph: Graph) -> Float[Array, " components"]:
     return total(graph, jnp.ones(len(graph.positions), graph.positions.dtype))
 
 
-def species_index(numbers: Any, table: Sequence[int]) -> np.ndarray:
+def species_index(numbers: np.ndarray | Array | Sequence[int], table: Sequence[int]) -> np.ndarray:
     """The place of each atomic number in `table`; raises ValueError for one that is not there."""
     places = {int(number): place for place, number in enumerate(table)}
     unknown = sorted({int(n) for n in numbers} - set(places))

@@ -59,7 +59,11 @@ def all_pairs(structure: Structure, table: Sequence[int], *, closest: float = CL
 
 
 def _graph(
-    structure: Structure, table: Sequence[int], senders: Any, receivers: Any, shifts: Any
+    structure: Structure,
+    table: Sequence[int],
+    senders: np.ndarray,
+    receivers: np.ndarray,
+    shifts: np.ndarray,
 ) -> Graph:
     """Pairs sorted by receiver, laid out as slots of the receivers."""
     count = len(structure.numbers)
@@ -83,7 +87,9 @@ def _graph(
     )
 
 
-def _refuse_coincident(receivers: Any, senders: Any, distances: Any, closest: float) -> None:
+def _refuse_coincident(
+    receivers: np.ndarray, senders: np.ndarray, distances: np.ndarray, closest: float
+) -> None:
     if len(distances) and np.min(distances) < closest:
         nearest = int(np.argmin(distances))
         raise ValueError(

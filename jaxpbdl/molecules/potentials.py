@@ -4,12 +4,13 @@ A potential is any function from a graph to the energy of each of its components
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -67,7 +68,7 @@ def labelled(
     structures: Sequence[Structure],
     build: Callable[[Structure], Graph],
     table: Sequence[int],
-    references: Any,
+    references: ArrayLike | Sequence[float],
     *,
     forces: bool = True,
     atoms: int | None = None,
@@ -98,7 +99,7 @@ def labelled(
     return Labelled(graphs, jnp.asarray(energies)[:, None], jnp.asarray(padded))
 
 
-def take(samples: Labelled, chosen: Any) -> Labelled:
+def take(samples: Labelled, chosen: ArrayLike | slice) -> Labelled:
     """The chosen ones of many labelled graphs as one graph of all their components."""
     some = jax.tree.map(lambda leaf: leaf[chosen], samples)
     return Labelled(merge(some.graph), some.energies.reshape(-1), some.forces.reshape(-1, 3))
@@ -152,7 +153,7 @@ class PotentialLoss(eqx.Module):
 
 def scale_and_shift(
     samples: Labelled, species: int
-) -> tuple[Float[np.ndarray, ""], Float[np.ndarray, " species"]]:
+) -> tuple[np.floating, Float[np.ndarray, " species"]]:
     """For a `Potential`: the root mean square of the forces' components (of the energies a atom
     where there are no forces), and the least squares energy of each species, both in eV."""
     mask = np.asarray(samples.graph.atom_mask)

@@ -18,8 +18,8 @@ class Dense(eqx.Module):
     `scale = sqrt(2)` for relu (He et al. 2015). `zero_last` starts the network at zero output.
     """
 
-    weights: tuple[Float[Array, "fan_in fan_out"], ...]
-    biases: tuple[Float[Array, " fan_out"], ...]
+    weights: tuple[Float[Array, "_fan_in _fan_out"], ...]
+    biases: tuple[Float[Array, " _fan_out"], ...]
     activation: Callable[[Array], Array] = eqx.field(static=True)
 
     def __init__(

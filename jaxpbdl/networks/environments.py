@@ -18,12 +18,12 @@ with the three cosines of the triangle (Axilrod and Teller) and the smooth cutof
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxpbdl import checks
@@ -75,7 +75,7 @@ class Environments(eqx.Module):
         kinds = len(self.elements)
         return kinds * self.radii + kinds * (kinds + 1) * self.angular_radii
 
-    def check(self, numbers: Any, positions: Any) -> None:
+    def check(self, numbers: ArrayLike, positions: ArrayLike) -> None:
         """Raise ValueError for an unknown element, another shape, or two atoms in one place, in one
         molecule or many along further axes."""
         checks.shape("positions", positions, (*jnp.shape(numbers), 3))

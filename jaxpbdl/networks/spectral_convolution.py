@@ -201,7 +201,7 @@ class FactorisedSpectralConvolution(eqx.Module):
     `(modes[a], 2, in_channels, out_channels)`; arguments are those of `SpectralConvolution`.
     """
 
-    weights: tuple[Float[Array, "modes 2 in_channels out_channels"], ...]
+    weights: tuple[Float[Array, "_modes 2 in_channels out_channels"], ...]
     modes: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(

@@ -11,12 +11,13 @@ Leimkuhler and Matthews, Appl. Math. Res. Express (2013) 34 (the splitting BAOAB
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -55,7 +56,7 @@ class Verlet(Step):
     def interval(self) -> Float[Array, ""]:
         return self.dt
 
-    def system(self, dtype: Any) -> SeparableSystem:
+    def system(self, dtype: DTypeLike) -> SeparableSystem:
         """Kicks by accelerations and drifts, in the precision of the positions."""
 
         def kick(state: Phase, acceleration: Array, dt: Array) -> Phase:
@@ -132,7 +133,7 @@ class Langevin(Verlet):
         super().check_state(state)
 
 
-def verlet(energy: Energy, masses: Any, dt: Any) -> Verlet:
+def verlet(energy: Energy, masses: ArrayLike, dt: ArrayLike) -> Verlet:
     """The step `Phase -> Phase` of constant energy.
 
     **Arguments**
@@ -148,7 +149,9 @@ def verlet(energy: Energy, masses: Any, dt: Any) -> Verlet:
     return Verlet(energy, *_numbers(masses, dt))
 
 
-def langevin(energy: Energy, masses: Any, dt: Any, friction: Any, temperature: Any) -> Langevin:
+def langevin(
+    energy: Energy, masses: ArrayLike, dt: ArrayLike, friction: ArrayLike, temperature: ArrayLike
+) -> Langevin:
     """The step in a bath of `temperature`, kelvin, with `friction` in 1/fs; the rest as `verlet`.
 
     Its states carry a key: `thermal` makes one. **Raises** ValueError also for a negative friction
@@ -160,7 +163,9 @@ def langevin(energy: Energy, masses: Any, dt: Any, friction: Any, temperature: A
     return Langevin(energy, *_numbers(masses, dt), *bath)
 
 
-def thermal(key: PRNGKeyArray, positions: Positions, masses: Any, temperature: Any) -> Phase:
+def thermal(
+    key: PRNGKeyArray, positions: Positions, masses: ArrayLike, temperature: ArrayLike
+) -> Phase:
     """A state with velocities of a temperature, the motion of the whole taken off."""
     drawing, later = jax.random.split(key)
     positions = checks.as_floats(positions)
@@ -171,25 +176,25 @@ def thermal(key: PRNGKeyArray, positions: Positions, masses: Any, temperature: A
 
 
 def thermal_velocities(
-    key: PRNGKeyArray, masses: Float[Array, " atoms"], temperature: Any
+    key: PRNGKeyArray, masses: Float[Array, " atoms"], temperature: ArrayLike
 ) -> Float[Array, "atoms 3"]:
     """Drawn from Maxwell's and Boltzmann's distribution, Angstrom/fs."""
     deviation = jnp.sqrt(BOLTZMANN * temperature * ACCELERATION / masses)
     return deviation[:, None] * jax.random.normal(key, (len(masses), 3), masses.dtype)
 
 
-def kinetic_energy(masses: Any, velocities: Float[Array, "atoms 3"]) -> Float[Array, ""]:
+def kinetic_energy(masses: ArrayLike, velocities: Float[Array, "atoms 3"]) -> Float[Array, ""]:
     """eV."""
     return 0.5 * jnp.sum(jnp.asarray(masses)[:, None] * velocities**2) / ACCELERATION
 
 
-def temperature(masses: Any, velocities: Float[Array, "atoms 3"]) -> Float[Array, ""]:
+def temperature(masses: ArrayLike, velocities: Float[Array, "atoms 3"]) -> Float[Array, ""]:
     """Kelvin, of as many degrees of freedom as there are velocities."""
     return 2 * kinetic_energy(masses, velocities) / (velocities.size * BOLTZMANN)
 
 
 @eqx.filter_jit
-def stable_dt(energy: Energy, masses: Any, positions: Positions) -> Float[Array, ""]:
+def stable_dt(energy: Energy, masses: ArrayLike, positions: Positions) -> Float[Array, ""]:
     """`2 / omega`, above which velocity Verlet amplifies the fastest vibration, in fs.
 
     `omega^2` by a power iteration on the Hessian over the masses: never too large, so that a dt
@@ -221,7 +226,7 @@ def _accelerations(energy: Energy, masses: Array, positions: Positions) -> Array
     return -ACCELERATION * jax.grad(energy)(positions) / masses.astype(positions.dtype)[:, None]
 
 
-def _numbers(masses: Any, dt: Any) -> tuple[Array, Array]:
+def _numbers(masses: ArrayLike, dt: ArrayLike) -> tuple[Array, Array]:
     checks.positive("masses", masses)
     checks.positive("dt", dt)
     return checks.as_floats(masses), checks.as_floats(dt)

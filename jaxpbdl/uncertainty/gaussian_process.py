@@ -18,7 +18,8 @@ from typing import Any
 import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.uncertainty.kernels import Kernel
@@ -34,7 +35,7 @@ class GaussianProcess(eqx.Module):
     kernel: Kernel
     log_noise: Float[Array, ""]
 
-    def __init__(self, kernel: Kernel, noise: Any):
+    def __init__(self, kernel: Kernel, noise: ArrayLike):
         """Raises ValueError unless the noise is > 0."""
         checks.positive("noise", noise)
         self.kernel, self.log_noise = kernel, jnp.log(jnp.asarray(noise, float))
@@ -43,7 +44,7 @@ class GaussianProcess(eqx.Module):
     def noise(self) -> Float[Array, ""]:
         return jnp.exp(self.log_noise)
 
-    def factor(self, inputs: Any, count: int) -> Float[Array, "n n"]:
+    def factor(self, inputs: PyTree, count: int) -> Float[Array, "n n"]:
         """The lower Cholesky factor of `K + noise^2`."""
         gram = self.kernel(inputs, inputs).astype(self.log_noise.dtype)
         checks.shape("kernel(inputs, inputs)", gram, (count, count))
@@ -67,14 +68,14 @@ class Posterior(eqx.Module):
     """A Gaussian process that has seen data: `posterior(inputs)` is the mean there."""
 
     process: GaussianProcess
-    inputs: Any
+    inputs: PyTree
     factor: Float[Array, "n n"]
     weights: Float[Array, " n"]
 
-    def __call__(self, inputs: Any) -> Float[Array, " m"]:
+    def __call__(self, inputs: PyTree) -> Float[Array, " m"]:
         return self.process.kernel(inputs, self.inputs).astype(self.weights.dtype) @ self.weights
 
-    def predict(self, inputs: Any) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
+    def predict(self, inputs: PyTree) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
         """Mean and variance of `f` at the inputs, without the noise."""
         cross = self.process.kernel(inputs, self.inputs).astype(self.weights.dtype)
         white = solve_triangular(self.factor, cross.T, lower=True)
@@ -83,7 +84,7 @@ class Posterior(eqx.Module):
 
 
 @eqx.filter_jit
-def condition(process: GaussianProcess, inputs: Any, targets: Float[Array, " n"]) -> Posterior:
+def condition(process: GaussianProcess, inputs: PyTree, targets: Float[Array, " n"]) -> Posterior:
     """The process given the data.
 
     Raises ValueError (`checks`) if the kernel gives another number of inputs than there are

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PyTree
 
 from jaxpbdl import checks
 
@@ -25,7 +26,7 @@ class Kernel(eqx.Module):
     def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]:
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
-    def diagonal(self, inputs: Any) -> Float[Array, " n"]:
+    def diagonal(self, inputs: PyTree) -> Float[Array, " n"]:
         """The variance: the covariance of each input with itself."""
         raise NotImplementedError(f"{type(self).__name__} must define diagonal")
 
@@ -45,7 +46,7 @@ class Sum(Kernel):
     def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]:
         return self.left(first, second) + self.right(first, second)
 
-    def diagonal(self, inputs: Any) -> Float[Array, " n"]:
+    def diagonal(self, inputs: PyTree) -> Float[Array, " n"]:
         return self.left.diagonal(inputs) + self.right.diagonal(inputs)
 
 
@@ -58,7 +59,7 @@ class Product(Kernel):
     def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]:
         return self.left(first, second) * self.right(first, second)
 
-    def diagonal(self, inputs: Any) -> Float[Array, " n"]:
+    def diagonal(self, inputs: PyTree) -> Float[Array, " n"]:
         return self.left.diagonal(inputs) * self.right.diagonal(inputs)
 
 
@@ -70,7 +71,7 @@ class Gaussian(Kernel):
     log_amplitude: Float[Array, ""]
     log_length: Float[Array, "*dim"]
 
-    def __init__(self, amplitude: Any = 1.0, length: Any = 1.0):
+    def __init__(self, amplitude: ArrayLike = 1.0, length: ArrayLike | Sequence[float] = 1.0):
         """Raises ValueError unless both are > 0."""
         for name, value in {"amplitude": amplitude, "length": length}.items():
             checks.positive(name, value)
@@ -103,8 +104,8 @@ class Molecules(eqx.Module):
     large enough that little of it is padding, and the sums are products of matrices.
     """
 
-    features: tuple[Float[Array, "blocks atoms dim"], ...]
-    owners: tuple[Float[Array, "blocks molecules atoms"], ...]
+    features: tuple[Float[Array, "blocks _atoms dim"], ...]
+    owners: tuple[Float[Array, "blocks molecules _atoms"], ...]
     count: int = eqx.field(static=True)
 
     def __init__(
@@ -163,7 +164,7 @@ class AtomPairs(Kernel):
     log_amplitude: Float[Array, ""]
     log_length: Float[Array, ""]
 
-    def __init__(self, amplitude: Any = 1.0, length: Any = 1.0):
+    def __init__(self, amplitude: ArrayLike = 1.0, length: ArrayLike = 1.0):
         """Raises ValueError unless both are > 0."""
         for name, value in {"amplitude": amplitude, "length": length}.items():
             checks.positive(name, value)

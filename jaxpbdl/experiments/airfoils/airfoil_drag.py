@@ -48,6 +48,7 @@ from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.training import warmup_cosine
 from jaxpbdl.learning import History, fit_ensemble
 from jaxpbdl.learning.delta import data_factors
+from jaxpbdl.learning.loop import Keys
 from jaxpbdl.networks import Dense
 from jaxpbdl.uncertainty import conformal_quantile
 
@@ -262,9 +263,7 @@ def trained(
     """An ensemble, with the settings at which a single network does best on the validation set."""
     units, keys = Units.of(known), jax.random.split(jax.random.key(config.seed), config.members)
 
-    def fitted(
-        rate: float, decay: float, keys: PRNGKeyArray, name: str
-    ) -> tuple[Drag, list[History]]:
+    def fitted(rate: float, decay: float, keys: Keys, name: str) -> tuple[Drag, list[History]]:
         sizes = (INPUTS, *[config.width] * config.depth, 1)
         schedule = warmup_cosine(rate, config.updates, 0.05)
         return fit_ensemble(

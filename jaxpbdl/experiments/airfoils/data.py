@@ -102,7 +102,7 @@ class Setting:
     @property
     def dt(self) -> float:
         """Stable up to speeds of 1.7 along the stream and 1.3 across it."""
-        return 0.85 * stable_dt((1.7, 1.3), self.widths, 1 / self.reynolds[0])
+        return float(0.85 * stable_dt((1.7, 1.3), self.widths, 1 / self.reynolds[0]))
 
     @property
     def max_cut_faces(self) -> int:

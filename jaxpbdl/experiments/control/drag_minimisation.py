@@ -85,7 +85,7 @@ class Stream(eqx.Module):
         y = jp.grids.graded(-5.0, 5.0, (-0.9, 0.9), width, 1.12)
         self.grid = jp.grids.Cells((len(x) - 1, len(y) - 1), edges=(x, y))
         self.viscosity = 1 / config.reynolds
-        self.dt = 0.7 * stable_dt((1.6, 1.0), (width, width), self.viscosity)
+        self.dt = float(0.7 * stable_dt((1.6, 1.0), (width, width), self.viscosity))
         none = jnp.zeros(config.waves)
         # Twice the faces that the disc cuts: longer outlines cut more.
         self.max_cut_faces = 2 * self.step((none, none), None).surface_faces

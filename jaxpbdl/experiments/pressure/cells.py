@@ -8,6 +8,7 @@ wall beyond the last cell is not stored.
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxpbdl.grids import operators
@@ -47,6 +48,6 @@ def solve(source: Float[Array, "*cells"], periodic: bool) -> Float[Array, "*cell
     return -fast(source)
 
 
-def mesh(shape: tuple[int, ...], periodic: bool, dtype: object = None) -> Cells:
+def mesh(shape: tuple[int, ...], periodic: bool, dtype: DTypeLike | None = None) -> Cells:
     """Cells of width one."""
     return Cells(shape, shape, periodic=periodic, dtype=dtype)

@@ -88,7 +88,7 @@ class Mix(eqx.Module):
     """A linear map of the channels of each irrep, which is all that a linear equivariant map can
     do: `y[m, k'] = sum_k x[m, k] weight_irrep[k, k']`."""
 
-    weights: tuple[Float[Array, "channels_in channels_out"], ...]
+    weights: tuple[Float[Array, "_channels_in channels_out"], ...]
     irreps: tuple[Irrep, ...] = eqx.field(static=True)
 
     def __init__(

@@ -23,7 +23,7 @@ class SymmetricContraction(eqx.Module):
     result the last factor weighs.
     """
 
-    weights: tuple[tuple[Float[Array, "species couplings channels"], ...], ...]
+    weights: tuple[tuple[Float[Array, "species _couplings channels"], ...], ...]
     before: tuple[Irrep, ...] = eqx.field(static=True)
     after: tuple[Irrep, ...] = eqx.field(static=True)
 

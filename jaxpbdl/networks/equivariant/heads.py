@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -47,8 +48,8 @@ class Potential(eqx.Module):
         species: int,
         cutoff: float,
         *,
-        scale: Any = 1.0,
-        shift: Any = 0.0,
+        scale: ArrayLike = 1.0,
+        shift: ArrayLike = 0.0,
         width: int = 16,
         key: PRNGKeyArray,
         **trunk: Any,
@@ -75,7 +76,7 @@ class Potential(eqx.Module):
         return jnp.where(graph.atom_mask, values, 0.0)
 
     def _readout(
-        self, features: list[Float[Array, "atoms components channels"]]
+        self, features: list[Float[Array, "atoms _components _channels"]]
     ) -> Float[Array, " atoms"]:
         """Of the scalars after each layer."""
         values = jax.vmap(self.last)(features[-1][:, 0])[:, 0]
@@ -99,7 +100,7 @@ class Tensor(eqx.Module):
     """
 
     trunk: Trunk
-    weights: tuple[Float[Array, "channels copies"], ...]
+    weights: tuple[Float[Array, "channels _copies"], ...]
     scale: Constant
     symmetry: str = eqx.field(static=True)
 
@@ -109,7 +110,7 @@ class Tensor(eqx.Module):
         cutoff: float,
         symmetry: str,
         *,
-        scale: Any = 1.0,
+        scale: ArrayLike = 1.0,
         key: PRNGKeyArray,
         **trunk: Any,
     ):

@@ -100,7 +100,7 @@ class Trunk(eqx.Module):
                 f"layers before the last by spherical harmonics of degree {degree} or less"
             )
 
-    def __call__(self, graph: Graph) -> list[Float[Array, "atoms components channels"]]:
+    def __call__(self, graph: Graph) -> list[Float[Array, "atoms _components _channels"]]:
         """The features after each layer, whose irreps are `layers[i].after`. Those of padding atoms
         mean nothing."""
         mask = graph.edge_mask
@@ -118,7 +118,7 @@ class Trunk(eqx.Module):
         around = [Around(graph.senders, harmonics, radial(distances)) for radial in self.radials]
         return self._through(one_hot, around)
 
-    def alone(self) -> list[Float[Array, "species components channels"]]:
+    def alone(self) -> list[Float[Array, "species _components _channels"]]:
         """The same of one atom of each species without any neighbour."""
         species, dtype = len(self.embedding), self.embedding.dtype
         # No slots at all: the sums over neighbours are empty, and compiled away.
@@ -130,7 +130,7 @@ class Trunk(eqx.Module):
 
     def _through(
         self, one_hot: Float[Array, "atoms species"], around: Sequence[Around]
-    ) -> list[Float[Array, "atoms components channels"]]:
+    ) -> list[Float[Array, "atoms _components _channels"]]:
         features = (one_hot @ self.embedding)[:, None]
         found = []
         for layer, neighbours in zip(self.layers, around, strict=True):

@@ -6,17 +6,17 @@ Second order in space, third in time.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.fields import Interpolant, interpolate
-from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.cells import Cells, FieldLike
 from jaxpbdl.grids.operators import Velocity, divergence, gradient, line
 from jaxpbdl.grids.poisson import FastSolver
 from jaxpbdl.shapes import Shape
@@ -61,7 +61,9 @@ class IncompressibleStep(Step):
     def holds(self) -> tuple[tuple[bool, bool], ...]:
         return tuple(self.boundary.holds(axis) for axis in range(self.grid.ndim))
 
-    def start(self, velocity: Any = None, marker: Any = None, time: float = 0.0) -> Flow:
+    def start(
+        self, velocity: FieldLike | None = None, marker: FieldLike | None = None, time: float = 0.0
+    ) -> Flow:
         """A state: a velocity (a function `point -> velocity`, constants, or arrays on the faces;
         rest by default) made to fit the sides and the body and freed of its divergence, and a
         marker (a function of the point, a constant or an array in the cells)."""
@@ -79,21 +81,21 @@ class IncompressibleStep(Step):
     def interval(self) -> Array:
         return self.dt
 
-    def system(self, push: Any = None) -> System:
+    def system(self, push: Sequence[ArrayLike] | Array | None = None) -> System:
         """Momentum and marker but for the pressure, which `moved` takes care of."""
         return System(lambda flow: self.rates(flow, push), self.dt, self.moved)
 
-    def enter(self, state: Flow) -> Any:
+    def enter(self, state: Flow) -> PyTree:
         return self.scheme.start(state, self.system())
 
-    def advance(self, working: Any, *inputs: Any) -> Any:
+    def advance(self, working: PyTree, *inputs: PyTree) -> PyTree:
         check_inputs(self.scheme, inputs)
         return self.scheme.advance(working, self.system(*inputs))
 
-    def leave(self, working: Any) -> Flow:
+    def leave(self, working: PyTree) -> Flow:
         return self.scheme.current(working)
 
-    def rates(self, flow: Flow, push: Any = None) -> Rates:
+    def rates(self, flow: Flow, push: Sequence[ArrayLike] | Array | None = None) -> Rates:
         """How fast velocity and marker change but for the pressure, with an acceleration."""
         inside, marker, one = self._continued(flow.velocity), flow.marker, jnp.ones_like(flow.time)
         rates = self._with_forces(self._stress(inside, flow.time), flow)
@@ -182,7 +184,7 @@ class IncompressibleStep(Step):
         check_flow(state, self.grid)
 
     @eqx.filter_jit
-    def largest_dt(self, state: Flow) -> Array:
+    def largest_dt(self, state: Flow) -> Array | float:
         """The largest stable dt about a state, and about the velocities given on the sides. The
         diffusivity counts where the state has a marker."""
         advective, smallest = jnp.zeros(()), [float(h.min()) for h in self.grid.widths]
@@ -244,11 +246,11 @@ class IncompressibleStep(Step):
 def stable_dt(
     speeds: Sequence[float],
     widths: Sequence[float],
-    viscosity: Any,
+    viscosity: Array | float,
     scheme: Scheme = rk3,
     *,
-    diffusivity: Any = None,
-) -> Any:
+    diffusivity: Array | float | None = None,
+) -> Array | float:
     """The largest stable dt of `incompressible` at given speeds along the axes, on cells of given
     widths, without drag: before there is a state to ask `largest_dt` about. `diffusivity` is that
     of the marker, where there is one."""
@@ -258,7 +260,7 @@ def stable_dt(
     return scheme.largest_dt(advective, decay_rate(coefficient, widths))
 
 
-def decay_rate(coefficient: Any, widths: Sequence[float]) -> Any:
+def decay_rate(coefficient: Array | float, widths: Sequence[float]) -> Array | float:
     """Of the shortest wave on cells of given widths, under diffusion by a coefficient."""
     return sum(4 * coefficient / h**2 for h in widths)
 
@@ -266,14 +268,14 @@ def decay_rate(coefficient: Any, widths: Sequence[float]) -> Any:
 def incompressible(
     equation: IncompressibleFlow,
     grid: Cells,
-    dt: Any,
+    dt: ArrayLike,
     sides: Sides | None = None,
     *,
     body: Shape | None = None,
     max_cut_faces: int | None = None,
     scheme: Scheme = rk3,
     interpolation: Interpolation = central,
-    marker_source: Any = None,
+    marker_source: FieldLike | None = None,
 ) -> IncompressibleStep:
     """The step of incompressible flow in a box with walls, inflow, outflow and a body.
 

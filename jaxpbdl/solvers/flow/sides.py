@@ -1,7 +1,6 @@
 """What happens on the sides of a box: walls, inflow, outflow."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxpbdl import checks
-from jaxpbdl.grids.cells import Cells, component_of
+from jaxpbdl.grids.cells import Cells, FieldLike, component_of
 from jaxpbdl.grids.grid import outer, points_of
 from jaxpbdl.grids.location import face
 
@@ -26,13 +25,13 @@ class Side(eqx.Module):
       zero.
     """
 
-    velocity: Any = 0.0
+    velocity: FieldLike = 0.0
     ramp: Callable[[Array], Array] | None = None
     crossing: bool = eqx.field(static=True, default=True)
     sticking: bool = eqx.field(static=True, default=True)
 
 
-def wall(velocity: Any = 0.0) -> Side:
+def wall(velocity: FieldLike = 0.0) -> Side:
     """A wall to which the fluid sticks, at rest or moving along itself with `velocity`."""
     return Side(velocity)
 
@@ -42,7 +41,7 @@ def slip() -> Side:
     return Side(sticking=False)
 
 
-def inflow(velocity: Any, ramp: Callable[[Array], Array] | None = None) -> Side:
+def inflow(velocity: FieldLike, ramp: Callable[[Array], Array] | None = None) -> Side:
     """Fluid enters with `velocity` (a function of the point, or constants), times `ramp(time)`."""
     return Side(velocity, ramp)
 

@@ -6,17 +6,16 @@ Every part but diffusion is stable at any dt (Stam, Stable Fluids, SIGGRAPH 1999
 may cross several cells in a step: the smoke of the Physics-based Deep Learning book.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.fields import Interpolant
-from jaxpbdl.grids.cells import Cells, along
+from jaxpbdl.grids.cells import Cells, FieldLike, along
 from jaxpbdl.grids.operators import Ends, Velocity
 from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
 from jaxpbdl.solvers.flow.diffusion import scalar_laplacian, velocity_laplacian
@@ -48,11 +47,13 @@ class StableStep(Step):
     def dt(self) -> Array:
         return self.flow.dt
 
-    def start(self, velocity: Any = None, marker: Any = None, time: float = 0.0) -> Flow:
+    def start(
+        self, velocity: FieldLike | None = None, marker: FieldLike | None = None, time: float = 0.0
+    ) -> Flow:
         """A state, as `IncompressibleStep.start` makes it."""
         return self.flow.start(velocity, marker, time)
 
-    def advance(self, working: Flow, *inputs: Any) -> Flow:
+    def advance(self, working: Flow, *inputs: PyTree) -> Flow:
         velocity, time, marker = working
         if marker is not None:
             marker = self._next_marker(marker, velocity)
@@ -75,7 +76,7 @@ class StableStep(Step):
             rate = rate + self.flow.source
         return marker + self.dt * rate
 
-    def _pushed(self, velocity: Velocity, marker: Array | None, *inputs: Any) -> Velocity:
+    def _pushed(self, velocity: Velocity, marker: Array | None, *inputs: PyTree) -> Velocity:
         """By forces and the buoyancy of the marker; slowed by drag."""
         for force in (self.flow.forces, self.flow.buoyancy(marker), *inputs):
             velocity = velocity if force is None else _plus(velocity, self.dt, force)
@@ -141,12 +142,12 @@ class StableStep(Step):
 def stable_fluids(
     equation: IncompressibleFlow,
     grid: Cells,
-    dt: Any,
+    dt: ArrayLike,
     sides: Sides | None = None,
     *,
     marker_transport: Transport = backtraced,
-    marker_source: Any = None,
-    slip_length: Any = 0.0,
+    marker_source: FieldLike | None = None,
+    slip_length: ArrayLike = 0.0,
 ) -> StableStep:
     """The step of incompressible flow that follows the velocity backwards over dt.
 
@@ -178,7 +179,7 @@ def stable_fluids(
     return StableStep(flow, jnp.asarray(slip_length, grid.dtype), marker_transport)
 
 
-def _diffusive_limit(coefficient: Any, grid: Cells) -> Array:
+def _diffusive_limit(coefficient: ArrayLike, grid: Cells) -> Array:
     """Above which an explicit Euler step of diffusion makes the shortest wave grow."""
     rate = decay_rate(jnp.asarray(coefficient), [float(h[0]) for h in grid.widths])
     return 2 / jnp.maximum(rate, 1e-30)

@@ -1,6 +1,6 @@
 """The state of an incompressible flow."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Array, Float
 
@@ -26,7 +26,7 @@ class Rates(NamedTuple):
     marker: Float[Array, "*cells"] | None
 
 
-def check_flow(state: Any, grid: Cells) -> None:
+def check_flow(state: object, grid: Cells) -> None:
     """Refuse what is no state of the grid, or not finite."""
     if not isinstance(state, Flow):
         raise ValueError(

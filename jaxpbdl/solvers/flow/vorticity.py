@@ -4,7 +4,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.navier_stokes import velocity_modes
@@ -23,8 +23,8 @@ class VorticityForm(Step):
 
     flow: IncompressibleStep
     spectrum: Spectrum
-    to_faces: tuple[Complex[Array, "*modes"], Complex[Array, "*modes"]]
-    paired: Float[Array, "*modes"]
+    to_faces: tuple[Complex[Array, "1 my"], Complex[Array, "mx 1"]]
+    paired: Float[Array, "mx my"]
     """1 on modes whose mirror image the grid holds too: a shift of others is not real."""
 
     @property
@@ -38,14 +38,14 @@ class VorticityForm(Step):
         u, v = (self.spectrum.to_grid(m * c) for m, c in zip(modes, self.to_faces, strict=True))
         return u, v
 
-    def enter(self, state: Float[Array, "nx ny"]) -> Any:
+    def enter(self, state: Float[Array, "nx ny"]) -> PyTree:
         flow = self.flow
         return flow.enter(Flow(self.velocity(state), jnp.zeros((), flow.dt.dtype)))
 
-    def advance(self, working: Any) -> Any:
+    def advance(self, working: PyTree) -> PyTree:
         return self.flow.advance(working)
 
-    def leave(self, working: Any) -> Float[Array, "nx ny"]:
+    def leave(self, working: PyTree) -> Float[Array, "nx ny"]:
         velocity = self.flow.leave(working).velocity
         u, v = (
             self.spectrum.transform(part) / c
@@ -59,11 +59,11 @@ class VorticityForm(Step):
     def interval(self) -> Array:
         return self.flow.dt
 
-    def check_state(self, state: Any) -> None:
+    def check_state(self, state: PyTree) -> None:
         """Refuse a state of another shape, or that is not finite."""
         checks.finite("state", self.grid.check_state(state))
 
-    def largest_dt(self, state: Any) -> Array:
+    def largest_dt(self, state: PyTree) -> Array | float:
         return self.flow.largest_dt(Flow(self.velocity(state), jnp.zeros((), self.flow.dt.dtype)))
 
     def channels(self, state: Float[Array, "nx ny"]) -> Float[Array, "1 nx ny"]:

@@ -1,10 +1,9 @@
 """Semi-Lagrangian discretisation of Burgers' equation: first order, never unstable in advection."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.burgers import Burgers
@@ -32,11 +31,11 @@ class SemiLagrangianStep(Step):
     def interval(self) -> Array:
         return self.dt
 
-    def check_state(self, state: Any) -> None:
+    def check_state(self, state: PyTree) -> None:
         """Refuse a state of another shape or dtype, or with values that are not finite."""
         checks.finite("state", self.grid.check_state(state, self.equation.value_shape))
 
-    def largest_dt(self, state: Any) -> Array:
+    def largest_dt(self, state: PyTree) -> Array:
         """That of explicit diffusion, at any velocity."""
         rate = 2 * self.equation.viscosity * sum(step**-2 for step in self.grid.spacing)
         return 1 / jnp.maximum(rate, 1e-30)
@@ -52,7 +51,7 @@ class SemiLagrangianStep(Step):
         return self.equation, self.equation.field_of(self.grid, states, times, degree)
 
 
-def semi_lagrangian(equation: Burgers, grid: Periodic, dt: Any) -> SemiLagrangianStep:
+def semi_lagrangian(equation: Burgers, grid: Periodic, dt: ArrayLike) -> SemiLagrangianStep:
     """The step of Burgers' equation that first diffuses (explicit Euler, second-order stencil) and
     then follows the velocity backwards over dt and interpolates linearly (Stam 1999).
 
@@ -79,7 +78,7 @@ def laplacian(values: Array, grid: Periodic) -> Array:
     return total
 
 
-def advect(values: Array, velocity: Array, grid: Periodic, dt: Any) -> Array:
+def advect(values: Array, velocity: Array, grid: Periodic, dt: ArrayLike) -> Array:
     """Values at the points that `velocity` carries to the grid's in the time dt, by multilinear
     interpolation.
     """

@@ -5,7 +5,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import Equation
@@ -56,21 +57,21 @@ class SpectralStep(Step):
 
         return System(rates, self.dt)
 
-    def enter(self, state: Array) -> Any:
+    def enter(self, state: Array) -> PyTree:
         return self.scheme.start(self._modes(state), self.system())
 
-    def advance(self, working: Any, *inputs: Array) -> Any:
+    def advance(self, working: PyTree, *inputs: Array) -> PyTree:
         check_inputs(self.scheme, inputs)
         return self.scheme.advance(working, self.system(*map(self._modes, inputs)))
 
-    def leave(self, working: Any) -> Array:
+    def leave(self, working: PyTree) -> Array:
         modes = self.scheme.current(working)
         return self.spectrum.to_grid(self.equation.leave(modes, self.layout))
 
     def _modes(self, values: Array) -> Array:
         return self.equation.enter(self.spectrum.to_modes(values), self.layout)
 
-    def check_state(self, state: Any) -> None:
+    def check_state(self, state: PyTree) -> None:
         """Refuse a state of another shape or dtype, or with non-finite values."""
         self.grid.check_state(state, self.equation.value_shape)
         checks.finite("state", state)
@@ -98,7 +99,7 @@ class SpectralStep(Step):
 def semilinear(
     equation: SemilinearEquation,
     grid: Periodic | Cells,
-    dt: Any,
+    dt: ArrayLike,
     scheme: Exponential = etdrk4,
     keep: float | None = None,
     sides: Sides | None = None,

@@ -6,7 +6,7 @@ propagator of L exactly (Beylkin, Keiser and Vozovoi, J. Comput. Phys. 147 (1998
 """
 
 from math import factorial, inf
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Array
@@ -63,7 +63,7 @@ class ExponentialAdams(Scheme):
         return working[0]
 
 
-def etd_adams(symbol: Array, dt: Any) -> ExponentialAdams:
+def etd_adams(symbol: Array, dt: Array | float) -> ExponentialAdams:
     """Order 4 with two evaluations a step: the cheapest for small errors in long rollouts.
 
     It starts with three steps of `etdrk4`, so a single step is dear; and dt has to be 2.5 times

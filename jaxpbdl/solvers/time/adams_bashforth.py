@@ -1,6 +1,8 @@
 """An explicit multistep scheme."""
 
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
+
+from jaxtyping import PyTree
 
 from jaxpbdl.solvers.time.runge_kutta import rk3
 from jaxpbdl.solvers.time.scheme import Scheme, System, combined
@@ -9,9 +11,9 @@ from jaxpbdl.solvers.time.scheme import Scheme, System, combined
 class Remembered(NamedTuple):
     """A state, and the rates one and two steps before it."""
 
-    state: Any
-    before: Any
-    earlier: Any
+    state: PyTree
+    before: PyTree
+    earlier: PyTree
 
 
 class AdamsBashforth(Scheme):
@@ -21,7 +23,7 @@ class AdamsBashforth(Scheme):
     real: ClassVar[float] = 0.54
     remembers: ClassVar[bool] = True
 
-    def start(self, state: Any, system: System) -> Remembered:
+    def start(self, state: PyTree, system: System) -> Remembered:
         """The rates before the start, on the parabola through those of two steps of `rk3`."""
         rates, ahead = [system.rates(state)], state
         for _ in range(2):
@@ -36,7 +38,7 @@ class AdamsBashforth(Scheme):
         change = combined(weights, (now, before, earlier))
         return Remembered(system.moved(state, change), now, before)
 
-    def current(self, working: Remembered) -> Any:
+    def current(self, working: Remembered) -> PyTree:
         return working.state
 
 

@@ -5,7 +5,8 @@ from math import ceil, isfinite
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.rollouts import repeat
@@ -26,26 +27,26 @@ class ExplicitStep(Step):
     def interval(self) -> Array:
         return self.dt
 
-    def system(self, *inputs: Any) -> System:
+    def system(self, *inputs: PyTree) -> System:
         return System(lambda state: self.rates(state, *inputs), self.dt)
 
-    def enter(self, state: Any) -> Any:
+    def enter(self, state: PyTree) -> PyTree:
         return self.scheme.start(state, self.system())
 
-    def advance(self, working: Any, *inputs: Any) -> Any:
+    def advance(self, working: PyTree, *inputs: PyTree) -> PyTree:
         check_inputs(self.scheme, inputs)
         return self.scheme.advance(working, self.system(*inputs))
 
-    def leave(self, working: Any) -> Any:
+    def leave(self, working: PyTree) -> PyTree:
         return self.scheme.current(working)
 
-    def largest_dt(self, state: Any) -> Any:
+    def largest_dt(self, state: PyTree) -> Array | float:
         return float("inf") if self.limit is None else self.limit(state)
 
 
 def explicit(
     rates: Callable[..., Any],
-    dt: Any,
+    dt: ArrayLike,
     scheme: Scheme = rk4,
     *,
     largest_dt: Callable[[Any], Any] | None = None,
@@ -70,7 +71,7 @@ def explicit(
 
 
 def substepped(
-    make: Callable[[float], Step], interval: float, state: Any, safety: float = 0.9
+    make: Callable[[float], Step], interval: float, state: PyTree, safety: float = 0.9
 ) -> Step:
     """The step of a given interval by as many equal steps as stability wants about a state.
 

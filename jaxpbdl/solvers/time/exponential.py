@@ -6,7 +6,7 @@ multistep member is their eq. 6.
 """
 
 from math import factorial, inf
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -55,7 +55,7 @@ class ExponentialRungeKutta(Scheme):
         return weighted_sum(self.propagator, working, self.weights, slopes)
 
 
-def etdrk1(symbol: Array, dt: Any) -> ExponentialRungeKutta:
+def etdrk1(symbol: Array, dt: Array | float) -> ExponentialRungeKutta:
     """Exponential Euler: order 1, one evaluation of N a step."""
     z = symbol * dt
     return ExponentialRungeKutta(
@@ -67,7 +67,7 @@ def etdrk1(symbol: Array, dt: Any) -> ExponentialRungeKutta:
     )
 
 
-def etdrk2(symbol: Array, dt: Any) -> ExponentialRungeKutta:
+def etdrk2(symbol: Array, dt: Array | float) -> ExponentialRungeKutta:
     """Order 2, two evaluations a step."""
     z = symbol * dt
     propagator, second = jnp.exp(z), dt * phi(2, z)
@@ -81,7 +81,7 @@ def etdrk2(symbol: Array, dt: Any) -> ExponentialRungeKutta:
     )
 
 
-def etdrk3(symbol: Array, dt: Any) -> ExponentialRungeKutta:
+def etdrk3(symbol: Array, dt: Array | float) -> ExponentialRungeKutta:
     """Order 3, three evaluations a step."""
     z = symbol * dt
     phi1, phi2, phi3 = phi(1, z), phi(2, z), phi(3, z)
@@ -99,7 +99,7 @@ def etdrk3(symbol: Array, dt: Any) -> ExponentialRungeKutta:
     )
 
 
-def etdrk4(symbol: Array, dt: Any) -> ExponentialRungeKutta:
+def etdrk4(symbol: Array, dt: Array | float) -> ExponentialRungeKutta:
     """Order 4, four evaluations a step: the cheapest choice for a given accuracy, and the
     default.
     """
@@ -142,7 +142,7 @@ class ExponentialMultistep(Scheme):
         return working[0]
 
 
-def etd_multistep(symbol: Array, dt: Any) -> ExponentialMultistep:
+def etd_multistep(symbol: Array, dt: Array | float) -> ExponentialMultistep:
     """Order 2 with one evaluation a step: the cheapest step where stability, not accuracy, sets
     dt.
     """

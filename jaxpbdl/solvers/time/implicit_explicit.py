@@ -1,7 +1,7 @@
 """An implicit-explicit Runge-Kutta scheme: diffusion implicit, everything else explicit."""
 
 from math import inf, sqrt
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -30,7 +30,7 @@ class ImplicitExplicitRungeKutta(Scheme):
         return scaled(self.inverse, working + slope + scaled(self.explicit_symbol, stage))
 
 
-def imex(symbol: Array, dt: Any) -> ImplicitExplicitRungeKutta:
+def imex(symbol: Array, dt: Array | float) -> ImplicitExplicitRungeKutta:
     """Ascher, Ruuth and Spiteri, Appl. Numer. Math. 25 (1997) 151, section 2.6: order 2, two
     evaluations.
     """

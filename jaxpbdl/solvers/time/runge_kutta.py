@@ -5,11 +5,13 @@ stencils of one stage into the next, which it would compute again for every neig
 computes a stage once more, which is faster than to fetch what it would have to keep.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, PyTree
 
 from jaxpbdl.solvers.time.scheme import Scheme, System, combined
 
@@ -21,12 +23,12 @@ class LowStorageRungeKutta(Scheme):
     imaginary: ClassVar[float] = 1.7
     real: ClassVar[float] = 2.5
 
-    def advance(self, working: Any, system: System) -> Any:
+    def advance(self, working: PyTree, system: System) -> PyTree:
         dtype = system.dt.dtype
         decays = jnp.array([0.0, -5 / 9, -153 / 128], dtype)
         weights = jnp.array([1 / 3, 15 / 16, 8 / 15], dtype)
 
-        def stage(carry: Any, row: Any) -> Any:
+        def stage(carry: PyTree, row: tuple[Array, Array]) -> PyTree:
             (state, change), (decay, weight) = carry, row
             change = combined((decay, system.dt), (change, system.rates(state)))
             return (system.moved(state, combined((weight,), (change,))), change), None
@@ -42,10 +44,10 @@ class StrongStabilityRungeKutta(Scheme):
     imaginary: ClassVar[float] = 1.7
     real: ClassVar[float] = 2.5
 
-    def advance(self, working: Any, system: System) -> Any:
+    def advance(self, working: PyTree, system: System) -> PyTree:
         kept = jnp.array([0.0, 3 / 4, 1 / 3], system.dt.dtype)
 
-        def stage(state: Any, share: Any) -> Any:
+        def stage(state: PyTree, share: Array) -> PyTree:
             change = combined((system.dt,), (system.rates(state),))
             ahead = system.moved(state, change)
             return combined((share, 1 - share), (working, ahead)), None
@@ -59,12 +61,12 @@ class ClassicalRungeKutta(Scheme):
     imaginary: ClassVar[float] = 2.82
     real: ClassVar[float] = 2.78
 
-    def advance(self, working: Any, system: System) -> Any:
+    def advance(self, working: PyTree, system: System) -> PyTree:
         dtype = system.dt.dtype
         ahead = jnp.array([0.0, 1 / 2, 1 / 2, 1.0], dtype)
         weights = jnp.array([1 / 6, 1 / 3, 1 / 3, 1 / 6], dtype)
 
-        def stage(carry: Any, row: Any) -> Any:
+        def stage(carry: PyTree, row: tuple[Array, Array]) -> PyTree:
             (slope, change), (step, weight) = carry, row
             slope = system.rates(system.moved(working, combined((step * system.dt,), (slope,))))
             return (slope, combined((1, weight * system.dt), (change, slope))), None
@@ -74,13 +76,13 @@ class ClassicalRungeKutta(Scheme):
         return system.moved(working, change)
 
 
-def _still(system: System, state: Any) -> Any:
+def _still(system: System, state: PyTree) -> PyTree:
     """No change."""
     rates = jax.eval_shape(system.rates, state)
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), rates)
 
 
-def _again(stage: Any) -> Any:
+def _again(stage: Callable[..., Any]) -> Callable[..., Any]:
     return jax.checkpoint(stage, prevent_cse=False)
 
 

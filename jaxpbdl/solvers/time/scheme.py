@@ -46,19 +46,19 @@ class Scheme(eqx.Module):
     remembers: ClassVar[bool] = False
     """Whether working variables hold more than the state, such as earlier rates."""
 
-    def start(self, state: Any, system: Any) -> Any:
+    def start(self, state: PyTree, system: Any) -> PyTree:
         """Working variables of a state: the state itself unless the scheme remembers more."""
         return state
 
-    def advance(self, working: Any, system: Any) -> Any:
+    def advance(self, working: PyTree, system: Any) -> PyTree:
         """Working variables one step later."""
         raise NotImplementedError(f"{type(self).__name__} must define advance")
 
-    def current(self, working: Any) -> Any:
+    def current(self, working: PyTree) -> PyTree:
         """The state in the working variables."""
         return working
 
-    def largest_dt(self, oscillation: Any, decay: Any = 0.0) -> Any:
+    def largest_dt(self, oscillation: Array | float, decay: Array | float = 0.0) -> Array | float:
         """From the fastest rates of a system; the two shares of the stability region add up."""
         return 1 / (oscillation / self.imaginary + decay / self.real + 1e-30)
 
@@ -72,7 +72,7 @@ def check_inputs(scheme: Scheme, inputs: tuple[Any, ...]) -> None:
         )
 
 
-Exponential: TypeAlias = Callable[[Array, Any], Scheme]
+Exponential: TypeAlias = Callable[[Array, Array | float], Scheme]
 """From the eigenvalues of a linear part, and dt, to a scheme."""
 
 

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array
+from jax.typing import ArrayLike
+from jaxtyping import Array, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.solvers.time.scheme import Scheme, added, combined
@@ -39,14 +40,14 @@ class Leapfrog(Scheme):
     imaginary: float = eqx.field(static=True, default=2.0)
     real: float = eqx.field(static=True, default=0.0)
 
-    def advance(self, working: Any, system: SeparableSystem) -> Any:
+    def advance(self, working: PyTree, system: SeparableSystem) -> PyTree:
         for share in self.shares:
             dt = share * system.dt
             middle = system.drift(working, dt / 2)
             working = system.drift(system.kick(middle, system.force(middle), dt), dt / 2)
         return working
 
-    def largest_dt(self, oscillation: Any, decay: Any = 0.0) -> Any:
+    def largest_dt(self, oscillation: Array | float, decay: Array | float = 0.0) -> Array | float:
         """From the fastest oscillation; nothing decays in a Hamiltonian system."""
         return self.imaginary / (oscillation + 1e-30)
 
@@ -58,10 +59,10 @@ class VelocityVerlet(Leapfrog):
 
     remembers: ClassVar[bool] = True
 
-    def start(self, state: Any, system: SeparableSystem) -> tuple[Any, Any]:
+    def start(self, state: PyTree, system: SeparableSystem) -> tuple[PyTree, PyTree]:
         return state, system.force(state)
 
-    def advance(self, working: tuple[Any, Any], system: SeparableSystem) -> tuple[Any, Any]:
+    def advance(self, working: tuple[Any, Any], system: SeparableSystem) -> tuple[PyTree, PyTree]:
         state, force = working
         for share in self.shares:
             dt = share * system.dt
@@ -70,7 +71,7 @@ class VelocityVerlet(Leapfrog):
             state = system.kick(state, force, dt / 2)
         return state, force
 
-    def current(self, working: tuple[Any, Any]) -> Any:
+    def current(self, working: tuple[Any, Any]) -> PyTree:
         return working[0]
 
 
@@ -85,8 +86,8 @@ velocity_verlet = VelocityVerlet()
 class PhasePoint(NamedTuple):
     """The working variables of `hamiltonian`: positions and momenta, any trees of arrays."""
 
-    position: Any
-    momentum: Any
+    position: PyTree
+    momentum: PyTree
 
 
 class HamiltonianStep(Step):
@@ -102,8 +103,8 @@ class HamiltonianStep(Step):
     def interval(self) -> Array:
         return self.dt
 
-    def system(self, *inputs: Any) -> SeparableSystem:
-        def kick(state: PhasePoint, force: Any, dt: Array) -> PhasePoint:
+    def system(self, *inputs: PyTree) -> SeparableSystem:
+        def kick(state: PhasePoint, force: PyTree, dt: Array) -> PhasePoint:
             return PhasePoint(state.position, added(state.momentum, combined((dt,), (force,))))
 
         def drift(state: PhasePoint, dt: Array) -> PhasePoint:
@@ -112,23 +113,23 @@ class HamiltonianStep(Step):
 
         return SeparableSystem(lambda s: self.force(s.position, *inputs), kick, drift, self.dt)
 
-    def enter(self, state: tuple[Any, Any]) -> Any:
+    def enter(self, state: tuple[Any, Any]) -> PhasePoint:
         return PhasePoint(*state)
 
-    def advance(self, working: PhasePoint, *inputs: Any) -> PhasePoint:
+    def advance(self, working: PhasePoint, *inputs: PyTree) -> PhasePoint:
         return self.scheme.advance(working, self.system(*inputs))
 
-    def leave(self, working: PhasePoint) -> tuple[Any, Any]:
+    def leave(self, working: PhasePoint) -> tuple[PyTree, PyTree]:
         return tuple(working)
 
-    def largest_dt(self, state: Any) -> Any:
+    def largest_dt(self, state: PyTree) -> Array | float:
         return float("inf") if self.limit is None else self.limit(state)
 
 
 def hamiltonian(
     velocity: Callable[[Any], Any],
     force: Callable[..., Any],
-    dt: Any,
+    dt: ArrayLike,
     scheme: Leapfrog = leapfrog,
     *,
     largest_dt: Callable[[Any], Any] | None = None,
