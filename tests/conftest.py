@@ -40,7 +40,10 @@ def raises_itself(*arguments: Any, **options: Any) -> Iterator[pytest.ExceptionI
         jaxtyping.config.update("jaxtyping_disable", before)
 
 
-pytest.raises = raises_itself
+def pytest_configure(config: pytest.Config) -> None:
+    """Where types and shapes are checked, errors are those of the package all the same."""
+    if config.getoption("--jaxtyping-packages"):
+        pytest.raises = raises_itself
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,10 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "jaxpbdl"
 COPIED = (PACKAGE, "tests", "docs", "pyproject.toml")
 SOLVERS = "tests/solvers"
-STEPS = [f"{SOLVERS}/test_{name}.py" for name in ("residual", "exact_solutions", "order", "laws")]
+STEPS = [
+    f"{SOLVERS}/test_{name}.py"
+    for name in ("residual", "exact_solutions", "order", "laws", "declared_laws")
+]
 NOTICED = ("noticed", "time limit")
 SPARE = 60.0
 """Seconds beyond four times those of the tests without a fault, after which a run is ended."""
@@ -58,16 +61,18 @@ ROOMS = {
     "grids": Room(("grids", "initial_states.py"), ("tests/grids", "tests/test_initial_states.py")),
     "equations": Room(("equations",), ("tests/equations", *STEPS)),
     "fields": Room(("fields",), ("tests/fields",)),
-    "solvers.time": Room(("solvers/time",), (*STEPS[1:], "tests/test_rollout.py")),
-    "solvers.spectral": Room(("solvers/spectral",), (*STEPS[1:], "tests/test_rollout.py")),
+    "solvers.time": Room(("solvers/time",), (f"{SOLVERS}/test_time.py", *STEPS[1:])),
+    "solvers.spectral": Room(
+        ("solvers/spectral",), (f"{SOLVERS}/test_walls.py", *STEPS[1:], "tests/test_rollout.py")
+    ),
     "solvers.flow": Room(
         ("solvers/flow",), (f"{SOLVERS}/flow", f"{SOLVERS}/test_stable_fluids.py")
     ),
     "solvers.elliptic": Room(("solvers/elliptic.py",), (f"{SOLVERS}/test_elliptic.py",)),
     "solvers.molecular": Room(("solvers/molecular.py",), (f"{SOLVERS}/test_molecular.py",)),
     "rollout": Room(
-        ("rollout.py", "step.py", "trainable.py", "checks.py"),
-        ("tests/test_rollout.py", "tests/learning/test_hybrid.py"),
+        ("rollouts.py", "step.py", "trainable.py", "checks.py"),
+        ("tests/test_rollout.py", f"{SOLVERS}/test_time.py", "tests/learning/test_hybrid.py"),
     ),
     "distributed": Room(("distributed",), ("tests/distributed",)),
     "networks": Room(("networks",), ("tests/networks",)),

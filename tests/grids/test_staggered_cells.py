@@ -12,6 +12,7 @@ def test_components_lie_on_their_faces():
     assert grid.shape_at(jp.grids.face(0)) == (4, 5) and grid.shape_at(jp.grids.face(1)) == (4, 6)
     np.testing.assert_allclose(grid.points_at(jp.grids.face(0))[1, 0], [-0.5, 3.1], atol=1e-6)
     np.testing.assert_allclose(grid.points_at(jp.grids.face(1))[0, 5], [-0.75, 4.0], atol=1e-6)
+    assert [part.shape for part in grid.velocity()] == [(4, 5), (4, 6)]
     u, v = grid.velocity(lambda point: jnp.stack([point[0], point[1] ** 2]))
     np.testing.assert_allclose(u, grid.points_at(jp.grids.face(0))[..., 0])
     np.testing.assert_allclose(v, grid.points_at(jp.grids.face(1))[..., 1] ** 2)

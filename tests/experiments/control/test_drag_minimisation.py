@@ -17,7 +17,7 @@ def test_a_tiny_run(tmp_path):
 
 def test_presets_and_settings():
     assert set(EXPERIMENT.presets) == {"quick", "full"}
-    with pytest.raises(ValueError, match="at least 6 a diameter, got 4"):
+    with pytest.raises(ValueError, match="cells must be an integer >= 6, got 4"):
         Config(cells=4)
     with pytest.raises(ValueError, match="horizon"):
         Config(horizon=-1.0)
