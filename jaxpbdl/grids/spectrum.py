@@ -155,7 +155,7 @@ class Spectrum(eqx.Module):
 
     def truncate(self, coefficients: Array) -> Array:
         """The coefficients with those beyond the dealiasing limit set to zero."""
-        return coefficients if self.keep == 1.0 else coefficients * self.mask
+        return coefficients if self.keep == 1.0 else scaled(self.mask, coefficients)
 
     def to_grid(self, coefficients: Array) -> Float[Array, "*value_and_grid"]:
         """Values on the grid."""
