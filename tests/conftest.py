@@ -1,5 +1,7 @@
 """What all tests share: float64 by a marker, and the folder with the real data."""
 
+import ctypes
+import gc
 import os
 
 # Compile fast rather than well: the suite runs thousands of small programs once.
@@ -21,7 +23,8 @@ import pytest
 # Two devices where there is one CPU: what is shared out over devices is tested with more than one.
 jax.config.update("jax_num_cpu_devices", 2)
 
-MAPPINGS = Path("/proc/self/maps")
+STATM = Path("/proc/self/statm")
+MEMORY = {"limit": 1.4e9}
 
 
 raises = pytest.raises
@@ -53,14 +56,31 @@ def precision(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True, scope="module")
-def few_mappings() -> Iterator[None]:
-    """Drop the compiled programs before they are too many: each takes a few memory mappings, of
-    which Linux grants a process 65530, and beyond that the compiler crashes.
+@pytest.fixture(autouse=True)
+def little_memory() -> Iterator[None]:
+    """Drop the compiled programs where they hold much: a large one takes 90 MB, and the C library
+    keeps what they leave until it is told to give it back. So a worker stays below 2 GB, and below
+    the 65530 memory mappings that Linux grants a process, of which each program takes a few.
     """
     yield
-    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > 20_000:
+    if STATM.exists() and resident() > MEMORY["limit"]:
         jax.clear_caches()
+        gc.collect()
+        trim()
+        # What stays belongs to libraries and data: no use to try again at once.
+        MEMORY["limit"] = max(MEMORY["limit"], 1.25 * resident())
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    return int(STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def trim() -> None:
+    """Give free memory back to the system, where the C library can."""
+    release = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if release is not None:
+        release(0)
 
 
 def data_folder() -> Path:

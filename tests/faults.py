@@ -327,7 +327,7 @@ class Copy:
         cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(self.folder / "cache"))
         settings = {
             "PYTHONPATH": str(self.folder), "JAXPBDL_DATA": data, "PYTHONDONTWRITEBYTECODE": "1",
-            "JAX_COMPILATION_CACHE_DIR": cache,
+            "JAX_COMPILATION_CACHE_DIR": cache, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
         }  # fmt: skip
         began = time.perf_counter()
         process = subprocess.Popen(
