@@ -137,7 +137,7 @@ def _stack(arrays: tuple[PyTree, ...]) -> PyTree:
 
 
 @jax.jit
-def _pick(arrays: PyTree, index: int) -> PyTree:
+def _pick(arrays: PyTree, index: int | Array) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], arrays)
 
 

@@ -72,6 +72,7 @@ def test_a_tiny_run(tmp_path):
     assert (tmp_path / "wakes.png").stat().st_size > 10_000
 
 
+@pytest.mark.stand_ins
 def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
     """In a steady flow models grow by a known share a frame; whatever the test wakes are, training
     is given the same."""
