@@ -5,7 +5,7 @@ starts.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isqrt
-from typing import Any
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -18,6 +18,8 @@ from jaxtyping import Array, Int, PyTree
 from jaxpbdl import checks
 from jaxpbdl.step import AnyStep, Step, as_step
 
+State = TypeVar("State")
+
 
 def rollout(
     step: AnyStep,
@@ -26,7 +28,7 @@ def rollout(
     every: int | np.integer = 1,
     *,
     inputs: PyTree = None,
-    observe: Callable[[Any], Any] | None = None,
+    observe: Callable[[PyTree], PyTree] | None = None,
     checkpoint: bool = True,
     stop_gradient: bool = False,
 ) -> PyTree:
@@ -70,7 +72,7 @@ def watched_rollout(
     *,
     inputs: PyTree = None,
     checkpoint: bool = True,
-) -> tuple[Any, Int[Array, ""]]:
+) -> tuple[PyTree, Int[Array, ""]]:
     """Like `rollout`, with the number of the first step whose result was not finite; `steps + 1` if
     all were.
 
@@ -147,17 +149,17 @@ def raise_blow_up(first_bad: ArrayLike, steps: int, dt: ArrayLike | None = None)
 
 
 def nested_scan(
-    advance: Callable[[Any, Any], Any],
-    working: PyTree,
+    advance: Callable[[State, PyTree], State],
+    working: State,
     steps: int,
     checkpoint: bool = True,
     inputs: PyTree = None,
-) -> PyTree:
+) -> State:
     """`advance(working, input)` applied `steps` times, `inputs` of that length or None. With
     `checkpoint`, two nested loops of about sqrt(steps) turns store one state a turn, so reverse
     mode keeps 2 sqrt(steps) states instead of what every step computes."""
 
-    def body(carry: PyTree, given: PyTree) -> tuple[Any, None]:
+    def body(carry: State, given: PyTree) -> tuple[State, None]:
         return advance(carry, given), None
 
     if not checkpoint or steps == 1:
@@ -166,7 +168,7 @@ def nested_scan(
     inner = isqrt(steps)
     outer, rest = divmod(steps, inner)
 
-    def turn(carry: PyTree, given: PyTree) -> tuple[Any, None]:
+    def turn(carry: State, given: PyTree) -> tuple[State, None]:
         return lax.scan(body, carry, given, length=inner)[0], None
 
     blocks = jax.tree.map(lambda x: x[: outer * inner].reshape(outer, inner, *x.shape[1:]), inputs)
@@ -178,7 +180,9 @@ def nested_scan(
 
 
 @contextmanager
-def _memory_explained(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[None]:
+def _memory_explained(
+    function: Callable[..., PyTree], arguments: tuple[object, ...]
+) -> Iterator[None]:
     """Say what was too large, and what to do about it."""
     try:
         yield
@@ -195,7 +199,7 @@ def _memory_explained(function: Callable[..., Any], arguments: tuple[Any, ...]) 
 
 def _prepare(
     step: AnyStep, state: PyTree, steps: int | np.integer, every: int | np.integer, inputs: PyTree
-) -> tuple[Step, Any, int, int, Any]:
+) -> tuple[Step, PyTree, int, int, PyTree]:
     """The arguments of a rollout, checked, with numbers as arrays."""
     steps, every = checks.count("steps", steps), checks.count("every", every)
     if steps % every:
@@ -225,7 +229,7 @@ def _rollout(
     inputs: PyTree,
     steps: int,
     every: int,
-    observe: Callable[[Any], Any] | None,
+    observe: Callable[[PyTree], PyTree] | None,
     checkpoint: bool,
     stop_gradient: bool,
 ) -> PyTree:

@@ -5,6 +5,7 @@ Files are read and written by ASE (Larsen et al., J. Phys.: Condens. Matter 29 (
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -165,7 +166,7 @@ def _structure(
         raise DataError(f"{where}: {error}") from error
 
 
-def _ase(module: str) -> Any:
+def _ase(module: str) -> ModuleType:
     from importlib import import_module
 
     try:

@@ -2,7 +2,7 @@
 (Harlow and Welch, Phys. Fluids 8 (1965) 2182)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -15,7 +15,9 @@ from jaxpbdl import checks
 from jaxpbdl.grids.grid import Grid, float_dtype, one_per_axis, outer, points_of, shape_of
 from jaxpbdl.grids.location import Location, face
 
-FieldLike: TypeAlias = Callable[[Array], Any] | ArrayLike | Sequence[ArrayLike]
+FieldLike: TypeAlias = (
+    Callable[[Array], ArrayLike | Sequence[ArrayLike]] | ArrayLike | Sequence[ArrayLike]
+)
 """A function of the point, a constant (one a component) or arrays."""
 
 

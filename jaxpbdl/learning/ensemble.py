@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,6 +16,7 @@ from jaxpbdl.distributed.members import devices_of, map_members, mesh_for
 from jaxpbdl.learning import update
 from jaxpbdl.learning.fit import (
     Diverged,
+    Model,
     advice,
     check_key,
     check_plan,
@@ -31,7 +31,7 @@ from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
 
 
 def fit_ensemble(
-    models: Callable[[PRNGKeyArray], Any] | Sequence[Any],
+    models: Callable[[PRNGKeyArray], Model] | Sequence[Model],
     loss: Callable[..., Array],
     batches: Batches | PerChunk,
     optimiser: optax.GradientTransformation,
@@ -39,7 +39,7 @@ def fit_ensemble(
     *,
     keys: Keys | Sequence[PRNGKeyArray],
     chunk: int = 50,
-    validate: Callable[[Any], Array] | None = None,
+    validate: Callable[[Model], Array] | None = None,
     patience: int | None = None,
     ema: float | None = None,
     folder: str | os.PathLike | None = None,
@@ -49,7 +49,7 @@ def fit_ensemble(
     progress: bool = True,
     name: str = "ensemble",
     mesh: Mesh | None = None,
-) -> tuple[Any, list[History]]:
+) -> tuple[Model, list[History]]:
     """Fit one model a key: member `m` is `fit(models(keys[m]), ..., key=keys[m])`.
 
     `models` makes a model from a key, or is a list of them (to go on with what an earlier fit
@@ -110,7 +110,7 @@ def fit_ensemble(
     return task.model(result, constants), histories
 
 
-def stack(models: Sequence[Any]) -> PyTree:
+def stack(models: Sequence[Model]) -> Model:
     """Models of one structure as one, with their arrays stacked along axis 0. Raises ValueError if
     their structures, shapes or anything that is no array differ."""
     arrays, frames = zip(*(eqx.partition(model, eqx.is_array) for model in models), strict=True)
@@ -119,13 +119,13 @@ def stack(models: Sequence[Any]) -> PyTree:
     return eqx.combine(_stack(arrays), frames[0])
 
 
-def member(stacked: PyTree, index: int) -> PyTree:
+def member(stacked: Model, index: int) -> Model:
     """One model of a stack."""
     arrays, frame = eqx.partition(stacked, eqx.is_array)
     return eqx.combine(_pick(arrays, index), frame)
 
 
-def members(stacked: PyTree) -> list[Any]:
+def members(stacked: Model) -> list[Model]:
     """The models of a stack."""
     count = len(jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0])
     return [member(stacked, index) for index in range(count)]
@@ -176,7 +176,7 @@ def _warn_of_idle_devices(name: str, members: int, mesh: Mesh | None) -> None:
         )
 
 
-def _as_keys(keys: Any) -> Keys:
+def _as_keys(keys: Keys | Sequence[PRNGKeyArray]) -> Keys:
     """One array of keys, no two of them equal."""
     keys = jnp.stack(list(keys)) if isinstance(keys, (list, tuple)) and keys else keys
     check_key("keys", keys, 1)

@@ -3,7 +3,7 @@ reference.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -43,7 +43,7 @@ def evaluate(
     every: int = 1,
     *,
     initial: PyTree = None,
-    observe: Callable[[Any], Any] | None = None,
+    observe: Callable[[PyTree], PyTree] | None = None,
 ) -> Evaluation:
     """Roll `step` out from each trajectory's first state and compare snapshot by snapshot.
 
@@ -85,6 +85,6 @@ def compare(prediction: PyTree, reference: PyTree, times: ArrayLike) -> Evaluati
 
 
 def _predict(
-    step: AnyStep, observe: Callable[[Any], Any] | None, steps: int, every: int, state: PyTree
+    step: AnyStep, observe: Callable[[PyTree], PyTree] | None, steps: int, every: int, state: PyTree
 ) -> PyTree:
     return rollout(step, state, steps, every, observe=observe, checkpoint=False)

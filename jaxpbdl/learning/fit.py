@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -28,7 +28,7 @@ class Diverged(checks.BlowUp):
     the stacked members and the list of histories).
     """
 
-    def __init__(self, message: str, model: PyTree, history: Any):
+    def __init__(self, message: str, model: PyTree, history: History | list[History]):
         super().__init__(message)
         self.model, self.history = model, history
 
@@ -42,7 +42,7 @@ def fit(
     *,
     key: PRNGKeyArray,
     chunk: int = 50,
-    validate: Callable[[Any], Array] | None = None,
+    validate: Callable[[Model], Array] | None = None,
     patience: int | None = None,
     ema: float | None = None,
     folder: str | os.PathLike | None = None,
@@ -132,7 +132,7 @@ def prepare(
     loss: Callable[..., Array],
     batches: Batches | PerChunk,
     optimiser: optax.GradientTransformation,
-    validate: Callable[[Any], Array] | None,
+    validate: Callable[[PyTree], Array] | None,
     patience: int | None,
     ema: float | None,
 ) -> tuple[Task, PyTree, PyTree]:
@@ -165,7 +165,7 @@ def prepare(
 
 def dependencies(
     task: Task, constants: PyTree, chunk: int, folder: str | os.PathLike | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Digests of what the numbers of a fit depend on besides its state, by the names of the
     arguments of `fit`; nothing where nothing is saved."""
     if folder is None:

@@ -5,7 +5,7 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from jaxpbdl.checks import RunFolderError
 
@@ -73,7 +73,7 @@ class RunLock:
         self._file = None
 
 
-def _close(file: Any) -> None:
+def _close(file: TextIO) -> None:
     """Close a file whose buffer cannot be written: the first attempt fails and still closes it."""
     with suppress(OSError):
         file.close()

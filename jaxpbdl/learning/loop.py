@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ class Plan(NamedTuple):
     key: PRNGKeyArray
     frame: PyTree  # the model without its arrays
     max_seconds: float | None
-    depends_on: dict[str, Any]  # digests of what the numbers depend on, see `dependencies`
+    depends_on: dict[str, object]  # digests of what the numbers depend on, see `dependencies`
     allow_changes: bool
 
 
@@ -178,18 +178,18 @@ def resume(member: Member, plan: Plan) -> tuple[Member, Record, float]:
     if plan.folder is None or checkpoint.latest(plan.folder) is None:
         return member, empty(members, 0, 0), 0.0
 
-    def like(metadata: dict[str, Any]) -> tuple[PyTree, Member, Record]:
+    def like(metadata: checkpoint.Metadata) -> tuple[PyTree, Member, Record]:
         _refuse_another_fit(metadata, plan)
         return plan.frame, member, empty(members, metadata["step"], metadata["validations"])
 
-    def usable(metadata: dict[str, Any]) -> bool:
+    def usable(metadata: checkpoint.Metadata) -> bool:
         return metadata["step"] % plan.chunk == 0 or metadata["step"] == plan.steps
 
     (_, member, record), metadata = checkpoint.load_newest_intact(plan.folder, like, usable)
     return _patient_again(member, record, plan), record, metadata["seconds"]
 
 
-def _refuse_another_fit(metadata: dict[str, Any], plan: Plan) -> None:
+def _refuse_another_fit(metadata: checkpoint.Metadata, plan: Plan) -> None:
     if metadata["key"] != key_numbers(plan.key):
         raise checkpoint.Mismatch(
             f"{plan.folder} holds a fit with the key {metadata['key']}, not "
@@ -209,7 +209,7 @@ def _refuse_another_fit(metadata: dict[str, Any], plan: Plan) -> None:
         )
 
 
-def differences(saved: dict[str, Any], here: dict[str, Any]) -> list[str]:
+def differences(saved: dict[str, object], here: dict[str, object]) -> list[str]:
     """The names of what differs between two outcomes of `dependencies`. Code compares within one
     version of Python only."""
     same_python = saved.get("python") == here["python"]

@@ -6,7 +6,7 @@ Nothing here knows of files, progress or several members: `fit` calls `advance` 
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from jaxpbdl.trainable import trainable
 
-Batches: TypeAlias = Callable[[PRNGKeyArray], Any]
+Batches: TypeAlias = Callable[[PRNGKeyArray], PyTree]
 OfParams: TypeAlias = Callable[[PyTree], Array]
 
 
@@ -28,7 +28,7 @@ class PerChunk(eqx.Module):
     points where its residual is large, say.
     """
 
-    draw: Callable[[PRNGKeyArray, Any], Any]
+    draw: Callable[[PRNGKeyArray, PyTree], PyTree]
 
 
 class Task(NamedTuple):
@@ -37,7 +37,7 @@ class Task(NamedTuple):
     loss: Callable[..., Array]
     batches: Batches | PerChunk
     optimiser: optax.GradientTransformation
-    validate: Callable[[Any], Array] | None
+    validate: Callable[[PyTree], Array] | None
     patience: int | None
     ema: float | None
     frame: PyTree  # the model without its arrays

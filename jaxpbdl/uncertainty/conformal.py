@@ -8,16 +8,20 @@ Learning in a Random World, 2005; Lei et al., J. Am. Stat. Assoc. 113 (2018) 109
 """
 
 import math
-from typing import Any
+from typing import TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 
+AnyArray: TypeAlias = Array | np.ndarray | np.floating
 
-def conformal_quantile(scores: Float[Any, "samples *rest"], coverage: float) -> Float[Any, "*rest"]:
+
+def conformal_quantile(
+    scores: Float[AnyArray, "samples *rest"], coverage: float
+) -> Float[AnyArray, "*rest"]:
     """The bound that the score of a new sample keeps with probability `coverage`.
 
     **Arguments**
@@ -43,12 +47,12 @@ def conformal_quantile(scores: Float[Any, "samples *rest"], coverage: float) -> 
 
 
 def conformal_interval(
-    prediction: Float[Any, "*samples"],
-    deviation: Float[Any, "..."],
-    errors: Float[Any, " calibration"],
-    deviations: Float[Any, " calibration"],
+    prediction: Float[AnyArray, "*samples"],
+    deviation: Float[AnyArray, "..."],
+    errors: Float[AnyArray, " calibration"],
+    deviations: Float[AnyArray, " calibration"],
     coverage: float,
-) -> tuple[Float[Any, "*samples"], Float[Any, "*samples"]]:
+) -> tuple[Float[AnyArray, "*samples"], Float[AnyArray, "*samples"]]:
     """Lower and upper ends of the intervals `prediction +- q deviation`, with `q` the quantile of
     `|errors| / deviations`: locally weighted conformal intervals (Lei et al. 2018, section 5.2).
 

@@ -268,7 +268,7 @@ def metrics_of(
 
 def trained(
     config: Config, train: Flows, validation_flows: Flows, scale: np.ndarray, folder: Path
-) -> tuple[Any, Network, dict[str, np.ndarray]]:
+) -> tuple[Network, Network, dict[str, np.ndarray]]:
     """The U-Nets, stacked, and the FNO, each as it was best on the validation set, and the losses
     of each fit."""
     batches = Samples(

@@ -11,7 +11,7 @@ against one trained on as many random ones.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -169,7 +169,7 @@ def committee(
     return members(stacked), histories
 
 
-def predict(committee: list[Potential], test: Labelled, forces: bool) -> dict[str, Any]:
+def predict(committee: list[Potential], test: Labelled, forces: bool) -> dict[str, np.ndarray]:
     """`energies` (members, geometries) in eV and, where they are known, `forces` in eV/Angstrom."""
     found = [evaluate_in_batches(member, test, 100, forces=forces) for member in committee]
     answer = {"energies": np.stack([energies for energies, _ in found])}

@@ -12,7 +12,7 @@ and in the points they see, and their standard deviation gives an interval for t
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import distributed, plotting
 from jaxpbdl.data import find, read_wake
+from jaxpbdl.data.wake import Wake as PublishedWake
 from jaxpbdl.equations.equation import Parameter, parameter
 from jaxpbdl.experiments.configuration import Count, NonNegative, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
@@ -135,7 +136,7 @@ def run(config: Config, folder: Path) -> Result:
     )
 
 
-def _table(wake: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _table(wake: PublishedWake) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows (x, y, t, u, v) of the whole wake; and its points of one frame, half way, with their
     pressure.
     """

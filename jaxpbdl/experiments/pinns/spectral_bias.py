@@ -9,7 +9,6 @@ is split by wavenumber.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,6 +25,7 @@ from jaxpbdl.experiments.pinns.training import refined
 from jaxpbdl.fields import Box, Field, uniform
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, residual_loss, weak_loss
+from jaxpbdl.learning.update import Batches
 from jaxpbdl.networks import Chain, Dense, FourierFeatures, PeriodicFeatures
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import semilinear
@@ -99,7 +99,7 @@ def by_band(
 
 def _methods(
     config: Config, equation: AdvectionDiffusion, grid: Periodic, start: Array
-) -> dict[str, tuple[Chain, Callable, Any]]:
+) -> dict[str, tuple[Chain, Callable, Batches | PerChunk]]:
     """Field, loss and batches of each."""
     key, features_key = jax.random.split(jax.random.key(config.seed))
     hidden, circle = [config.width] * config.depth, PeriodicFeatures(0, 2.0)
@@ -148,7 +148,7 @@ def _watched(
     config: Config,
     field: Chain,
     loss: Callable,
-    batches: Any,
+    batches: Batches | PerChunk,
     key: PRNGKeyArray,
     grid: Periodic,
     folder: Path,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jaxpbdl import distributed, plotting
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import find
 from jaxpbdl.data.matlab import read_mat
+from jaxpbdl.equations import Equation, SemilinearEquation
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.fields import Box, refine, uniform
 from jaxpbdl.fields.sampling import Points
@@ -25,6 +26,8 @@ from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, quasi_newton, residual_at, residual_loss
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import semilinear
+
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def files(name: str, given: Path | None) -> list[Path]:
 def reference(
     name: str,
     given: Path | None,
-    equation: Any,
+    equation: SemilinearEquation,
     initial: Callable[[Array], Array],
     grid: Periodic | None = None,
     duration: float = 1.0,
@@ -109,13 +112,13 @@ def size(values: Array) -> Array:
 
 def train(
     settings: Settings,
-    model: Any,
-    posed: Callable[[Any], tuple[Any, Callable]],
+    model: Model,
+    posed: Callable[[Model], tuple[Equation, Callable]],
     domain: Box,
     key: PRNGKeyArray,
     folder: Path,
-    anchors: Callable[[Any], Array] | None = None,
-) -> tuple[Any, Points, dict[str, np.ndarray]]:
+    anchors: Callable[[Model], Array] | None = None,
+) -> tuple[Model, Points, dict[str, np.ndarray]]:
     """The model trained by Adam on random points, then by a quasi-Newton method on points that
     follow the residual; points chosen for it; the losses of both fits.
 
@@ -125,11 +128,11 @@ def train(
     adam_key, finish_key, points_key = jax.random.split(key, 3)
     mesh, count = distributed.mesh("points"), settings.points
 
-    def loss(model: Any, points: Points) -> Array:
+    def loss(model: Model, points: Points) -> Array:
         value = residual_loss(*posed(model), points, mesh=mesh)
         return value if anchors is None else value + anchors(model)
 
-    def adapted(key: PRNGKeyArray, model: Any) -> Points:
+    def adapted(key: PRNGKeyArray, model: Model) -> Points:
         return refined(key, *posed(model), domain, count)
 
     losses = {}
@@ -156,7 +159,12 @@ def train(
 
 
 def refined(
-    key: PRNGKeyArray, equation: Any, field: Callable, domain: Box, count: int, surplus: int = 5
+    key: PRNGKeyArray,
+    equation: Equation,
+    field: Callable,
+    domain: Box,
+    count: int,
+    surplus: int = 5,
 ) -> Float[Array, "points dim"]:
     """`count` points of the domain, likelier where the residual is large: chosen from `surplus`
     times as many.
@@ -167,7 +175,7 @@ def refined(
 
 
 def report(
-    field: Callable, equation: Any, truth: Reference, points: Array, folder: Path
+    field: Callable, equation: Equation, truth: Reference, points: Array, folder: Path
 ) -> dict[str, float]:
     """Errors against the reference; writes `solution.png`: solution, error, residual, points."""
     x, t = np.meshgrid(truth.x, truth.t, indexing="ij")

@@ -14,7 +14,6 @@ phase of the shedding comes round, last at frame 176, in the middle of the test 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,6 +24,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import plotting
 from jaxpbdl.data import find, read_wake
+from jaxpbdl.data.wake import Wake
 from jaxpbdl.experiments.configuration import Count, NonNegative, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.learning import (
@@ -178,9 +178,9 @@ def _train(
     early: Array,
     late: Array,
     scale: Array,
-    make: Callable[[PRNGKeyArray], Any],
+    make: Callable[[PRNGKeyArray], AnyStep],
     name: str,
-) -> tuple[list[Any], list[History]]:
+) -> tuple[list[AnyStep], list[History]]:
     """An ensemble of which each member is the best of its fit on the validation part."""
 
     def loss(model: AnyStep, windows: Array, key: PRNGKeyArray) -> Array:
@@ -237,7 +237,7 @@ def forecast_error(prediction: Array, truth: Array) -> float:
 
 
 def _pictures(
-    results: dict[str, list[Evaluation]], wake: Any, clock: np.ndarray, folder: Path
+    results: dict[str, list[Evaluation]], wake: Wake, clock: np.ndarray, folder: Path
 ) -> None:
     """`vorticity.png`, `vorticity.gif` and `error.png`."""
     sides = (float(np.ptp(wake.x)), float(np.ptp(wake.y)))

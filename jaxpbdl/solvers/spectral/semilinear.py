@@ -1,7 +1,5 @@
 """Pseudo-spectral discretisation of a semilinear equation on a box, periodic or with walls."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,9 +8,10 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import Equation
-from jaxpbdl.equations.semilinear import SemilinearEquation
+from jaxpbdl.equations.semilinear import Layout, SemilinearEquation
 from jaxpbdl.fields import Interpolant
 from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.grid import Grid
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import Sides, Spectrum
 from jaxpbdl.solvers.time.exponential import etdrk4, phi
@@ -32,13 +31,13 @@ class SpectralStep(Step):
 
     equation: SemilinearEquation
     spectrum: Spectrum
-    layout: Any
+    layout: Layout
     scheme: Scheme
     source: Array | None
     dt: Array
 
     @property
-    def grid(self) -> Any:
+    def grid(self) -> Grid:
         """Periodic points, or cells."""
         return self.spectrum.grid
 

@@ -6,7 +6,7 @@ computes a stage once more, which is faster than to fetch what it would have to 
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -82,7 +82,7 @@ def _still(system: System, state: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), rates)
 
 
-def _again(stage: Callable[..., Any]) -> Callable[..., Any]:
+def _again(stage: Callable[..., PyTree]) -> Callable[..., PyTree]:
     return jax.checkpoint(stage, prevent_cse=False)
 
 
