@@ -100,7 +100,7 @@ def exact(source: Cells) -> Cells:
 
 def conjugate_gradients(
     source: Cells, guess: Cells, iterations: int
-) -> tuple[Cells, Float[Array, " iterations+1"]]:
+) -> tuple[Cells, Float[Array, " {iterations}+1"]]:
     """The pressure after so many iterations (Hestenes and Stiefel 1952), and the norm of the
     residual before each and at the end. Differentiable in both arguments."""
 
