@@ -99,10 +99,12 @@ def taylor_green_3d(points: int = 64, dt: float = 0.02) -> str:
         return jnp.stack([jp.diagnostics.kinetic_energy(u),
                           jp.diagnostics.kinetic_energy(jp.diagnostics.curl(u, grid))])  # fmt: skip
 
-    frames, every = round(12 / dt), 5
+    snapshots, every = round(12 / dt), 5
     begin = time.perf_counter()
     values = np.asarray(
-        jp.rollout(step, jp.initial_states.taylor_green_3d(grid), frames, every, observe=enstrophy)
+        jp.rollout(
+            step, jp.initial_states.taylor_green_3d(grid), snapshots, every, observe=enstrophy
+        )
     )
     seconds = time.perf_counter() - begin
     times = np.arange(len(values)) * every * dt

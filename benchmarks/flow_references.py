@@ -91,8 +91,8 @@ def channel(case: int, cells: int) -> Rows:
 
     start = step.start(None if case == 3 else profile)
     steps = round(end / float(step.dt))
-    frames = jp.rollout(step, start, steps, every, observe=seen, checkpoint=False)
-    times, (drag, lift), fall = np.asarray(frames[0]), np.asarray(frames[1]).T, frames[2]
+    snapshots = jp.rollout(step, start, steps, every, observe=seen, checkpoint=False)
+    times, (drag, lift), fall = np.asarray(snapshots[0]), np.asarray(snapshots[1]).T, snapshots[2]
     fall = np.asarray(fall)
     if case == 1:
         return [

@@ -31,9 +31,9 @@ class Evaluation(NamedTuple):
         return float(np.mean([time_above(self.times, one, threshold) for one in self.correlation]))
 
     def error_at(self, time: float) -> float:
-        """Mean over trajectories of the relative L2 error at the frame nearest to `time`."""
-        frame = int(np.argmin(np.abs(self.times - time)))
-        return float(np.mean(self.relative_l2[:, frame]))
+        """Mean over trajectories of the relative L2 error at the snapshot nearest to `time`."""
+        snapshot = int(np.argmin(np.abs(self.times - time)))
+        return float(np.mean(self.relative_l2[:, snapshot]))
 
 
 def evaluate(

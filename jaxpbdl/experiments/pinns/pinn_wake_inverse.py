@@ -137,15 +137,15 @@ def run(config: Config, folder: Path) -> Result:
 
 
 def _table(wake: PublishedWake) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows (x, y, t, u, v) of the whole wake; and its points of one frame, half way, with their
+    """Rows (x, y, t, u, v) of the whole wake; and its points of one snapshot, half way, with their
     pressure.
     """
     t, x, y = np.meshgrid(wake.times, wake.x, wake.y, indexing="ij")
     u, v = wake.velocity[:, 0], wake.velocity[:, 1]
     rows = np.stack([a.ravel().astype(float) for a in (x, y, t, u, v)], axis=-1)
-    frame = len(wake.times) // 2
-    points = np.stack([a[frame] for a in (x, y, t)], axis=-1).astype(float)
-    return rows, points, wake.pressure[frame]
+    snapshot = len(wake.times) // 2
+    points = np.stack([a[snapshot] for a in (x, y, t)], axis=-1).astype(float)
+    return rows, points, wake.pressure[snapshot]
 
 
 def _fit(

@@ -91,11 +91,11 @@ def reference(
     if not found:
         grid = Periodic((2048,), lengths=2.0, origin=-1.0) if grid is None else grid
         step = semilinear(equation, grid, duration / steps, keep=1.0)
-        frames = rollout(step, initial(grid.axes[0]), steps, steps // 100, checkpoint=False)
-        frames = np.asarray(size(frames) if equation.value_shape else frames)
+        snapshots = rollout(step, initial(grid.axes[0]), steps, steps // 100, checkpoint=False)
+        snapshots = np.asarray(size(snapshots) if equation.value_shape else snapshots)
         x, thin = np.asarray(grid.axes[0]), max(1, grid.shape[0] // 256)
-        times = np.linspace(0, duration, len(frames))
-        return Reference(x[::thin], times, frames.T[::thin], "spectral solver")
+        times = np.linspace(0, duration, len(snapshots))
+        return Reference(x[::thin], times, snapshots.T[::thin], "spectral solver")
     path = found[0]
     content = read_mat(path)
     t, values = content.get("t", content.get("tt")), content.get("usol", content.get("uu"))
