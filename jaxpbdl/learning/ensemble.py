@@ -72,7 +72,7 @@ def fit_ensemble(
     stacked = stack(made)
     task, params, constants = prepare(stacked, loss, batches, optimiser, validate, patience, ema)
     plan = Plan(
-        steps, chunk, patience, folder, save_every, progress, name, keys, task.frame,
+        steps, chunk, patience, folder, save_every, progress, name, keys, task.static,
         max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
     )  # fmt: skip
     check_plan(plan)
@@ -113,16 +113,16 @@ def fit_ensemble(
 def stack(models: Sequence[Model]) -> Model:
     """Models of one structure as one, with their arrays stacked along axis 0. Raises ValueError if
     their structures, shapes or anything that is no array differ."""
-    arrays, frames = zip(*(eqx.partition(model, eqx.is_array) for model in models), strict=True)
-    if not all(bool(eqx.tree_equal(frame, frames[0])) for frame in frames):
+    arrays, statics = zip(*(eqx.partition(model, eqx.is_array) for model in models), strict=True)
+    if not all(bool(eqx.tree_equal(static, statics[0])) for static in statics):
         raise ValueError("members must differ in their arrays only, not in structure or settings")
-    return eqx.combine(_stack(arrays), frames[0])
+    return eqx.combine(_stack(arrays), statics[0])
 
 
 def member(stacked: Model, index: int) -> Model:
     """One model of a stack."""
-    arrays, frame = eqx.partition(stacked, eqx.is_array)
-    return eqx.combine(_pick(arrays, index), frame)
+    arrays, static = eqx.partition(stacked, eqx.is_array)
+    return eqx.combine(_pick(arrays, index), static)
 
 
 def members(stacked: Model) -> list[Model]:

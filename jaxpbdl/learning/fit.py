@@ -90,7 +90,7 @@ def fit(
     check_key("key", key)
     task, params, constants = prepare(model, loss, batches, optimiser, validate, patience, ema)
     plan = Plan(
-        steps, chunk, patience, folder, save_every, progress, name, key, task.frame,
+        steps, chunk, patience, folder, save_every, progress, name, key, task.static,
         max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
     )  # fmt: skip
     check_plan(plan)
@@ -155,12 +155,12 @@ def prepare(
             raise ValueError("patience counts validations: give validate too")
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema must lie between 0 and 1, got {ema}")
-    params, constants, frame = update.split(model)
+    params, constants, static = update.split(model)
     if not jax.tree.leaves(params):
         fixed = fixed_parts(model)
         hint = f"; its parts {', '.join(fixed)} are not trained (trainable_fields)" if fixed else ""
         raise ValueError(f"model has no float array to fit{hint}")
-    return Task(loss, batches, optimiser, validate, patience, ema, frame), params, constants
+    return Task(loss, batches, optimiser, validate, patience, ema, static), params, constants
 
 
 def dependencies(
@@ -171,7 +171,7 @@ def dependencies(
     if folder is None:
         return {}
     parts = {"loss": task.loss, "batches": task.batches, "optimiser": task.optimiser}
-    parts |= {"validate": task.validate, "model": task.frame}
+    parts |= {"validate": task.validate, "model": task.static}
     by_chunk = isinstance(task.batches, PerChunk) or task.validate is not None
     return {
         **{name: fingerprint.digest(part) for name, part in parts.items()},

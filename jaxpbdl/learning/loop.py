@@ -61,7 +61,7 @@ class Plan(NamedTuple):
     progress: bool
     name: str
     key: PRNGKeyArray
-    frame: PyTree  # the model without its arrays
+    static: PyTree  # the model without its arrays
     max_seconds: float | None
     depends_on: dict[str, object]  # digests of what the numbers depend on, see `dependencies`
     allow_changes: bool
@@ -165,7 +165,7 @@ def write(plan: Plan, member: Member, record: Record, seconds: float) -> Path:
         "key": key_numbers(plan.key),
         "depends_on": plan.depends_on,
     }
-    return checkpoint.save(plan.folder, (plan.frame, member, record), metadata)
+    return checkpoint.save(plan.folder, (plan.static, member, record), metadata)
 
 
 def resume(member: Member, plan: Plan) -> tuple[Member, Record, float]:
@@ -180,7 +180,7 @@ def resume(member: Member, plan: Plan) -> tuple[Member, Record, float]:
 
     def like(metadata: checkpoint.Metadata) -> tuple[PyTree, Member, Record]:
         _refuse_another_fit(metadata, plan)
-        return plan.frame, member, empty(members, metadata["step"], metadata["validations"])
+        return plan.static, member, empty(members, metadata["step"], metadata["validations"])
 
     def usable(metadata: checkpoint.Metadata) -> bool:
         return metadata["step"] % plan.chunk == 0 or metadata["step"] == plan.steps

@@ -40,10 +40,10 @@ class Task(NamedTuple):
     validate: Callable[[PyTree], Array] | None
     patience: int | None
     ema: float | None
-    frame: PyTree  # the model without its arrays
+    static: PyTree  # the model without its arrays
 
     def model(self, params: PyTree, constants: PyTree) -> PyTree:
-        return eqx.combine(params, constants, self.frame)
+        return eqx.combine(params, constants, self.static)
 
 
 class Member(NamedTuple):
@@ -60,10 +60,10 @@ class Member(NamedTuple):
 
 
 def split(model: PyTree) -> tuple[PyTree, PyTree, PyTree]:
-    """`(params, constants, frame)`: trainable arrays, other arrays, and all that is no array."""
+    """`(params, constants, static)`: trainable arrays, other arrays, and all that is no array."""
     params, rest = eqx.partition(model, trainable(model))
-    constants, frame = eqx.partition(rest, eqx.is_array)
-    return params, constants, frame
+    constants, static = eqx.partition(rest, eqx.is_array)
+    return params, constants, static
 
 
 def start(task: Task, params: PyTree) -> Member:
