@@ -75,8 +75,8 @@ def work_precision(points: int = 128, horizon: float = 1.0) -> list[Line]:
             for name, curve in errors.items()
             if curve[-1][1] <= target
         }
-        mine = min((n for n in prices if n.startswith("ours")), key=lambda n: prices[n].least)
-        peer = min((n for n in prices if not n.startswith("ours")), key=lambda n: prices[n].least)
+        mine = min((n for n in prices if n.startswith("ours")), key=lambda n: prices[n].minimum)
+        peer = min((n for n in prices if not n.startswith("ours")), key=lambda n: prices[n].minimum)
         work = f"2D Navier-Stokes {points}² to t = 1 with error {target:g}, float64 ({mine[5:]})"
         lines.append(Line(work, prices[mine], peer, prices[peer], "ms", 2.0))
     return lines

@@ -78,11 +78,11 @@ def non_negative(name: str, value: Numbers) -> None:
         raise ValueError(f"{name} must be finite and >= 0, got {value}")
 
 
-def count(name: str, value: int | np.integer, least: int = 1) -> int:
-    """Refuse what is not an integer of at least `least`. Returns it as Python's own: what is to be
-    static must not be a NumPy integer, which `filter_jit` traces."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+def count(name: str, value: int | np.integer, minimum: int = 1) -> int:
+    """Refuse what is not an integer of at least `minimum`. Returns it as Python's own: what is to
+    be static must not be a NumPy integer, which `filter_jit` traces."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
     return int(value)
 
 

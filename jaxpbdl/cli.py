@@ -165,7 +165,7 @@ def _execute(
     from jaxpbdl.experiments import configuration, contract
     from jaxpbdl.learning.lock import RunLock
 
-    experiment.files(config)  # what is missing is said before a folder is made
+    experiment.files(config)  # what is missing is said before a folder is created
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with RunLock(folder):

@@ -251,9 +251,9 @@ def spectrum(
     _legend(ax, len(shown) + (slope is not None))
 
 
-def spread_against_error(ax: Axes, times: Numbers, deviation: Numbers, error: Numbers) -> None:
-    """Draw the standard deviation of an ensemble beside the error of its mean; calibrated, the two
-    agree."""
+def spread_skill(ax: Axes, times: Numbers, deviation: Numbers, error: Numbers) -> None:
+    """Draw spread and skill: the standard deviation of an ensemble beside the error of its mean.
+    Calibrated, the two agree."""
     lines = {"error of the mean": error, "standard deviation": deviation}
     curves(ax, lines, times, xlabel="time", ylabel="RMS")
     ax.set_ylim(bottom=0)

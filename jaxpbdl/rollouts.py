@@ -87,7 +87,7 @@ def watched_rollout(
 
 
 class Repeated(Step):
-    """Several applications of a step as one; made by `repeat`."""
+    """Several applications of a step as one; created by `repeat`."""
 
     step: Step
     steps: int = eqx.field(static=True)

@@ -92,7 +92,7 @@ class Outline(eqx.Module):
 
 class Star(eqx.Module):
     """A closed curve about a centre: `r(angle) = radius exp(sum_k a_k cos k angle + b_k sin k
-    angle)`, k = 1, 2, ... The distance is that along the ray, made right to second order near the
+    angle)`, k = 1, 2, ... The distance is that along the ray, corrected to second order near the
     curve by its slope.
     """
 

@@ -24,7 +24,7 @@ class Step(eqx.Module):
     (a force, a control, noise) has it as a second argument of `advance`: `step(state, input)`.
 
     The class attribute `trainable_fields` names the fields that training may change: none in a
-    solver, the network in a hybrid. Without it each part is asked in turn (see `trainable`).
+    solver, the network in a hybrid. Without it each part is looked at in turn (see `trainable`).
     """
 
     def enter(self, state: PyTree) -> PyTree:

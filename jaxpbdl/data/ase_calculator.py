@@ -92,5 +92,5 @@ def ase_calculator(
 
 
 def _stress(potential: EnergyFunction, graph: Graph) -> Array:
-    # A cell is asked for before; here its volume is traced.
+    # `calculate` has refused atoms without a cell; here its volume is traced.
     return stress(potential, graph)[0]

@@ -205,8 +205,8 @@ def _check(path: Path, seed: int, chunk: int) -> None:
     found = (int(archive["seed"]), int(archive["chunk"]))
     if found != (seed, chunk):
         raise ValueError(
-            f"{path} was generated with (seed, chunk) = {found}, asked for {(seed, chunk)}: take "
-            "another folder"
+            f"{path} was generated with (seed, chunk) = {found}, requested were "
+            f"{(seed, chunk)}: take another folder"
         )
 
 

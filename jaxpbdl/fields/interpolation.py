@@ -13,7 +13,7 @@ from jaxpbdl.grids.grid import Grid
 
 
 class Interpolant(eqx.Module):
-    """Trigonometric along periodic points, a local polynomial along cells and in time; made by
+    """Trigonometric along periodic points, a local polynomial along cells and in time; created by
     `interpolate`."""
 
     grid: Grid

@@ -43,7 +43,7 @@ class Unsupported(Exception):
 class Expansion(eqx.Module):
     """A field known at one point with its derivatives up to `order`; itself a field of that point.
 
-    The operators of `fields` read its derivatives. Functions made of it can be differentiated by
+    The operators of `fields` read its derivatives. Functions built from it can be differentiated by
     forward mode: their derivatives along the point are those of higher order.
     """
 
@@ -71,7 +71,7 @@ class Expansion(eqx.Module):
 def expanded(
     operator: Callable[[Callable, Array], Result], field: Callable, point: Array
 ) -> Result:
-    """`operator(field, point)` by a Taylor expansion of the field about the point, of the least
+    """`operator(field, point)` by a Taylor expansion of the field about the point, of the lowest
     order that does.
 
     A field with operations that expansions do not know is differentiated as usual.

@@ -8,8 +8,8 @@ from jaxpbdl.step import Step
 
 
 class LinearStep(Step):
-    """c -> propagator c + offset for the coefficients c = modes^T (state - mean) of a state; made
-    by `dynamic_modes`.
+    """c -> propagator c + offset for the coefficients c = modes^T (state - mean) of a state;
+    created by `dynamic_modes`.
 
     Between steps only the `rank` coefficients are carried.
     """

@@ -66,10 +66,12 @@ def fit_ensemble(
     members do; else as `fit`. Warns if several members leave devices idle.
     """
     keys = _as_keys(keys)
-    made = [models(key) for key in keys] if callable(models) else list(models)
-    if len(made) != len(keys):
-        raise ValueError(f"there must be one key a model, got {len(keys)} for {len(made)} models")
-    stacked = stack(made)
+    initial = [models(key) for key in keys] if callable(models) else list(models)
+    if len(initial) != len(keys):
+        raise ValueError(
+            f"there must be one key a model, got {len(keys)} for {len(initial)} models"
+        )
+    stacked = stack(initial)
     task, params, constants = prepare(stacked, loss, batches, optimiser, validate, patience, ema)
     plan = Plan(
         steps, chunk, patience, folder, save_every, progress, name, keys, task.static,

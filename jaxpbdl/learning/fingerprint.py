@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 
 def digest(value: object) -> dict[str, str]:
-    """SHA-256 of the values that `value` is made of and of the code in it, apart: code compares
+    """SHA-256 of the values that `value` consists of and of the code in it, apart: code compares
     within one version of Python only."""
     sums = {"values": hashlib.sha256(), "code": hashlib.sha256()}
     for entry in entries(value):

@@ -21,7 +21,7 @@ class RunLock:
     The file `run.lock` names the holder's process and host. The kernel's lock on it ends with the
     process, however it ends, so a lock left by a dead process is taken over. A kernel lock may not
     reach other machines: a file that names another host is refused. Raises RunFolderError if the
-    folder is held, or cannot be made or written.
+    folder is held, or cannot be created or written.
     """
 
     def __init__(self, folder: str | os.PathLike):

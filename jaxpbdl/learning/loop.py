@@ -23,7 +23,7 @@ from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.progress import report
 from jaxpbdl.learning.update import Member, patient
 
-Keys: TypeAlias = Key[Array, " keys"] | UInt32[Array, "keys words"]
+Keys: TypeAlias = Key[Array, " keys"] | UInt32[Array, "keys key_size"]
 """Many keys, of the new or the old kind, along the first axis."""
 Advance = Callable[[Member, int, int], tuple[Member, Array, Array]]
 CHANGES_ALLOWED = ContextVar("changes_allowed", default=False)
@@ -45,7 +45,7 @@ class History(NamedTuple):
 
     loss: np.ndarray  # of each update
     validation: np.ndarray  # after each chunk; empty without `validate`
-    validation_steps: np.ndarray  # updates made before each validation
+    validation_steps: np.ndarray  # updates done before each validation
     bad_step: int | None  # the update that was not finite, after which the model was left alone
     seconds: float  # wall time; compilation and the earlier parts of a resumed fit included
 
@@ -88,14 +88,14 @@ class Record(NamedTuple):
     def history(self, index: int, bad_step: int | np.integer, seconds: float) -> History:
         """Of one member, without the chunks after it had stopped."""
         loss = self.loss[index]
-        made = (
+        done = (
             bad_step + 1
             if bad_step >= 0
             else np.max(np.flatnonzero(~np.isnan(loss)) + 1, initial=0)
         )
-        judged = np.append(0, self.validation_steps)[:-1] < made
+        judged = np.append(0, self.validation_steps)[:-1] < done
         return History(
-            loss[:made],
+            loss[:done],
             self.validation[index, judged],
             self.validation_steps[judged],
             int(bad_step) if bad_step >= 0 else None,
@@ -113,7 +113,7 @@ def empty(members: int, steps: int, validations: int) -> Record:
 
 
 def train(advance: Advance, member: Member, plan: Plan) -> tuple[Member, list[History]]:
-    """Advance until all steps are made or no member is active; one history a member.
+    """Advance until all steps are done or no member is active; one history a member.
 
     Raises RunFolderError and CheckpointError as `fit` does.
     """
@@ -198,7 +198,7 @@ def _refuse_another_fit(metadata: checkpoint.Metadata, plan: Plan) -> None:
     if metadata["step"] > plan.steps:
         raise checkpoint.Mismatch(
             f"{plan.folder} holds a fit of {metadata['step']} updates, more than the "
-            f"{plan.steps} asked for; give steps >= {metadata['step']} or choose another folder"
+            f"{plan.steps} to be done; give steps >= {metadata['step']} or choose another folder"
         )
     changed = differences(metadata.get("depends_on", {}), plan.depends_on)
     if changed and not (plan.allow_changes or CHANGES_ALLOWED.get()):

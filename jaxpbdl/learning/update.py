@@ -204,7 +204,7 @@ def advance(
 ) -> tuple[Member, Float[Array, " chunk"], Float[Array, ""]]:
     """The updates `begin <= step < end` (at most `chunk` of them) and one validation.
 
-    Returns the state, the loss of each update (NaN where none was made) and the validation loss.
+    Returns the state, the loss of each update (NaN where none was applied) and the validation loss.
     Update `i` has the key `fold_in(key, i)`, split in two for the batch and for the loss. The
     number of updates is an argument, so that every chunk runs the same compiled code.
     """

@@ -168,15 +168,15 @@ def test_any_key_drives_a_bath(make):
 @pytest.mark.parametrize("bath", [False, True])
 def test_fault_15_single_precision_stays_where_double_is_on(bath):
     state = thermal(jax.random.key(1), np.float32(triangle().positions), MASSES, 300.0)
-    made = langevin(bonds, MASSES, 0.5, 0.1, 300.0) if bath else verlet(bonds, MASSES, 0.5)
-    snapshots = jp.rollout(made, state, 4)
+    step = langevin(bonds, MASSES, 0.5, 0.1, 300.0) if bath else verlet(bonds, MASSES, 0.5)
+    snapshots = jp.rollout(step, state, 4)
     assert snapshots.positions.dtype == snapshots.velocities.dtype == np.float32
     if not bath:
         double = jax.tree.map(lambda leaf: leaf.astype(float), state._replace(key=None))
-        expected = jp.rollout(made, double, 4).positions
+        expected = jp.rollout(step, double, 4).positions
         np.testing.assert_allclose(snapshots.positions, expected, atol=1e-5)
     with pytest.raises(ValueError, match="velocities must have the dtype float32 of positions"):
-        made(state._replace(velocities=state.velocities.astype(float)))
+        step(state._replace(velocities=state.velocities.astype(float)))
 
 
 def test_gradient_through_a_trajectory():

@@ -4,7 +4,7 @@
 
 The medium is one of two materials at each point. The files hold 1000 samples at 16 points a side to
 learn from, 50 to be test, and the same 50 at 32 points, which no training has seen (Li et al.,
-ICLR 2021; made small by the authors of the package neuraloperator). Point `i` of `N` lies at
+ICLR 2021; reduced by the authors of the package neuraloperator). Point `i` of `N` lies at
 `i / N`: the pressure vanishes in the first row and would one point behind the last, so that the
 symmetries of the square are exact maps of the grid.
 

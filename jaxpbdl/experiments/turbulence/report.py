@@ -241,5 +241,5 @@ def pictures(rows: list[Row], truth: Array, grid: Periodic, folder: Path) -> Non
     }
     plotting.spectrum(axes[0, 1], k, energies, ylabel="energy spectrum E(k)")
     deviation, error = deviation_and_error(group(rows, "corrected"), truth)
-    plotting.spread_against_error(axes[0, 2], times, deviation, error)
+    plotting.spread_skill(axes[0, 2], times, deviation, error)
     plotting.save(figure, folder / "accuracy.png")

@@ -267,7 +267,7 @@ def _pictures(
     truth = jnp.asarray(wake.velocity[-len(clock) :])
     spread = jnp.sqrt(jnp.mean(jnp.var(predictions, axis=0), axis=(1, 2, 3)))
     error = jnp.sqrt(jnp.mean((jnp.mean(predictions, axis=0) - truth) ** 2, axis=(1, 2, 3)))
-    plotting.spread_against_error(axes[0, 1], clock, np.asarray(spread), np.asarray(error))
+    plotting.spread_skill(axes[0, 1], clock, np.asarray(spread), np.asarray(error))
     plotting.save(figure, folder / "error.png")
 
 

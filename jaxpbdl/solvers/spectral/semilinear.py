@@ -20,7 +20,7 @@ from jaxpbdl.step import Step
 
 
 class SpectralStep(Step):
-    """One time step of an equation in spectral space; made by `semilinear`.
+    """One time step of an equation in spectral space; created by `semilinear`.
 
     States are real arrays of shape `equation.value_shape + grid.shape`. Inside a rollout the state
     stays in spectral space and is transformed back for saved states only. An input is a force of
@@ -136,8 +136,8 @@ def semilinear(
     precision = jnp.complex64 if grid.dtype == jnp.float32 else jnp.complex128
     symbol = symbol.astype(precision if jnp.iscomplexobj(symbol) else grid.dtype)
     # One compiled program instead of one for each of the many operations in the coefficients.
-    made = eqx.filter_jit(scheme)(symbol, dt)
+    integrator = eqx.filter_jit(scheme)(symbol, dt)
     source = equation.source(spectrum)
     if source is not None:
         source = equation.enter(spectrum.truncate(source), layout)
-    return SpectralStep(equation, spectrum, layout, made, source, dt)
+    return SpectralStep(equation, spectrum, layout, integrator, source, dt)

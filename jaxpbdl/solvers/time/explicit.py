@@ -15,7 +15,7 @@ from jaxpbdl.step import Step
 
 
 class ExplicitStep(Step):
-    """One step of d(state)/dt = rates(state); made by `explicit`."""
+    """One step of d(state)/dt = rates(state); created by `explicit`."""
 
     rates: Callable[..., PyTree]
     dt: Array

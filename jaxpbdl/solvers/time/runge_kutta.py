@@ -87,7 +87,7 @@ def _again(stage: Callable[..., PyTree]) -> Callable[..., PyTree]:
 
 
 rk3 = LowStorageRungeKutta()
-"""Order 3 in three stages, stable up to 1.7 cells a step: the least memory."""
+"""Order 3 in three stages, stable up to 1.7 cells a step: the lowest memory."""
 ssp_rk3 = StrongStabilityRungeKutta()
 """Order 3 in three stages, for conservation laws with shocks."""
 rk4 = ClassicalRungeKutta()

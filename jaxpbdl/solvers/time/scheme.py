@@ -2,7 +2,7 @@
 
 A system is what `System` holds, or `SeparableSystem` for symplectic schemes. Explicit schemes are
 modules that need nothing else (`rk3`, `rk4`, `ssp_rk3`, `adams_bashforth`, `leapfrog`); those that
-treat a linear part apart are made from its symbol: `Exponential = (symbol, dt) -> Scheme`. Time,
+treat a linear part apart are built from its symbol: `Exponential = (symbol, dt) -> Scheme`. Time,
 where the physics depends on it, is a part of the state whose rate is one.
 """
 

@@ -93,7 +93,7 @@ class PhasePoint(NamedTuple):
 
 
 class HamiltonianStep(Step):
-    """One step of positions and momenta; made by `hamiltonian`."""
+    """One step of positions and momenta; created by `hamiltonian`."""
 
     velocity: Callable[[PyTree], PyTree]
     force: Callable[..., PyTree]

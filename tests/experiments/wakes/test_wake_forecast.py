@@ -115,7 +115,7 @@ def test_the_test_set_chooses_nothing(tmp_path, monkeypatch):
         changed = replace(wake, velocity=velocity)
         monkeypatch.setattr(wake_forecast, "read_wake", lambda _, changed=changed: changed)
         found = run(replace(TINY, data=tmp_path / "wake.npz"), tmp_path).metrics
-        assert found["relative_l2"] == found["dmd.relative_l2"]  # the least of all four
+        assert found["relative_l2"] == found["dmd.relative_l2"]  # the smallest of all four
         assert found["persistence.validation"] == 3.0
     np.testing.assert_array_equal(seen[0], jnp.asarray(wake.velocity[1:45]))
     np.testing.assert_array_equal(seen[0], seen[1])
