@@ -94,8 +94,8 @@ def counts(**values: int | np.integer) -> None:
 
 def shape(name: str, value: Numbers, expected: tuple[int, ...]) -> None:
     """Refuse an array of another shape."""
-    if tuple(jnp.shape(value)) != tuple(expected):
-        raise ValueError(f"{name} must have shape {tuple(expected)}, got {tuple(jnp.shape(value))}")
+    if tuple(np.shape(value)) != tuple(expected):
+        raise ValueError(f"{name} must have shape {tuple(expected)}, got {tuple(np.shape(value))}")
 
 
 def real(name: str, value: Numbers) -> None:

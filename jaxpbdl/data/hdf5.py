@@ -167,7 +167,7 @@ def texts(file: h5py.File, places: Sequence[tuple[str, str]]) -> list[list[str] 
     return [found.get(place) for place in places]
 
 
-def _is_variable(item: h5py.Group | h5py.Dataset, name: str) -> bool:
+def _is_variable(item: h5py.HLObject, name: str) -> bool:
     """Whether an attribute, or a part of it, lies in the heap."""
     kind = item.attrs.get_id(name).get_type()
     text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()

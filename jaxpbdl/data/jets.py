@@ -10,7 +10,7 @@ A file is one `.npz` archive with the particles of all jets one after another: `
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Float
@@ -95,7 +95,7 @@ def constituents(jets: Jets) -> Constituents:
     numbers, at = np.unique(np.abs(jets.pdg), return_inverse=True)
     kinds = np.eye(CLASSES)[[KINDS.get(int(number), CLASSES - 1) for number in numbers]][at]
     kinds = np.concatenate([kinds, charge(jets.pdg)[:, None]], axis=1)
-    parts: list[np.ndarray] = [part.astype(np.float32) for part in (shares, angles, kinds)]
+    parts: list[Any] = [part.astype(np.float32) for part in (shares, angles, kinds)]
     return Constituents(*parts)
 
 
@@ -111,7 +111,7 @@ def pad(jets: Jets, size: int | None = None) -> tuple[Constituents, np.ndarray]:
         raise ValueError(f"size must be at least {largest}, the largest jet, got {size}")
     mask = np.arange(size) < jets.counts[:, None]
 
-    def padded(rows: np.ndarray) -> np.ndarray:
+    def padded(rows: Any) -> Any:
         filled = np.zeros((*mask.shape, *rows.shape[1:]), rows.dtype)
         filled[mask] = rows
         return filled

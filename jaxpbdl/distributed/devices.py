@@ -1,6 +1,7 @@
 """Devices along named axes, and arrays that are placed on them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,7 +13,7 @@ AXES = ("member", "points")
 """What devices can share: the members of an ensemble, the points of a mean."""
 
 
-def mesh(axis: str, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def mesh(axis: str, devices: Sequence[Any] | None = None) -> Mesh:
     """Devices along one named axis: what `map_members` and `fit_ensemble` ("member") or
     `sum_points` and the losses over points ("points") share their work over.
 

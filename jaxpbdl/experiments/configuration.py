@@ -153,7 +153,7 @@ def plain(value: object) -> object:
     raise TypeError(f"a config holds numbers, text, paths, tuples and dataclasses; got {value!r}")
 
 
-def restore(kind: Any, value: object, name: str = CONFIG) -> Any:
+def restore(kind: Any, value: Any, name: str = CONFIG) -> Any:
     """The value of type `kind` that `plain` turned into `value`; `name` is that of the setting.
 
     Raises `RunFolderError` if a dataclass has other fields than the record, or a setting is of

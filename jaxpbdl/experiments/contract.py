@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -36,11 +36,21 @@ from jaxpbdl.experiments.report import Cell, show, table
 from jaxpbdl.files import sha256, write_text
 from jaxpbdl.learning.loop import changes_allowed
 
-Config = TypeVar("Config")
 RESULT = "result.json"
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "jaxpbdl")
 LONGEST = 500
 """Losses of one fit in the result file."""
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """Settings of a run."""
+
+    @property
+    def seed(self) -> int: ...
+
+
+Config = TypeVar("Config", bound=Seeded)
 
 
 @dataclass(frozen=True)
@@ -202,7 +212,7 @@ def rows_by_method(result: Result) -> tuple[list[list[Cell]], list[str]]:
     as a whole.
     """
     if not any("." in name for name in result.metrics):
-        rows = []
+        rows: list[list[Cell]] = []
         for name, value in result.metrics.items():
             kind, item = _beside(result, name)
             beside = [None, ""] if item is None else [item.value, f"{kind}: {item.source}"]

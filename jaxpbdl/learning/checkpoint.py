@@ -18,7 +18,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import equinox as eqx
 import jax
@@ -222,7 +222,7 @@ def _arrays(tree: PyTree) -> list[tuple[str, Leaf]]:
     return [(jax.tree_util.keystr(path) or "(root)", leaf) for path, leaf in leaves]
 
 
-def _is_key(leaf: Leaf) -> bool:
+def _is_key(leaf: Leaf) -> TypeGuard[jax.Array]:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -178,7 +179,7 @@ def _warn_of_idle_devices(name: str, members: int, mesh: Mesh | None) -> None:
         )
 
 
-def _as_keys(keys: Keys | Sequence[PRNGKeyArray]) -> Keys:
+def _as_keys(keys: Any) -> Keys:
     """One array of keys, no two of them equal."""
     keys = jnp.stack(list(keys)) if isinstance(keys, (list, tuple)) and keys else keys
     check_key("keys", keys, 1)

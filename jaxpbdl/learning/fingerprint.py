@@ -153,8 +153,9 @@ def _signature(value: AnyArray) -> str:
 
 
 def _numbers(value: AnyArray) -> np.ndarray:
-    typed = jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(value) if typed else value)
+    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return np.asarray(jax.random.key_data(value))
+    return np.asarray(value)
 
 
 def _name(value: object) -> str:
@@ -165,7 +166,9 @@ def _name(value: object) -> str:
 
 def _captured(function: FunctionType) -> list[tuple[str, object]]:
     """The defaults of a function and what it closes over."""
-    found = [(f".default[{i}]", part) for i, part in enumerate(function.__defaults__ or ())]
+    found: list[tuple[str, object]] = [
+        (f".default[{i}]", part) for i, part in enumerate(function.__defaults__ or ())
+    ]
     found += [(f".default[{k}]", part) for k, part in (function.__kwdefaults__ or {}).items()]
     names = function.__code__.co_freevars
     for name, cell in zip(names, function.__closure__ or (), strict=True):

@@ -16,12 +16,13 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 
-AnyArray: TypeAlias = Array | np.ndarray | np.floating
+Arrays: TypeAlias = Array | np.ndarray
+ScalarOrArray: TypeAlias = Arrays | np.floating
 
 
 def conformal_quantile(
-    scores: Float[AnyArray, "samples *rest"], coverage: float
-) -> Float[AnyArray, "*rest"]:
+    scores: Float[Arrays, "samples *rest"], coverage: float
+) -> Float[ScalarOrArray, "*rest"]:
     """The bound that the score of a new sample keeps with probability `coverage`.
 
     **Arguments**
@@ -47,12 +48,12 @@ def conformal_quantile(
 
 
 def conformal_interval(
-    prediction: Float[AnyArray, "*samples"],
-    deviation: Float[AnyArray, "..."],
-    errors: Float[AnyArray, " calibration"],
-    deviations: Float[AnyArray, " calibration"],
+    prediction: Float[ScalarOrArray, "*samples"],
+    deviation: Float[ScalarOrArray, "..."],
+    errors: Float[Arrays, " calibration"],
+    deviations: Float[Arrays, " calibration"],
     coverage: float,
-) -> tuple[Float[AnyArray, "*samples"], Float[AnyArray, "*samples"]]:
+) -> tuple[Float[ScalarOrArray, "*samples"], Float[ScalarOrArray, "*samples"]]:
     """Lower and upper ends of the intervals `prediction +- q deviation`, with `q` the quantile of
     `|errors| / deviations`: locally weighted conformal intervals (Lei et al. 2018, section 5.2).
 

@@ -10,7 +10,7 @@ first, by least squares on the training targets. `direct` learns the dear energy
 difference from the baseline. Molecules of the test set never take part in any of this.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -92,7 +92,7 @@ def files(config: Config) -> list[Path]:
     return [find(DATA_SETS[config.system], given=config.data)]
 
 
-Errors: TypeAlias = dict[str, np.ndarray | np.floating]
+Errors: TypeAlias = Mapping[str, np.ndarray | np.floating]
 """Arrays, one entry a size, and single numbers, by name."""
 
 
@@ -173,7 +173,7 @@ def errors(config: Config, data: TwoLevels, repeat: int) -> Errors:
         return Molecules(numbers[which], own, data.elements)
 
     targets = {"direct": data.energies, "delta": data.energies - data.baseline}
-    found: Errors = {}
+    found: dict[str, np.ndarray | np.floating] = {}
     questions = molecules(test)
     for name, energies in targets.items():
         process, curve = None, []

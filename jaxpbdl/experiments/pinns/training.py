@@ -18,9 +18,10 @@ from jaxpbdl import distributed, plotting
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import find
 from jaxpbdl.data.matlab import read_mat
-from jaxpbdl.equations import Equation, SemilinearEquation
+from jaxpbdl.equations import SemilinearEquation
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.fields import Box, refine, uniform
+from jaxpbdl.fields.derivatives import Judge
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, quasi_newton, residual_at, residual_loss
@@ -113,7 +114,7 @@ def size(values: Array) -> Array:
 def train(
     settings: Settings,
     model: Model,
-    posed: Callable[[Model], tuple[Equation, Callable]],
+    posed: Callable[[Model], tuple[Judge, Callable]],
     domain: Box,
     key: PRNGKeyArray,
     folder: Path,
@@ -160,7 +161,7 @@ def train(
 
 def refined(
     key: PRNGKeyArray,
-    equation: Equation,
+    equation: Judge,
     field: Callable,
     domain: Box,
     count: int,
@@ -175,7 +176,7 @@ def refined(
 
 
 def report(
-    field: Callable, equation: Equation, truth: Reference, points: Array, folder: Path
+    field: Callable, equation: Judge, truth: Reference, points: Array, folder: Path
 ) -> dict[str, float]:
     """Errors against the reference; writes `solution.png`: solution, error, residual, points."""
     x, t = np.meshgrid(truth.x, truth.t, indexing="ij")

@@ -243,7 +243,7 @@ def _pictures(
     sides = (float(np.ptp(wake.x)), float(np.ptp(wake.y)))
     dx, dy = (float(axis[1] - axis[0]) for axis in (wake.x, wake.y))
 
-    def vorticity(velocity: Array) -> np.ndarray:
+    def vorticity(velocity: Array | np.ndarray) -> np.ndarray:
         u, v = np.moveaxis(np.asarray(velocity), -3, 0)
         return np.gradient(v, dx, axis=-2) - np.gradient(u, dy, axis=-1)
 

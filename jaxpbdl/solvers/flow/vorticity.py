@@ -1,12 +1,13 @@
 """A staggered flow in a periodic plane, seen as its vorticity: the states of spectral solvers."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.navier_stokes import velocity_modes
-from jaxpbdl.grids.grid import Grid
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import Spectrum
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
@@ -27,7 +28,7 @@ class VorticityForm(Step):
     """1 on modes whose mirror image the grid holds too: a shift of others is not real."""
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> Any:
         return self.spectrum.grid
 
     def velocity(self, vorticity: Float[Array, "nx ny"]) -> tuple[Array, Array]:

@@ -1,5 +1,7 @@
 """Pseudo-spectral discretisation of a semilinear equation on a box, periodic or with walls."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,6 @@ from jaxpbdl.equations.equation import Equation
 from jaxpbdl.equations.semilinear import Layout, SemilinearEquation
 from jaxpbdl.fields import Interpolant
 from jaxpbdl.grids.cells import Cells
-from jaxpbdl.grids.grid import Grid
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import Sides, Spectrum
 from jaxpbdl.solvers.time.exponential import etdrk4, phi
@@ -37,7 +38,7 @@ class SpectralStep(Step):
     dt: Array
 
     @property
-    def grid(self) -> Grid:
+    def grid(self) -> Any:
         """Periodic points, or cells."""
         return self.spectrum.grid
 
