@@ -171,6 +171,7 @@ class Held(eqx.Module):
         return self.factor * jnp.broadcast_to(snapshots[-1], (count, *snapshots.shape[1:]))
 
 
+@pytest.mark.stand_ins
 def test_operator_navier_stokes(tmp_path, monkeypatch):
     monkeypatch.setattr(operator_navier_stokes, "LATER", 4)
     monkeypatch.setattr(operator_navier_stokes, "solver", lambda *_: Scaled(1.0))
