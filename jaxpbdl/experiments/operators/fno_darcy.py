@@ -13,7 +13,8 @@ symmetries by training on all eight images of every sample. On held-out samples,
 a side and tested at 16, the error falls from 18 to 15 % with the factor and rises to 23 % without.
 
 `grid = 85`, the preset `paper`, is the case of the paper: 1000 samples to learn from and 200 to
-test on at 85 points a side, computed by the toolkit's own solver (`darcy.py`, two minutes on a core).
+test on at 85 points a side, computed by the toolkit's own solver (`darcy.py`, two minutes on a
+core).
 """
 
 from collections.abc import Callable

@@ -213,7 +213,7 @@ def _coefficients(models: list[Model]) -> dict[str, float]:
     return metrics
 
 
-def _pressure(field: Wake, points: np.ndarray) -> np.ndarray:
+def _pressure(field: Field, points: np.ndarray) -> np.ndarray:
     """At all points, without its mean: the equations do not know it."""
     flat = jnp.asarray(points.reshape(-1, 3))
     values = np.asarray(jax.jit(jax.vmap(field))(flat))[:, 2].reshape(points.shape[:-1])
