@@ -75,8 +75,8 @@ def work_precision(points: int = 128, horizon: float = 1.0) -> list[Line]:
             for name, curve in errors.items()
             if curve[-1][1] <= target
         }
-        mine = min((n for n in prices if n.startswith("ours")), key=lambda n: prices[n].least)
-        peer = min((n for n in prices if not n.startswith("ours")), key=lambda n: prices[n].least)
+        mine = min((n for n in prices if n.startswith("ours")), key=lambda n: prices[n].minimum)
+        peer = min((n for n in prices if not n.startswith("ours")), key=lambda n: prices[n].minimum)
         work = f"2D Navier-Stokes {points}² to t = 1 with error {target:g}, float64 ({mine[5:]})"
         lines.append(Line(work, prices[mine], peer, prices[peer], "ms", 2.0))
     return lines
@@ -99,10 +99,12 @@ def taylor_green_3d(points: int = 64, dt: float = 0.02) -> str:
         return jnp.stack([jp.diagnostics.kinetic_energy(u),
                           jp.diagnostics.kinetic_energy(jp.diagnostics.curl(u, grid))])  # fmt: skip
 
-    frames, every = round(12 / dt), 5
+    snapshots, every = round(12 / dt), 5
     begin = time.perf_counter()
     values = np.asarray(
-        jp.rollout(step, jp.initial_states.taylor_green_3d(grid), frames, every, observe=enstrophy)
+        jp.rollout(
+            step, jp.initial_states.taylor_green_3d(grid), snapshots, every, observe=enstrophy
+        )
     )
     seconds = time.perf_counter() - begin
     times = np.arange(len(values)) * every * dt

@@ -1,7 +1,7 @@
 """DeepXDE's training steps, in a process of its own: its backend is chosen once, by DDE_BACKEND.
 
 `python deepxde_peer.py pinn DEPTH WIDTH STEPS` and `python deepxde_peer.py deeponet STEPS` print
-seconds per step, least and median.
+seconds per step, minimum and median.
 """
 
 import sys
@@ -46,7 +46,8 @@ def pinn(depth: int, width: int, steps: int) -> None:
 
 
 def deeponet(steps: int) -> None:
-    """256 functions known at 100 sensors, asked at 2048 points; both nets of three times 128."""
+    """256 functions known at 100 sensors, evaluated at 2048 points; both nets of three times
+    128."""
     import deepxde as dde
 
     random = np.random.default_rng(0)

@@ -19,7 +19,7 @@ from jaxpbdl.networks import ConvNet  # noqa: E402
 
 
 def simulations(points: int = 128, members: int = 16, steps: int = 50) -> list[Line]:
-    """Rollouts of an ensemble: in turn, under vmap, shared out by `spread`."""
+    """Rollouts of an ensemble: in turn, under vmap, shared out over devices."""
     grid = jp.grids.Periodic((points, points))
     step = jp.solvers.spectral.semilinear(FLOW, grid, 0.005)
     states = jnp.stack([jnp.roll(vorticity(points), 3 * i, 0) for i in range(members)])
@@ -28,12 +28,12 @@ def simulations(points: int = 128, members: int = 16, steps: int = 50) -> list[L
         return jp.repeat(step, steps, checkpoint=False)(state)
 
     one, batch = jax.jit(ahead), jax.jit(jax.vmap(ahead))
-    spread = jax.jit(lambda s: jp.distributed.map_members(ahead, s))
+    shared = jax.jit(lambda s: jp.distributed.map_members(ahead, s))
     times = side_by_side(
         {
             "in turn": lambda: [one(state) for state in states],
             "vmap": lambda: batch(states),
-            "spread": lambda: spread(states),
+            "shared": lambda: shared(states),
         },
         repeats=5,
     )
@@ -42,8 +42,8 @@ def simulations(points: int = 128, members: int = 16, steps: int = 50) -> list[L
     return [
         Line(f"{work}, vmap", times["vmap"], "in turn", times["in turn"], "ms", 1.0),
         Line(
-            f"{work}, spread over {cores} devices",
-            times["spread"],
+            f"{work}, shared out over {cores} devices",
+            times["shared"],
             "in turn",
             times["in turn"],
             "ms",
@@ -84,7 +84,7 @@ def networks(members: int = 8, updates: int = 20) -> list[Line]:
         return Timing(value, value)
 
     alone = per_update(1, devices[:1])
-    in_turn = Timing(members * alone.least, members * alone.median)
+    in_turn = Timing(members * alone.minimum, members * alone.median)
     work = f"{members} networks trained through the solver, per update"
     name = f"{members} in turn"
     return [

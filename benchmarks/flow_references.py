@@ -91,8 +91,8 @@ def channel(case: int, cells: int) -> Rows:
 
     start = step.start(None if case == 3 else profile)
     steps = round(end / float(step.dt))
-    frames = jp.rollout(step, start, steps, every, observe=seen, checkpoint=False)
-    times, (drag, lift), fall = np.asarray(frames[0]), np.asarray(frames[1]).T, frames[2]
+    snapshots = jp.rollout(step, start, steps, every, observe=seen, checkpoint=False)
+    times, (drag, lift), fall = np.asarray(snapshots[0]), np.asarray(snapshots[1]).T, snapshots[2]
     fall = np.asarray(fall)
     if case == 1:
         return [
@@ -107,7 +107,7 @@ def channel(case: int, cells: int) -> Rows:
         return [
             ("largest drag", drag[late].max(), "3.22..3.24"),
             ("largest lift", lift[late].max(), "0.99..1.01 (0.986 later)"),
-            ("least lift", lift[late].min(), ""),
+            ("smallest lift", lift[late].min(), ""),
             ("Strouhal number", 0.1 / 1.0 * strouhal, "0.295..0.305"),
             ("pressure fall", float(np.interp(half, times, fall)), "2.46..2.50"),
         ]

@@ -65,9 +65,9 @@ def navier_stokes_2d(points: int, steps: int) -> list[Line]:
         "transforms of etdrk2": transforms(points, 4),
     }
     calls = {}
-    for name, made in candidates.items():
+    for name, build in candidates.items():
         try:
-            advance, start = made() if callable(made) else made
+            advance, start = build() if callable(build) else build
             calls[name] = loop(advance, start, steps)
         except Exception as error:  # noqa: BLE001
             calls[name] = partial(_raise, error)
@@ -133,13 +133,13 @@ def gradient(points: int = 128, steps: int = 64) -> list[Line]:
         )
     )
     for name, bar in (("ours", None), ("ours, checkpointed", 10.0)):
-        least = min((v, k) for k, v in memory.items() if not k.startswith("ours"))
+        minimum = min((v, k) for k, v in memory.items() if not k.startswith("ours"))
         lines.append(
             Line(
                 f"memory of that, {name}",
                 Timing(memory[name], memory[name]),
-                least[1],
-                Timing(least[0], least[0]),
+                minimum[1],
+                Timing(minimum[0], minimum[0]),
                 unit="MB",
                 bar=bar,
             )

@@ -1,7 +1,7 @@
 """jinns' training step of a physics-informed network, in a process of its own.
 
 `python jinns_peer.py DEPTH WIDTH STEPS`: Burgers' equation at 10,000 points, tanh, Adam. Prints
-seconds per step, least and median of three trainings, by the time of training alone that jinns
+seconds per step, minimum and median of three trainings, by the time of training alone that jinns
 reports.
 """
 

@@ -29,12 +29,12 @@ def step(network: Any, points: int) -> Callable[[], Any]:
     state = [params, optimiser.init(params)]
 
     @jax.jit
-    def update(params: Any, moments: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
+    def update(params: Any, optimiser_state: Any, inputs: Any, targets: Any) -> tuple[Any, Any]:
         def loss(params: Any) -> jax.Array:
             return jnp.mean((jax.vmap(eqx.combine(params, rest))(inputs) - targets) ** 2)
 
-        change, moments = optimiser.update(jax.grad(loss)(params), moments)
-        return optax.apply_updates(params, change), moments
+        change, optimiser_state = optimiser.update(jax.grad(loss)(params), optimiser_state)
+        return optax.apply_updates(params, change), optimiser_state
 
     def call() -> Any:
         state[:] = update(*state, inputs, targets)
@@ -52,13 +52,13 @@ def ours() -> FNO:
 
 def fixed(network: FNO, path: Callable, points: int) -> Callable[[], Any]:
     """The step with one of the two transforms, whatever the library would choose."""
-    made = step(network, points)
+    call_step = step(network, points)
 
     def call() -> Any:
         chosen = transforms.few_modes
         transforms.few_modes = lambda modes, grid: path is transforms.by_products
         try:
-            return made()
+            return call_step()
         finally:
             transforms.few_modes = chosen
 
@@ -104,9 +104,12 @@ def training(points: int, repeats: int = 9) -> list[Line]:
     candidates: dict[str, Callable[[], Any]] = {"ours": step(ours(), points)}
     candidates["ours, by FFT"] = fixed(ours(), transforms.by_fft, points)
     failed: dict[str, Timing | str] = {}
-    for name, made in (("pdequinox ClassicFNO", pdequinox), ("neuraloperator FNO", neuraloperator)):
+    for name, build in (
+        ("pdequinox ClassicFNO", pdequinox),
+        ("neuraloperator FNO", neuraloperator),
+    ):
         try:
-            candidates[name] = made(points)
+            candidates[name] = build(points)
         except Exception as error:  # noqa: BLE001 - whatever a peer raises is its result
             failed[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:80]}"
     times = side_by_side(candidates, repeats) | failed
@@ -121,7 +124,8 @@ def training(points: int, repeats: int = 9) -> list[Line]:
 
 
 def deeponet() -> Line:
-    """256 functions known at 100 sensors, asked at 2048 points; both nets of three times 128."""
+    """256 functions known at 100 sensors, evaluated at 2048 points; both nets of three times
+    128."""
     keys = jax.random.split(jax.random.key(0), 4)
     network = DeepONet(100, 2, branch=(128, 128), trunk=(128, 128), rank=128, key=keys[0])
     known = jax.random.normal(keys[1], (256, 100))

@@ -81,9 +81,9 @@ class Plain(eqx.Module):
             messages = messages * jax.vmap(radial)(basis)
             heard = e3nn.scatter_sum(messages, dst=receivers, output_size=len(one_hot)) / 12**0.5
             own = features.filter(keep=_kinds(after))
-            made = _linear(linears[1], heard, jnp.ones((len(one_hot), 1)))
-            made = made + _linear(linears[2], own, one_hot).extend_with_zeros(made.irreps)
-            features = e3nn.gate(made, even_act=jax.nn.silu, even_gate_act=jax.nn.sigmoid)
+            mixed = _linear(linears[1], heard, jnp.ones((len(one_hot), 1)))
+            mixed = mixed + _linear(linears[2], own, one_hot).extend_with_zeros(mixed.irreps)
+            features = e3nn.gate(mixed, even_act=jax.nn.silu, even_gate_act=jax.nn.sigmoid)
         return total(graph, jax.vmap(self.readout)(features.array)[:, 0])
 
 
@@ -111,13 +111,13 @@ def _linear(
     for item, chunk in zip(features.irreps, features.chunks, strict=True):
         weight = weights[str(item.ir)]
         if len(weight) == 1:
-            made = jnp.einsum("nui,uv->nvi", chunk, weight[0])
+            mixed = jnp.einsum("nui,uv->nvi", chunk, weight[0])
         else:
-            made = jnp.einsum("ns,nui,suv->nvi", one_hot, chunk, weight)
-        blocks.append((weight.shape[2], item.ir, made))
+            mixed = jnp.einsum("ns,nui,suv->nvi", one_hot, chunk, weight)
+        blocks.append((weight.shape[2], item.ir, mixed))
     irreps = e3nn.Irreps([(count, ir) for count, ir, _ in blocks])
     return e3nn.from_chunks(
-        irreps, [made for *_, made in blocks], (len(one_hot),), features.dtype
+        irreps, [mixed for *_, mixed in blocks], (len(one_hot),), features.dtype
     ).simplify()
 
 
@@ -175,13 +175,13 @@ def committee(networks: list[Any]) -> Callable[[], Any]:
     state = [stacked, eqx.filter_vmap(lambda n: optimiser.init(eqx.filter(n, _is_float)))(stacked)]
 
     @eqx.filter_jit
-    def update(members: Any, moments: Any, graph: Graph) -> tuple[Any, Any]:
-        def one(network: Any, moments: Any) -> tuple[Any, Any]:
+    def update(members: Any, optimiser_state: Any, graph: Graph) -> tuple[Any, Any]:
+        def one(network: Any, optimiser_state: Any) -> tuple[Any, Any]:
             gradient = eqx.filter_grad(loss)(network, graph)
-            changes, moments = optimiser.update(gradient, moments)
-            return eqx.apply_updates(network, changes), moments
+            changes, optimiser_state = optimiser.update(gradient, optimiser_state)
+            return eqx.apply_updates(network, changes), optimiser_state
 
-        return eqx.filter_vmap(one)(members, moments)
+        return eqx.filter_vmap(one)(members, optimiser_state)
 
     def call() -> Any:
         state[:] = update(*state, GRAPH)

@@ -1,7 +1,7 @@
 """Training steps of nequip and MACE on torch, in a process of their own.
 
 `python potentials_peer.py nequip GRAPH.npz STEPS` and `python potentials_peer.py mace3 GRAPH.npz
-STEPS` (`mace1`: correlation 1) print seconds a step, least and median. GRAPH holds positions,
+STEPS` (`mace1`: correlation 1) print seconds a step, minimum and median. GRAPH holds positions,
 species, senders, receivers and component, 64-bit integers and float32.
 """
 

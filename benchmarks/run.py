@@ -85,10 +85,10 @@ def table(results: dict[str, list[list[str]]]) -> str:
     versions = [f"{n} {platform.python_version() if n == 'python' else version(n)}" for n in names]
     head = [
         "work",
-        "ours (least / median)",
+        "ours (minimum / median)",
         "peer",
         "its time",
-        "ratio (least / median)",
+        "ratio (minimum / median)",
         "bar",
         "",
     ]

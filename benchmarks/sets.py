@@ -58,7 +58,7 @@ def lines() -> list[Line]:
     dense, flat = (in_own_process("sets_peer.py", f) for f in ("dense", "ragged"))
     again = side_by_side(calls, repeats=7)
     best = {
-        name: Timing(min(a.least, b.least), min(a.median, b.median))
+        name: Timing(min(a.minimum, b.minimum), min(a.median, b.median))
         for (name, a), b in zip(ours.items(), again.values(), strict=True)
         if isinstance(a, Timing) and isinstance(b, Timing)
     }

@@ -1,5 +1,5 @@
 """The same training step in torch, in a process of its own: `python sets_peer.py dense|ragged`
-prints seconds per step, least and median."""
+prints seconds per step, minimum and median."""
 
 import sys
 import time

@@ -17,13 +17,13 @@ import optax
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call: the least and the median of the repeats."""
+    """Seconds of one call: the minimum and the median of the repeats."""
 
-    least: float
+    minimum: float
     median: float
 
     def __truediv__(self, divisor: float) -> "Timing":
-        return Timing(self.least / divisor, self.median / divisor)
+        return Timing(self.minimum / divisor, self.median / divisor)
 
 
 def side_by_side(
@@ -55,10 +55,10 @@ def training_step(loss: Callable[..., jax.Array], network: Any, batch: Any) -> C
     state = [network, optimiser.init(eqx.filter(network, eqx.is_inexact_array))]
 
     @eqx.filter_jit
-    def update(network: Any, moments: Any, batch: Any) -> tuple[Any, Any]:
+    def update(network: Any, optimiser_state: Any, batch: Any) -> tuple[Any, Any]:
         gradient = eqx.filter_grad(loss)(network, batch)
-        changes, moments = optimiser.update(gradient, moments)
-        return eqx.apply_updates(network, changes), moments
+        changes, optimiser_state = optimiser.update(gradient, optimiser_state)
+        return eqx.apply_updates(network, changes), optimiser_state
 
     def call() -> Any:
         state[:] = update(*state, batch)
@@ -68,7 +68,7 @@ def training_step(loss: Callable[..., jax.Array], network: Any, batch: Any) -> C
 
 
 def in_own_process(script: str, *arguments: object, **environment: str) -> Timing | str:
-    """What a peer's script beside this file prints at its end, the least and the median seconds;
+    """What a peer's script beside this file prints at its end, the minimum and the median seconds;
     or the last line of its error.
     """
     interpreter = os.environ.get("PEER_PYTHON", sys.executable)
@@ -77,10 +77,10 @@ def in_own_process(script: str, *arguments: object, **environment: str) -> Timin
         command, capture_output=True, text=True, timeout=600, env=os.environ | environment
     )
     try:
-        least, median = map(float, done.stdout.split()[-2:])
+        minimum, median = map(float, done.stdout.split()[-2:])
     except ValueError:
         return (done.stderr.strip().splitlines() or ["no output"])[-1][:80]
-    return Timing(least, median)
+    return Timing(minimum, median)
 
 
 @dataclass(frozen=True)
@@ -99,14 +99,14 @@ class Line:
 
     @property
     def ratio(self) -> float | None:
-        """How many times faster ours is, by the least times."""
-        return None if isinstance(self.peer, str) else self.peer.least / self.ours.least
+        """How many times faster ours is, by the minimum times."""
+        return None if isinstance(self.peer, str) else self.peer.minimum / self.ours.minimum
 
     def cells(self) -> list[str]:
         scale = {"us": 1e6, "ms": 1e3, "s": 1.0, "MB": 1.0}[self.unit]
 
         def show(t: Timing) -> str:
-            return f"{t.least * scale:.3g} / {t.median * scale:.3g} {self.unit}"
+            return f"{t.minimum * scale:.3g} / {t.median * scale:.3g} {self.unit}"
 
         if isinstance(self.peer, str):
             return [self.work, show(self.ours), self.peer_name, "does not run", "", self.peer]

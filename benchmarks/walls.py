@@ -66,7 +66,7 @@ def gradient(step, state, steps: int):
 
 
 def lines() -> list[Line]:
-    made = []
+    found = []
     bandwidth = copying()
     for points, steps in ((128, 40), (256, 10)):
         pairs = {
@@ -82,13 +82,13 @@ def lines() -> list[Line]:
             for count, peer in (("three", "3 stages"), ("one", "Euler")):
                 text = f"{work} {points}², periodic, projections: {count}"
                 against = times[f"peer's {count}"]
-                made.append(Line(text, times[count], f"jax-cfd, {peer}", against, "ms", 2.0))
+                found.append(Line(text, times[count], f"jax-cfd, {peer}", against, "ms", 2.0))
             if work == "step":
                 _say(f"{points}² periodic", times["one"], points**2, 2, bandwidth)
         call = flows.loop(*ours(points, periodic=False), steps)
         closed = side_by_side({"ours": call})["ours"] / steps
         peer = in_own_process("phiflow_peer.py", points, DT, 10, "closed")
-        made.append(Line(f"step {points}² in a closed box", closed, "PhiFlow", peer, "ms", 2.0))
+        found.append(Line(f"step {points}² in a closed box", closed, "PhiFlow", peer, "ms", 2.0))
     schemes = {"Runge-Kutta": rk3, "Adams-Bashforth": adams_bashforth}
     deep = {
         name: flows.loop(*ours(64, scheme, periodic=False, ndim=3), 5)
@@ -96,21 +96,21 @@ def lines() -> list[Line]:
     }
     for name, timing in side_by_side(deep).items():
         _say(f"64³ closed box, {name}", _share(timing, 5), 64**3, 3, bandwidth)
-    return made
+    return found
 
 
 def copying() -> float:
     """Bytes a second that go from and to memory while 128 MiB are increased by one in place."""
     array, turns = jnp.zeros(2**25), 10
     call = flows.loop(lambda x: x + 1, array, turns)
-    return 2 * turns * array.nbytes / side_by_side({"copy": call})["copy"].least
+    return 2 * turns * array.nbytes / side_by_side({"copy": call})["copy"].minimum
 
 
 def _say(work: str, timing, cells: int, components: int, bandwidth: float) -> None:
     """How fast, and as a share of what reading and writing the velocity once a step would allow."""
-    rate = cells / timing.least
+    rate = cells / timing.minimum
     share = 100 * rate * components * 8 / bandwidth
-    text = f"{work}: {timing.least * 1e3:.3g} ms a step, {rate / 1e6:.0f} million cells a second"
+    text = f"{work}: {timing.minimum * 1e3:.3g} ms a step, {rate / 1e6:.0f} million cells a second"
     print(f"{text}, {share:.0f} % of {bandwidth / 1e9:.0f} GB/s", file=sys.stderr)
 
 

@@ -6,7 +6,7 @@ compilation.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,9 @@ import numpy as np
 from jax.core import Tracer
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
+
+Numbers: TypeAlias = ArrayLike | Sequence
+"""Numbers, or nested lists of them: what NumPy turns into an array."""
 
 
 class BlowUp(FloatingPointError):
@@ -43,7 +46,7 @@ def is_concrete(value: PyTree) -> bool:
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(value))
 
 
-def as_floats(value: ArrayLike | Sequence[Any]) -> jax.Array:
+def as_floats(value: Numbers) -> jax.Array:
     """A parameter as an array of floats, so that gradients reach it; integers are converted. What
     is known stays known: inside jit, jnp would make a traced array of a constant."""
     if is_concrete(value):
@@ -52,34 +55,34 @@ def as_floats(value: ArrayLike | Sequence[Any]) -> jax.Array:
     return _as_floats(value)
 
 
-def _as_floats(value: ArrayLike | Sequence[Any]) -> jax.Array:
+def _as_floats(value: Numbers) -> jax.Array:
     value = jnp.asarray(value)
     return value if jnp.issubdtype(value.dtype, jnp.inexact) else value.astype(float)
 
 
-def finite(name: str, value: Any) -> None:
+def finite(name: str, value: Numbers) -> None:
     """Refuse NaN and infinity."""
     if is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):
         raise ValueError(f"{name} must be finite, got {value}")
 
 
-def positive(name: str, value: Any) -> None:
+def positive(name: str, value: Numbers) -> None:
     """Refuse what is not a finite number above zero."""
     if is_concrete(value) and not np.all(np.isfinite(np.asarray(value)) & (np.asarray(value) > 0)):
         raise ValueError(f"{name} must be finite and > 0, got {value}")
 
 
-def non_negative(name: str, value: Any) -> None:
+def non_negative(name: str, value: Numbers) -> None:
     """Refuse what is not a finite number of at least zero."""
     if is_concrete(value) and not np.all(np.isfinite(np.asarray(value)) & (np.asarray(value) >= 0)):
         raise ValueError(f"{name} must be finite and >= 0, got {value}")
 
 
-def count(name: str, value: int | np.integer, least: int = 1) -> int:
-    """Refuse what is not an integer of at least `least`. Returns it as Python's own: what is to be
-    static must not be a NumPy integer, which `filter_jit` traces."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+def count(name: str, value: int | np.integer, minimum: int = 1) -> int:
+    """Refuse what is not an integer of at least `minimum`. Returns it as Python's own: what is to
+    be static must not be a NumPy integer, which `filter_jit` traces."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < minimum:
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
     return int(value)
 
 
@@ -89,13 +92,13 @@ def counts(**values: int | np.integer) -> None:
         count(name, value)
 
 
-def shape(name: str, value: Any, expected: tuple[int, ...]) -> None:
+def shape(name: str, value: Numbers, expected: tuple[int, ...]) -> None:
     """Refuse an array of another shape."""
-    if tuple(jnp.shape(value)) != tuple(expected):
-        raise ValueError(f"{name} must have shape {tuple(expected)}, got {tuple(jnp.shape(value))}")
+    if tuple(np.shape(value)) != tuple(expected):
+        raise ValueError(f"{name} must have shape {tuple(expected)}, got {tuple(np.shape(value))}")
 
 
-def real(name: str, value: Any) -> None:
+def real(name: str, value: Numbers) -> None:
     """Refuse anything but real floating-point numbers (integers silently truncate, complex lose a
     part).
     """

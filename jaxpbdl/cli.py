@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from jaxpbdl import __version__
@@ -164,7 +165,7 @@ def _execute(
     from jaxpbdl.experiments import configuration, contract
     from jaxpbdl.learning.lock import RunLock
 
-    experiment.files(config)  # what is missing is said before a folder is made
+    experiment.files(config)  # what is missing is said before a folder is created
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with RunLock(folder):
@@ -230,7 +231,7 @@ def _state(folder: Path) -> str:
 def _termination_as_interrupt() -> Iterator[None]:
     """Let SIGTERM stop a run the way Ctrl-C does, so that it can be resumed."""
 
-    def stop(signum: int, frame: Any) -> None:
+    def stop(signum: int, frame: FrameType | None) -> None:
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, stop)

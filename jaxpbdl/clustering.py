@@ -60,8 +60,8 @@ def generalised(power: float, radius: float) -> tuple[Distance, Beam]:
     unit = 1 - jnp.cos(radius) if radius < jnp.pi else 3 + jnp.cos(radius)
 
     def pair(first: Array, second: Array) -> Array:
-        least = jnp.minimum(beam(first), beam(second))
-        return least * opening(first, second) / unit
+        smaller = jnp.minimum(beam(first), beam(second))
+        return smaller * opening(first, second) / unit
 
     def beam(one: Array) -> Array:
         return one[3] ** (2 * power)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 
+from jaxpbdl.checks import Numbers
 from jaxpbdl.files import replacing
 
 SIGNED = "RdBu_r"
@@ -90,7 +91,7 @@ def _write(fig: Figure, target: Path | BytesIO, dpi: int, suffix: str = "png") -
 
 def field(
     ax: Axes,
-    values: Any,
+    values: Numbers,
     lengths: tuple[float, float] | None = None,
     *,
     title: str = "",
@@ -137,7 +138,7 @@ def field(
     return image
 
 
-def colour_bar(image: AxesImage, axes: Any, label: str = "") -> None:
+def colour_bar(image: AxesImage, axes: Axes | np.ndarray, label: str = "") -> None:
     """Draw the colours of `image` and their values beside one axes, or an array of them."""
     with rc_context(STYLE):
         bar = image.figure.colorbar(  # pyright: ignore[reportAttributeAccessIssue]
@@ -147,7 +148,7 @@ def colour_bar(image: AxesImage, axes: Any, label: str = "") -> None:
 
 
 def compare(
-    rows: Mapping[str, Any],
+    rows: Mapping[str, Numbers],
     times: Sequence[float],
     lengths: tuple[float, float] | None = None,
     *,
@@ -194,8 +195,8 @@ def compare(
 
 def curves(
     ax: Axes,
-    lines: Mapping[str, Any],
-    x: Any = None,
+    lines: Mapping[str, Numbers],
+    x: Numbers | None = None,
     *,
     xlabel: str = "",
     ylabel: str = "",
@@ -221,8 +222,8 @@ def curves(
 
 def spectrum(
     ax: Axes,
-    wavenumbers: Any,
-    energies: Mapping[str, Any],
+    wavenumbers: Numbers,
+    energies: Mapping[str, Numbers],
     *,
     slope: float | None = None,
     ylabel: str = "E(k)",
@@ -250,16 +251,16 @@ def spectrum(
     _legend(ax, len(shown) + (slope is not None))
 
 
-def spread_against_error(ax: Axes, times: Any, deviation: Any, error: Any) -> None:
-    """Draw the standard deviation of an ensemble beside the error of its mean; calibrated, the two
-    agree."""
+def spread_skill(ax: Axes, times: Numbers, deviation: Numbers, error: Numbers) -> None:
+    """Draw spread and skill: the standard deviation of an ensemble beside the error of its mean.
+    Calibrated, the two agree."""
     lines = {"error of the mean": error, "standard deviation": deviation}
     curves(ax, lines, times, xlabel="time", ylabel="RMS")
     ax.set_ylim(bottom=0)
 
 
 def animate(
-    rows: Mapping[str, Any],
+    rows: Mapping[str, Numbers],
     path: str | Path,
     lengths: tuple[float, float] | None = None,
     *,
@@ -340,7 +341,7 @@ def _picture(fig: Figure) -> Image.Image:
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
 
 
-def _limit(snapshots: Iterable[Any]) -> float:
+def _limit(snapshots: Iterable[np.ndarray]) -> float:
     """The largest finite magnitude, or one for a field of zeros."""
     values = np.concatenate([np.ravel(snapshot) for snapshot in snapshots])
     values = values[np.isfinite(values)]

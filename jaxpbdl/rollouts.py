@@ -5,7 +5,7 @@ starts.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isqrt
-from typing import Any
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -18,6 +18,8 @@ from jaxtyping import Array, Int, PyTree
 from jaxpbdl import checks
 from jaxpbdl.step import AnyStep, Step, as_step
 
+State = TypeVar("State")
+
 
 def rollout(
     step: AnyStep,
@@ -26,7 +28,7 @@ def rollout(
     every: int | np.integer = 1,
     *,
     inputs: PyTree = None,
-    observe: Callable[[Any], Any] | None = None,
+    observe: Callable[[PyTree], PyTree] | None = None,
     checkpoint: bool = True,
     stop_gradient: bool = False,
 ) -> PyTree:
@@ -47,11 +49,12 @@ def rollout(
     - `stop_gradient`: cut the gradient between steps: each step is differentiated, the state it
       starts from is not.
 
-    **Returns:** frames stacked on a new first axis of length `steps // every + 1`.
+    **Returns:** snapshots stacked on a new first axis of length `steps // every + 1`.
 
-    **Raises:** ValueError for inadmissible arguments. MemoryError, with the bytes that the frames
-    take, if the device has no room for what it computes. BlowUp, naming the first bad frame, if the
-    result is not finite and this is not itself being traced; `watched_rollout` finds the very step.
+    **Raises:** ValueError for inadmissible arguments. MemoryError, with the bytes that the
+    snapshots take, if the device has no room for what it computes. BlowUp, naming the first bad
+    snapshot, if the result is not finite and this is not itself being traced; `watched_rollout`
+    finds the very step.
     """
     inner, state, steps, every, inputs = _prepare(step, state, steps, every, inputs)
     arguments = (inner, state, inputs, steps, every, observe, checkpoint, stop_gradient)
@@ -70,7 +73,7 @@ def watched_rollout(
     *,
     inputs: PyTree = None,
     checkpoint: bool = True,
-) -> tuple[Any, Int[Array, ""]]:
+) -> tuple[PyTree, Int[Array, ""]]:
     """Like `rollout`, with the number of the first step whose result was not finite; `steps + 1` if
     all were.
 
@@ -84,7 +87,7 @@ def watched_rollout(
 
 
 class Repeated(Step):
-    """Several applications of a step as one; made by `repeat`."""
+    """Several applications of a step as one; created by `repeat`."""
 
     step: Step
     steps: int = eqx.field(static=True)
@@ -147,17 +150,17 @@ def raise_blow_up(first_bad: ArrayLike, steps: int, dt: ArrayLike | None = None)
 
 
 def nested_scan(
-    advance: Callable[[Any, Any], Any],
-    working: PyTree,
+    advance: Callable[[State, PyTree], State],
+    working: State,
     steps: int,
     checkpoint: bool = True,
     inputs: PyTree = None,
-) -> PyTree:
+) -> State:
     """`advance(working, input)` applied `steps` times, `inputs` of that length or None. With
     `checkpoint`, two nested loops of about sqrt(steps) turns store one state a turn, so reverse
     mode keeps 2 sqrt(steps) states instead of what every step computes."""
 
-    def body(carry: PyTree, given: PyTree) -> tuple[Any, None]:
+    def body(carry: State, given: PyTree) -> tuple[State, None]:
         return advance(carry, given), None
 
     if not checkpoint or steps == 1:
@@ -166,7 +169,7 @@ def nested_scan(
     inner = isqrt(steps)
     outer, rest = divmod(steps, inner)
 
-    def turn(carry: PyTree, given: PyTree) -> tuple[Any, None]:
+    def turn(carry: State, given: PyTree) -> tuple[State, None]:
         return lax.scan(body, carry, given, length=inner)[0], None
 
     blocks = jax.tree.map(lambda x: x[: outer * inner].reshape(outer, inner, *x.shape[1:]), inputs)
@@ -178,24 +181,26 @@ def nested_scan(
 
 
 @contextmanager
-def _memory_explained(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator[None]:
+def _memory_explained(
+    function: Callable[..., PyTree], arguments: tuple[object, ...]
+) -> Iterator[None]:
     """Say what was too large, and what to do about it."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        frames = jax.tree.leaves(eqx.filter_eval_shape(function, *arguments))
-        size = sum(leaf.size * leaf.dtype.itemsize for leaf in frames)
+        snapshots = jax.tree.leaves(eqx.filter_eval_shape(function, *arguments))
+        size = sum(leaf.size * leaf.dtype.itemsize for leaf in snapshots)
         raise MemoryError(
-            f"the rollout does not fit in memory: its frames alone take {size} bytes; keep fewer "
-            "of them (`every`) or less of each (`observe`)"
+            f"the rollout does not fit in memory: its snapshots alone take {size} bytes; keep "
+            "fewer of them (`every`) or less of each (`observe`)"
         ) from error
 
 
 def _prepare(
     step: AnyStep, state: PyTree, steps: int | np.integer, every: int | np.integer, inputs: PyTree
-) -> tuple[Step, Any, int, int, Any]:
+) -> tuple[Step, PyTree, int, int, PyTree]:
     """The arguments of a rollout, checked, with numbers as arrays."""
     steps, every = checks.count("steps", steps), checks.count("every", every)
     if steps % every:
@@ -225,7 +230,7 @@ def _rollout(
     inputs: PyTree,
     steps: int,
     every: int,
-    observe: Callable[[Any], Any] | None,
+    observe: Callable[[PyTree], PyTree] | None,
     checkpoint: bool,
     stop_gradient: bool,
 ) -> PyTree:
@@ -235,15 +240,15 @@ def _rollout(
         working = lax.stop_gradient(working) if stop_gradient else working
         return step.advance(working) if given is None else step.advance(working, given)
 
-    def frame(working: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
+    def snapshot(working: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
         working = nested_scan(advance, working, every, checkpoint, given)
         return working, keep(step.leave(working))
 
     if checkpoint:
-        frame = jax.checkpoint(frame, prevent_cse=False)
+        snapshot = jax.checkpoint(snapshot, prevent_cse=False)
     given = _by_snapshot(inputs, every)
-    frames = lax.scan(frame, step.enter(state), given, length=steps // every)[1]
-    return _with_first(keep(state), frames)
+    snapshots = lax.scan(snapshot, step.enter(state), given, length=steps // every)[1]
+    return _with_first(keep(state), snapshots)
 
 
 @eqx.filter_jit
@@ -257,19 +262,19 @@ def _watched_rollout(
         bad = ~_is_finite(working)
         return working, number, jnp.where(bad, jnp.minimum(first_bad, number), first_bad)
 
-    def frame(carry: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
+    def snapshot(carry: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
         carry = nested_scan(advance, carry, every, checkpoint, given)
         return carry, step.leave(carry[0])
 
     start = (step.enter(state), jnp.asarray(0), jnp.asarray(steps + 1))
-    (_, _, first_bad), frames = lax.scan(
-        frame, start, _by_snapshot(inputs, every), length=steps // every
+    (_, _, first_bad), snapshots = lax.scan(
+        snapshot, start, _by_snapshot(inputs, every), length=steps // every
     )
-    return _with_first(state, frames), first_bad
+    return _with_first(state, snapshots), first_bad
 
 
-def _with_first(first: PyTree, frames: PyTree) -> PyTree:
-    return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, frames)
+def _with_first(first: PyTree, snapshots: PyTree) -> PyTree:
+    return jax.tree.map(lambda one, rest: jnp.concatenate([one[None], rest]), first, snapshots)
 
 
 def _is_finite(working: PyTree) -> Array:
@@ -286,20 +291,20 @@ def _is_finite(working: PyTree) -> Array:
 
 
 def _raise_if_blown_up(trajectory: PyTree, every: int, dt: Array | None) -> None:
-    finite = np.asarray(_finite_frames(trajectory))
+    finite = np.asarray(_finite_snapshots(trajectory))
     if finite.all():
         return
-    frame = int(np.argmin(finite))
-    time = "" if dt is None else f" (time {frame * every * float(dt):g})"
+    snapshot = int(np.argmin(finite))
+    time = "" if dt is None else f" (time {snapshot * every * float(dt):g})"
     raise checks.BlowUp(
-        f"the rollout left the finite numbers between steps {max(frame - 1, 0) * every} and "
-        f"{frame * every}{time}; a smaller dt is the first thing to try"
+        f"the rollout left the finite numbers between steps {max(snapshot - 1, 0) * every} and "
+        f"{snapshot * every}{time}; a smaller dt is the first thing to try"
     )
 
 
 @jax.jit
-def _finite_frames(trajectory: PyTree) -> Array:
-    """Which frames are finite; each is looked at, as what is observed of a state (a ratio, a
+def _finite_snapshots(trajectory: PyTree) -> Array:
+    """Which snapshots are finite; each is looked at, as what is observed of a state (a ratio, a
     logarithm) may be finite again in the last one."""
     found = jnp.asarray([True])
     for leaf in jax.tree.leaves(trajectory):

@@ -92,7 +92,7 @@ class Outline(eqx.Module):
 
 class Star(eqx.Module):
     """A closed curve about a centre: `r(angle) = radius exp(sum_k a_k cos k angle + b_k sin k
-    angle)`, k = 1, 2, ... The distance is that along the ray, made right to second order near the
+    angle)`, k = 1, 2, ... The distance is that along the ray, corrected to second order near the
     curve by its slope.
     """
 
@@ -111,7 +111,7 @@ class Star(eqx.Module):
         # Level sets of log |x| - log r(angle), whose gradient has length sqrt(1 + slope^2) / |x|.
         return away * (jnp.log(away) - logarithm) / jnp.sqrt(1 + slope**2)
 
-    def logarithm(self, angle: Array) -> tuple[Array, Array]:
+    def logarithm(self, angle: Array | float) -> tuple[Array, Array]:
         """log r at an angle, and its derivative."""
         k = jnp.arange(1, len(self.cosines) + 1)
         cosine, sine = jnp.cos(k * angle), jnp.sin(k * angle)

@@ -13,7 +13,7 @@ their energies over the temperature, says softly. Hence
 - the total momentum stays, whatever the temperature, and the order of the particles is of no
   account;
 - as the temperature falls to zero the jets tend to the exact ones, as `exp(-gap / temperature)`,
-  where the gap is the least difference of the logarithms of two distances, or of the energies of
+  where the gap is the smallest difference of the logarithms of two distances, or of the energies of
   two that are joined, between which a choice is made that matters: pairs that will be joined in
   either order are joined alike. In events of fifty particles gaps of 1e-4 occur;
 - the limit `a_i a_j` uses up what a step has left over before the next pair comes.
@@ -35,7 +35,7 @@ GONE = 1e-12
 """How far a particle exists that no longer counts."""
 HALVINGS = 50
 EXTRA = 1.25
-"""Steps in units of the joins to be made: where pairs compete, a step joins less than one."""
+"""Steps in units of the joins that are left: where pairs compete, a step joins less than one."""
 
 
 class SoftClusters(NamedTuple):

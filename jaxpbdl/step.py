@@ -6,7 +6,7 @@ a state enters and leaves them, so that a rollout converts once and not at every
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 
-AnyStep: TypeAlias = Callable[..., Any]
+AnyStep: TypeAlias = Callable[..., PyTree]
 
 
 class Step(eqx.Module):
@@ -24,7 +24,7 @@ class Step(eqx.Module):
     (a force, a control, noise) has it as a second argument of `advance`: `step(state, input)`.
 
     The class attribute `trainable_fields` names the fields that training may change: none in a
-    solver, the network in a hybrid. Without it each part is asked in turn (see `trainable`).
+    solver, the network in a hybrid. Without it each part is looked at in turn (see `trainable`).
     """
 
     def enter(self, state: PyTree) -> PyTree:
@@ -60,7 +60,7 @@ class Step(eqx.Module):
             return
         self.refuse_above(self.largest_dt(state))
 
-    def refuse_above(self, limit: Any) -> None:
+    def refuse_above(self, limit: Array | float) -> None:
         """Raise ValueError for an interval above a limit, where both are known."""
         if self.interval is None or not checks.is_concrete((self.interval, limit)):
             return
@@ -85,7 +85,7 @@ class Step(eqx.Module):
 
     def equation_and_field(
         self, states: PyTree, times: Float[Array, " times"], degree: int = 4
-    ) -> tuple[Any, Any]:
+    ) -> tuple[PyTree, Callable[[Array], Array]]:
         """The equation that this step solves, and the field that its residual takes through the
         states of a rollout, leaves `(times, ..)`; `learning.residual_of` puts the two together."""
         raise ValueError(f"{type(self).__name__} solves no equation whose residual takes a field")

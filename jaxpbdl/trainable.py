@@ -1,7 +1,5 @@
 """Which arrays of a model training may change: each class says it of its own parts."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 from jaxtyping import PyTree
@@ -34,7 +32,7 @@ def trainable(model: PyTree) -> PyTree:
     Gradients are not touched: `jax.grad` reaches the parameters of a solver as before.
     """
 
-    def mark(node: Any) -> PyTree:
+    def mark(node: PyTree) -> PyTree:
         if not _declares(node):
             return eqx.is_inexact_array(node)
         marks = jax.tree.map(lambda _: False, node)

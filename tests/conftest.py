@@ -12,7 +12,7 @@ os.environ.setdefault(
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +31,35 @@ raises = pytest.raises
 
 
 @contextmanager
-def raises_itself(*arguments: Any, **options: Any) -> Iterator[pytest.ExceptionInfo]:
-    """`pytest.raises`, without the checks of types inside it: a test of bad input asks for the
-    error of the package, and the checks would refuse the input before it does."""
+def unchecked() -> Iterator[None]:
+    """Calls inside are not checked against their signatures."""
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
     try:
-        with raises(*arguments, **options) as info:
-            yield info
+        yield
     finally:
         jaxtyping.config.update("jaxtyping_disable", before)
+
+
+@contextmanager
+def raises_itself(*arguments: Any, **options: Any) -> Iterator[pytest.ExceptionInfo]:
+    """`pytest.raises`, without the checks of types inside it: a test of bad input asks for the
+    error of the package, and the checks would refuse the input before it does."""
+    with unchecked(), raises(*arguments, **options) as info:
+        yield info
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Where types and shapes are checked, errors are those of the package all the same."""
     if config.getoption("--jaxtyping-packages"):
         pytest.raises = raises_itself
+
+
+@pytest.fixture(autouse=True)
+def types(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No checks of types in tests marked `stand_ins`."""
+    with unchecked() if request.node.get_closest_marker("stand_ins") else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True)

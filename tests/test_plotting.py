@@ -25,8 +25,8 @@ def test_field_has_x_to_the_right_and_y_up():
 
 def test_a_notebook_gets_a_png_of_a_figure():
     """IPython asks an object for it by this method; see also test_notebooks."""
-    made = plotting.compare({"u": WAVES[:2]}, [0, 1])
-    assert made._repr_png_().startswith(b"\x89PNG")
+    figure = plotting.compare({"u": WAVES[:2]}, [0, 1])
+    assert figure._repr_png_().startswith(b"\x89PNG")
 
 
 def test_positive_field_starts_at_zero():
@@ -54,7 +54,7 @@ def test_lines(tmp_path):
     assert slope == pytest.approx(-3)
     plotting.curves(axes[0, 1], {"one": np.ones(5), "three": np.eye(3, 5) + 1}, logarithmic=True)
     assert len(axes[0, 1].collections) == 1
-    plotting.spread_against_error(axes[0, 2], k, k / 3, k / 2)
+    plotting.spread_skill(axes[0, 2], k, k / 3, k / 2)
     plotting.save(fig, tmp_path / "a.png")
 
 
@@ -114,7 +114,7 @@ def test_animation_fits_its_size(tmp_path):
 
 
 def test_animated_frames_have_x_to_the_right_and_y_up(tmp_path):
-    """A mark at the greatest x and least y, the lower right corner, in every frame."""
+    """A mark at the greatest x and smallest y, the lower right corner, in every frame."""
     values = np.zeros((3, 8, 8))
     values[:, 7, 0] = [1.0, 0.8, 0.6]
     plotting.animate({"": values}, tmp_path / "a.gif", pixels=160)
@@ -144,7 +144,7 @@ def test_the_mean_line_is_geometric_on_a_logarithmic_axis():
 
 def test_spread_and_error_have_their_names():
     ax = plotting.figure()[1][0, 0]
-    plotting.spread_against_error(ax, np.arange(3), np.ones(3), 2 * np.ones(3))
+    plotting.spread_skill(ax, np.arange(3), np.ones(3), 2 * np.ones(3))
     shown = {line.get_label(): line.get_ydata()[0] for line in ax.lines}
     assert shown == {"standard deviation": 1.0, "error of the mean": 2.0}
     assert {text.get_text() for text in ax.get_legend().get_texts()} == set(shown)

@@ -40,22 +40,22 @@ def burgers(n=32, dt=0.02, viscosity=0.1, scheme=solvers.time.etdrk4):
 def test_rollout_is_a_loop(case, scheme):
     """In the working variables, so that a multistep scheme keeps its memory between steps."""
     step, state = case.step(0.01, scheme), case.state(case.grid())
-    working, frames = step.enter(state), [state]
+    working, snapshots = step.enter(state), [state]
     for _ in range(6):
         working = step.advance(working)
-        frames.append(step.leave(working))
-    np.testing.assert_allclose(jp.rollout(step, state, 6), jnp.stack(frames), atol=1e-13)
+        snapshots.append(step.leave(working))
+    np.testing.assert_allclose(jp.rollout(step, state, 6), jnp.stack(snapshots), atol=1e-13)
 
 
 @x64
 @pytest.mark.parametrize("checkpoint", [True, False])
 @pytest.mark.parametrize("every", [1, 2, 3, 4, 6, 12])
-def test_every_picks_frames(every, checkpoint):
+def test_every_picks_snapshots(every, checkpoint):
     step, state = burgers()
-    frames = jp.rollout(step, state, 12)
+    snapshots = jp.rollout(step, state, 12)
     picked = jp.rollout(step, state, 12, every, checkpoint=checkpoint)
     assert picked.shape == (12 // every + 1, 32)
-    np.testing.assert_allclose(picked, frames[::every], atol=1e-14)
+    np.testing.assert_allclose(picked, snapshots[::every], atol=1e-14)
 
 
 @x64
@@ -70,12 +70,15 @@ def test_repeat_is_a_longer_step(steps):
 
 @x64
 def test_plain_functions_and_pytrees():
-    state, frames = PENDULUM, jp.rollout(pendulum, jax.tree.map(jnp.asarray, PENDULUM), 10, every=5)
+    state, snapshots = (
+        PENDULUM,
+        jp.rollout(pendulum, jax.tree.map(jnp.asarray, PENDULUM), 10, every=5),
+    )
     for i in range(1, 11):
         state = pendulum(state)
         if i % 5 == 0:
             for name in state:
-                np.testing.assert_allclose(frames[name][i // 5], state[name], rtol=1e-13)
+                np.testing.assert_allclose(snapshots[name][i // 5], state[name], rtol=1e-13)
 
 
 def final_energy(step, state, steps, **options):
@@ -135,7 +138,9 @@ def overflowing(state):
 
 def test_fault_09_watched_rollout_names_the_step_of_every_member():
     starts = jnp.asarray([10.0, 1.0, 1e5, 1e20, 0.0])[:, None]
-    frames, first_bad = jax.vmap(lambda s: jp.watched_rollout(overflowing, s, 8, every=2))(starts)
+    snapshots, first_bad = jax.vmap(lambda s: jp.watched_rollout(overflowing, s, 8, every=2))(
+        starts
+    )
     exact = []
     for start in np.asarray(starts, np.float32).ravel():
         value, step = start, 0
@@ -144,7 +149,7 @@ def test_fault_09_watched_rollout_names_the_step_of_every_member():
                 value, step = np.float32(value * value), step + 1
         exact.append(step)
     assert first_bad.tolist() == exact == [6, 9, 3, 1, 9]
-    assert jnp.all(jnp.isfinite(frames[1])) and jnp.all(jnp.isfinite(frames[4]))
+    assert jnp.all(jnp.isfinite(snapshots[1])) and jnp.all(jnp.isfinite(snapshots[4]))
     with pytest.raises(jp.checks.BlowUp, match=r"step 6 \(time 0\.6\) of member 0"):
         jp.raise_blow_up(first_bad, 8, dt=0.1)
     jp.raise_blow_up(first_bad[jnp.asarray([1, 4])], 8, dt=0.1)
@@ -155,7 +160,7 @@ def test_blow_up_time_is_that_of_the_member():
         jp.raise_blow_up(np.array([9, 5]), 8, dt=np.array([0.1, 0.5]))
 
 
-def test_fault_09_rollout_raises_blow_up_between_frames():
+def test_fault_09_rollout_raises_blow_up_between_snapshots():
     with pytest.raises(jp.checks.BlowUp, match="between steps 4 and 6"):
         jp.rollout(overflowing, jnp.asarray([10.0]), 8, every=2)
 
@@ -165,19 +170,21 @@ def test_numbers_of_steps_may_be_of_numpy(integer):
     step, state = burgers(n=8)
     expected = jp.rollout(step, state, 4, 2)
     np.testing.assert_array_equal(jp.rollout(step, state, integer(4), integer(2)), expected)
-    frames, first_bad = jp.watched_rollout(step, state, integer(4), integer(2))
-    np.testing.assert_array_equal(frames, expected)
+    snapshots, first_bad = jp.watched_rollout(step, state, integer(4), integer(2))
+    np.testing.assert_array_equal(snapshots, expected)
     assert int(first_bad) == 5
     np.testing.assert_allclose(jp.repeat(step, integer(4))(state), expected[-1], rtol=1e-6)
 
 
 def test_numbers_are_states():
     np.testing.assert_array_equal(jp.rollout(lambda s: s / 2, 1.0, 3), [1, 0.5, 0.25, 0.125])
-    frames, first_bad = jp.watched_rollout(lambda s: s + 1, 0, 3)
-    assert frames.tolist() == [0, 1, 2, 3] and int(first_bad) == 4
+    snapshots, first_bad = jp.watched_rollout(lambda s: s + 1, 0, 3)
+    assert snapshots.tolist() == [0, 1, 2, 3] and int(first_bad) == 4
     key = jax.random.key(0)
-    frames, first_bad = jp.watched_rollout(lambda s: (jax.random.split(s[0])[0], s[1]), (key, 1), 2)
-    assert len(frames[0]) == 3 and int(first_bad) == 3
+    snapshots, first_bad = jp.watched_rollout(
+        lambda s: (jax.random.split(s[0])[0], s[1]), (key, 1), 2
+    )
+    assert len(snapshots[0]) == 3 and int(first_bad) == 3
     with pytest.raises(ValueError, match="state must hold at least one array, got None"):
         jp.rollout(lambda s: s, None, 3)
 
@@ -187,14 +194,14 @@ def test_fault_15_a_large_half_precision_state_is_finite(dtype):
     """Its sum is beyond the largest float16."""
     state = jnp.full((64, 64), 20, dtype)
     assert not jnp.isfinite(jnp.sum(state)) or dtype == jnp.bfloat16
-    frames, first_bad = jp.watched_rollout(lambda s: s, state, 3)
-    assert frames.dtype == dtype and int(first_bad) == 4
+    snapshots, first_bad = jp.watched_rollout(lambda s: s, state, 3)
+    assert snapshots.dtype == dtype and int(first_bad) == 4
     assert int(jp.watched_rollout(lambda s: s * 1000, state * 20, 3)[1]) == (
         1 if dtype == jnp.float16 else 4
     )
 
 
-def test_fault_09_a_frame_in_the_middle_is_looked_at():
+def test_fault_09_a_snapshot_in_the_middle_is_looked_at():
     """What is observed may be finite again later."""
 
     def observe(state):
@@ -221,7 +228,7 @@ except MemoryError as error:
 def test_fault_19_out_of_memory_names_the_bytes():
     done = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True)
     size = 4 * 2**20 * 10_001
-    assert f"its frames alone take {size} bytes; keep fewer" in done.stdout, done.stderr
+    assert f"its snapshots alone take {size} bytes; keep fewer" in done.stdout, done.stderr
 
 
 def test_fault_23_one_trace_a_shape():
@@ -242,9 +249,9 @@ def test_fault_23_one_trace_a_shape():
 @x64
 def test_watched_rollout_agrees_with_rollout():
     step, state = burgers()
-    frames, first_bad = jp.watched_rollout(step, state, 8, every=2)
+    snapshots, first_bad = jp.watched_rollout(step, state, 8, every=2)
     assert int(first_bad) == 9
-    np.testing.assert_array_equal(frames, jp.rollout(step, state, 8, every=2))
+    np.testing.assert_array_equal(snapshots, jp.rollout(step, state, 8, every=2))
 
 
 GRID = jp.grids.Periodic(16)

@@ -8,7 +8,6 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -62,7 +61,7 @@ def require_all_members(archive: zipfile.ZipFile) -> None:
         raise zipfile.BadZipFile(f"{announced} members announced, {found} found")
 
 
-def write_arrays(path: str | Path, parts: Mapping[str, Any]) -> None:
+def write_arrays(path: str | Path, parts: Mapping[str, np.ndarray | np.generic]) -> None:
     """Write an archive of arrays, for `arrays` to read; it appears only when complete."""
     with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(file, allow_pickle=False, **parts)

@@ -24,7 +24,7 @@ def ase_calculator(
     potential: EnergyFunction,
     cutoff: float,
     table: Sequence[int],
-    references: Any = 0.0,
+    references: checks.Numbers = 0.0,
 ) -> Any:
     """An `ase.calculators.calculator.Calculator` with energy (eV), forces (eV/Angstrom) and, for
     structures periodic along all three axes, stress (eV/Angstrom^3, ASE's sign and Voigt order).
@@ -92,5 +92,5 @@ def ase_calculator(
 
 
 def _stress(potential: EnergyFunction, graph: Graph) -> Array:
-    # A cell is asked for before; here its volume is traced.
+    # `calculate` has refused atoms without a cell; here its volume is traced.
     return stress(potential, graph)[0]

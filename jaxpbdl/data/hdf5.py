@@ -12,8 +12,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+from jax.typing import DTypeLike
 
-from jaxpbdl.checks import DataError
+from jaxpbdl.checks import DataError, Numbers
 from jaxpbdl.files import replacing
 
 CHUNK_BYTES = 2**20
@@ -166,7 +167,7 @@ def texts(file: h5py.File, places: Sequence[tuple[str, str]]) -> list[list[str] 
     return [found.get(place) for place in places]
 
 
-def _is_variable(item: Any, name: str) -> bool:
+def _is_variable(item: h5py.HLObject, name: str) -> bool:
     """Whether an attribute, or a part of it, lies in the heap."""
     kind = item.attrs.get_id(name).get_type()
     text = isinstance(kind, h5py.h5t.TypeStringID) and kind.is_variable_str()
@@ -190,13 +191,15 @@ def _read_elsewhere(
     return json.loads(done.stdout)
 
 
-def write(parent: h5py.Group, name: str, values: Any) -> h5py.Dataset:
+def write(parent: h5py.Group, name: str, values: Numbers) -> h5py.Dataset:
     """Write a small array with a checksum."""
     values = np.atleast_1d(np.asarray(values))
     return parent.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
 
 
-def reserve(parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: Any) -> h5py.Dataset:
+def reserve(
+    parent: h5py.Group, name: str, shape: tuple[int, ...], dtype: DTypeLike
+) -> h5py.Dataset:
     """An empty dataset `(trajectories, times, ...)` with checksums, in chunks of about 1 MB."""
     snapshot = int(np.prod(shape[2:])) * np.dtype(dtype).itemsize
     chunks = (1, int(np.clip(CHUNK_BYTES // snapshot, 1, shape[1])), *shape[2:])

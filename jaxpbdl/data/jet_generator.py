@@ -21,6 +21,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -147,7 +148,7 @@ def _jets(kind: str, seed: int) -> Iterator[tuple[tuple[float, ...], np.ndarray,
         yield (jet.pt(), jet.rap(), jet.phi_std()), particles, numbers
 
 
-def _early_looks(kind: str, pythia8: Any, fastjet: Any, definition: Any) -> Any:
+def _early_looks(kind: str, pythia8: ModuleType, fastjet: ModuleType, definition: Any) -> Any:
     """What Pythia asks before it goes on: after the hard process, and within the shower."""
 
     class Looks(pythia8.UserHooks):
@@ -177,7 +178,7 @@ def _early_looks(kind: str, pythia8: Any, fastjet: Any, definition: Any) -> Any:
     return Looks()
 
 
-def _momentum(fastjet: Any, particle: Any, index: int) -> Any:
+def _momentum(fastjet: ModuleType, particle: Any, index: int) -> Any:
     pseudojet = fastjet.PseudoJet(particle.px(), particle.py(), particle.pz(), particle.e())
     pseudojet.set_user_index(index)
     return pseudojet
@@ -204,12 +205,12 @@ def _check(path: Path, seed: int, chunk: int) -> None:
     found = (int(archive["seed"]), int(archive["chunk"]))
     if found != (seed, chunk):
         raise ValueError(
-            f"{path} was generated with (seed, chunk) = {found}, asked for {(seed, chunk)}: take "
-            "another folder"
+            f"{path} was generated with (seed, chunk) = {found}, requested were "
+            f"{(seed, chunk)}: take another folder"
         )
 
 
-def _packages() -> tuple[Any, Any]:
+def _packages() -> tuple[ModuleType, ModuleType]:
     try:
         import fastjet  # pyright: ignore[reportMissingImports]
         import pythia8mc  # pyright: ignore[reportMissingImports]

@@ -5,6 +5,7 @@ Files are read and written by ASE (Larsen et al., J. Phys.: Condens. Matter 29 (
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,12 +38,12 @@ def read_xyz(
 
     **Arguments**
 
-    - `energy_unit`, `length_unit`: those of the file, unless its frames say so by keys of the same
-      names; forces are in one by the other.
-    - `energy`, `forces`: what the file calls them. A frame without them has None.
-    - `require`: of "energy", "forces", "cell", "stress": what every frame must have.
+    - `energy_unit`, `length_unit`: those of the file, unless its structures say so by keys of the
+      same names; forces are in one by the other.
+    - `energy`, `forces`: what the file calls them. A structure without them has None.
+    - `require`: of "energy", "forces", "cell", "stress": what every structure must have.
 
-    **Raises** `DataError` for a damaged file, a unit neither given nor known, and a frame that
+    **Raises** `DataError` for a damaged file, a unit neither given nor known, and a structure that
     lacks what is required, with its number.
     """
     io = _ase("ase.io")
@@ -50,16 +51,18 @@ def read_xyz(
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:
-        frames = io.read(path, index=":", format="extxyz")
+        found = io.read(path, index=":", format="extxyz")
     except Exception as error:  # noqa: BLE001 - ASE raises what its line of the file led to
         raise DataError(f"{path}: damaged, or not extended XYZ: {error}") from error
     units = {"energy_unit": energy_unit, "length_unit": length_unit}
-    structures = [_structure(frame, units, energy, forces, f"{path}, frame {i}") for i, frame in
-            enumerate(frames)]  # fmt: skip
+    structures = [
+        _structure(atoms, units, energy, forces, f"{path}, structure {index}")
+        for index, atoms in enumerate(found)
+    ]
     for index, structure in enumerate(structures):
         missing = [name for name in require if getattr(structure, name) is None]
         if missing:
-            raise DataError(f"{path}, frame {index}: no {' and no '.join(missing)}")
+            raise DataError(f"{path}, structure {index}: no {' and no '.join(missing)}")
     return structures
 
 
@@ -130,23 +133,23 @@ def reference_energies(
 
 
 def _structure(
-    frame: Any, units: Mapping[str, str | None], energy: str, forces: str, where: str
+    atoms: Any, units: Mapping[str, str | None], energy: str, forces: str, where: str
 ) -> Structure:
     scale = {}
     for name, known in (("energy_unit", ENERGY_UNITS), ("length_unit", LENGTH_UNITS)):
-        unit = frame.info.get(name) or units[name]
+        unit = atoms.info.get(name) or units[name]
         if unit not in known:
             said = "none is given, nor in the file" if unit is None else f"got {unit!r}"
             raise DataError(f"{where}: {name} must be one of {', '.join(known)}; {said}")
         scale[name] = known[unit]
     by_energy, by_length = scale["energy_unit"], scale["length_unit"]
-    results = {} if frame.calc is None else frame.calc.results
+    results = {} if atoms.calc is None else atoms.calc.results
     found = {
-        "energy": results.get(energy, frame.info.get(energy)),
-        "forces": results.get(forces, frame.arrays.get(forces)),
+        "energy": results.get(energy, atoms.info.get(energy)),
+        "forces": results.get(forces, atoms.arrays.get(forces)),
         "stress": results.get("stress"),
     }
-    structure = from_ase(frame)
+    structure = from_ase(atoms)
     try:
         return Structure(
             numbers=structure.numbers,
@@ -165,7 +168,7 @@ def _structure(
         raise DataError(f"{where}: {error}") from error
 
 
-def _ase(module: str) -> Any:
+def _ase(module: str) -> ModuleType:
     from importlib import import_module
 
     try:

@@ -7,7 +7,7 @@ Angstrom. PySCF: Sun et al., J. Chem. Phys. 153 (2020) 024109.
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def energies(
 
 
 def _found(
-    path: Path, numbers: np.ndarray, positions: np.ndarray, settings: dict[str, Any]
+    path: Path, numbers: np.ndarray, positions: np.ndarray, settings: Mapping[str, str | int]
 ) -> list[float]:
     if not path.exists():
         return []

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Values(Protocol):
     def shape(self) -> tuple[int, ...]: ...
 
     @property
-    def dtype(self) -> Any: ...
+    def dtype(self) -> np.dtype: ...
 
     def __getitem__(self, index: Any, /) -> Any: ...
 
@@ -115,7 +115,7 @@ class Stored:
     together: tuple[int, ...]
     zeros: bool = False
 
-    def __getitem__(self, index: Any) -> np.ndarray:
+    def __getitem__(self, index: object) -> np.ndarray:
         """Index as NumPy does; only the first two axes limit what is read from the disk.
 
         Raises IndexError where NumPy does, and for `np.newaxis`; DataError for damaged values.
@@ -182,7 +182,7 @@ class Stored:
         return found
 
 
-def _by_axis(index: Any, shape: tuple[int, ...]) -> list[Any]:
+def _by_axis(index: object, shape: tuple[int, ...]) -> list[slice | np.ndarray]:
     """One entry for each axis of `shape`: an integer, a slice or an array of integers."""
     entries: list[Any] = [
         entry if entry is Ellipsis or isinstance(entry, slice) else _as_array(entry)
@@ -196,7 +196,7 @@ def _by_axis(index: Any, shape: tuple[int, ...]) -> list[Any]:
     if used > len(shape):
         raise IndexError(f"too many indices: the values have {len(shape)} axes, got {used}")
     entries[place : place + len(at)] = [slice(None)] * (len(shape) - used)
-    found: list[Any] = []
+    found: list[slice | np.ndarray] = []
     for entry in entries:
         if not _is_mask(entry):
             found.append(entry)
@@ -207,7 +207,7 @@ def _by_axis(index: Any, shape: tuple[int, ...]) -> list[Any]:
     return found
 
 
-def _as_array(entry: Any) -> np.ndarray:
+def _as_array(entry: object) -> np.ndarray:
     array = np.asarray(entry) if not isinstance(entry, list) or entry else np.zeros(0, int)
     if entry is None or array.dtype.kind not in "iub" or (_is_mask(array) and array.ndim == 0):
         raise IndexError(
@@ -217,11 +217,11 @@ def _as_array(entry: Any) -> np.ndarray:
     return array
 
 
-def _is_mask(entry: Any) -> bool:
+def _is_mask(entry: object) -> TypeGuard[np.ndarray]:
     return isinstance(entry, np.ndarray) and entry.dtype == bool
 
 
-def _chosen(entry: Any, size: int) -> tuple[list[slice], Any]:
+def _chosen(entry: slice | np.ndarray, size: int) -> tuple[list[slice], slice | np.ndarray | int]:
     """The stretches of an axis to read, one after another, and the index into what they give."""
     if isinstance(entry, slice):
         chosen = range(size)[entry]

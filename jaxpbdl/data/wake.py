@@ -51,8 +51,8 @@ def read_wake(path: str | Path) -> Wake:
     """
     parts = (read_mat if Path(path).suffix == ".mat" else arrays)(path, KEYS)
     points, times = parts["X_star"], np.ravel(parts["t"])
-    count, frames = len(points), len(times)
-    expected = {"X_star": (count, 2), "U_star": (count, 2, frames), "p_star": (count, frames)}
+    count, snapshots = len(points), len(times)
+    expected = {"X_star": (count, 2), "U_star": (count, 2, snapshots), "p_star": (count, snapshots)}
     for name, shape in expected.items():
         if parts[name].shape != shape:
             raise DataError(f"{path}: {name} must have shape {shape}, found {parts[name].shape}")
@@ -61,8 +61,8 @@ def read_wake(path: str | Path) -> Wake:
     grid = np.stack(np.meshgrid(x, y, indexing="ij"), axis=-1).reshape(-1, 2)
     if grid.shape != points.shape or not np.array_equal(points[order], grid):
         raise DataError(f"{path}: the {count} points do not form a grid of {len(x)} x {len(y)}")
-    velocity = parts["U_star"][order].reshape(len(x), len(y), 2, frames)
-    pressure = parts["p_star"][order].reshape(len(x), len(y), frames)
+    velocity = parts["U_star"][order].reshape(len(x), len(y), 2, snapshots)
+    pressure = parts["p_star"][order].reshape(len(x), len(y), snapshots)
     return Wake(
         velocity=np.ascontiguousarray(velocity.transpose(3, 2, 0, 1)),
         pressure=np.ascontiguousarray(pressure.transpose(2, 0, 1)),

@@ -1,7 +1,6 @@
 """Many independent members at once, on all devices."""
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,7 +15,9 @@ from jaxpbdl.distributed.devices import devices_along, placed
 from jaxpbdl.distributed.devices import mesh as mesh_along
 
 
-def map_members(function: Callable[..., Any], *batched: PyTree, mesh: Mesh | None = None) -> PyTree:
+def map_members(
+    function: Callable[..., PyTree], *batched: PyTree, mesh: Mesh | None = None
+) -> PyTree:
     """`function` of each member along the first axis of `batched`, like
     `jax.vmap(function)(*batched)`.
 
@@ -69,7 +70,7 @@ def devices_of(mesh: Mesh) -> int:
     return devices_along(mesh, "member")
 
 
-def _count(batched: tuple[Any, ...]) -> int:
+def _count(batched: tuple[PyTree, ...]) -> int:
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(batched) if eqx.is_array_like(leaf)]
     if not shapes or any(shape[:1] in ((), (0,)) for shape in shapes):
         raise ValueError(
@@ -89,11 +90,13 @@ def _padded(batched: PyTree, missing: int) -> PyTree:
 
 
 @eqx.filter_jit
-def _mapped(function: Callable[..., Any], batched: tuple[Any, ...], mesh: Mesh | None) -> PyTree:
+def _mapped(
+    function: Callable[..., PyTree], batched: tuple[PyTree, ...], mesh: Mesh | None
+) -> PyTree:
     # As an argument: JAX refuses to gather from an array on the mesh that is closed over.
     arrays, rest = eqx.partition(function, eqx.is_array)
 
-    def on_one_device(arrays: PyTree, batched: tuple[Any, ...]) -> PyTree:
+    def on_one_device(arrays: PyTree, batched: tuple[PyTree, ...]) -> PyTree:
         function = eqx.combine(arrays, rest)
         if jax.default_backend() == "cpu":
             return lax.map(lambda member: function(*member), batched)

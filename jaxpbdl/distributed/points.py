@@ -6,7 +6,6 @@ at once, they do not, and the memory no longer grows with the number of points.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,7 +19,7 @@ from jaxpbdl.distributed.devices import devices_along
 
 
 def sum_points(
-    function: Callable[[Any, Array], Array],
+    function: Callable[[PyTree, Array], Array],
     model: PyTree,
     points: Float[Array, "points *point"],
     *,
@@ -60,7 +59,7 @@ def sum_points(
 
 
 def _total(
-    reduce_chunk: Callable[[Any, Any, Any], Any],
+    reduce_chunk: Callable[[PyTree, Callable, PyTree], PyTree],
     model: PyTree,
     function: Callable,
     data: tuple[Array, Array],

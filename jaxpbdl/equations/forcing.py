@@ -8,7 +8,7 @@ from jaxpbdl.equations.equation import Parameter, parameter
 
 
 class Kolmogorov(eqx.Module):
-    """Force along the first axis that varies sinusoidally along the second; made by
+    """Force along the first axis that varies sinusoidally along the second; created by
     `kolmogorov`.
     """
 

@@ -49,8 +49,8 @@ class NavierStokes2D(SemilinearEquation):
         return CentredModes(spectrum)
 
     def enter(self, modes: Array, layout: CentredModes) -> Array:
-        """Coefficients of the complex velocity u + i v, (kx + i ky) / k^2 times those of w: it is
-        what the products are made of. The mean vorticity, zero in a periodic flow, is dropped."""
+        """Coefficients of the complex velocity u + i v, (kx + i ky) / k^2 times those of w: the
+        products are formed from it. The mean vorticity, zero in a periodic flow, is dropped."""
         return layout.velocity * layout.from_half(modes)
 
     def leave(self, modes: Array, layout: CentredModes) -> Array:

@@ -1,13 +1,27 @@
 """The layer between an equation and a spectral solver: what is diagonal, and what is not."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxpbdl.equations.equation import Equation
 from jaxpbdl.grids.spectrum import Spectrum, total
+
+
+@runtime_checkable
+class Layout(Protocol):
+    """How coefficients are kept between steps: a `Spectrum`, or an order of an equation's own."""
+
+    @property
+    def mask(self) -> Array:
+        """1 on modes that dealiasing keeps, 0 elsewhere."""
+        ...
+
+    def truncate(self, coefficients: Array, /) -> Array:
+        """The coefficients without those that dealiasing removes."""
+        ...
 
 
 class SemilinearEquation(Equation):
@@ -26,26 +40,26 @@ class SemilinearEquation(Equation):
         """
         return 2 / 3
 
-    def layout(self, spectrum: Spectrum) -> Any:
+    def layout(self, spectrum: Spectrum) -> Layout:
         """In what order coefficients are kept between steps: that of the spectrum, or an object
         with a `mask` and a `truncate` of its own. The methods below are given it."""
         return spectrum
 
-    def symbol(self, layout: Any) -> Array:
+    def symbol(self, layout: Layout) -> Array:
         """The eigenvalues of L, broadcasting against the coefficients; real where L is
         symmetric.
         """
         raise NotImplementedError(f"{type(self).__name__} must define symbol")
 
-    def nonlinear(self, modes: Array, layout: Any) -> Array:
+    def nonlinear(self, modes: Array, layout: Layout) -> Array:
         """Coefficients of N; the solver removes the aliased ones and adds `source`."""
         return jnp.zeros_like(modes)
 
-    def enter(self, modes: Array, layout: Any) -> Array:
+    def enter(self, modes: Array, layout: Layout) -> Array:
         """Coefficients of the unknown to the variables in which L is diagonal."""
         return modes
 
-    def leave(self, modes: Array, layout: Any) -> Array:
+    def leave(self, modes: Array, layout: Layout) -> Array:
         """The inverse of `enter`."""
         return modes
 

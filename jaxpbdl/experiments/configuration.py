@@ -28,7 +28,7 @@ CONFIG = "config.json"
 class Check:
     """Marks a type by the function that refuses values outside its range."""
 
-    refuse: Callable[[str, Any], Any]
+    refuse: Callable[[str, Any], object]
 
 
 def at_least(minimum: int) -> Check:
@@ -36,7 +36,7 @@ def at_least(minimum: int) -> Check:
     return Check(lambda name, value: checks.count(name, value, minimum))
 
 
-def _refuse_no_fraction(name: str, value: Any) -> None:
+def _refuse_no_fraction(name: str, value: float) -> None:
     if not 0 <= value <= 1:
         raise ValueError(f"{name} must be in [0, 1], got {value}")
 
@@ -58,7 +58,7 @@ class Validated:
             validate(item.name, getattr(self, item.name), hints[item.name])
 
 
-def validate(name: str, value: Any, kind: Any) -> None:
+def validate(name: str, value: object, kind: object) -> None:
     """Refuse a value outside the range of its type, entry by entry in a tuple."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -91,7 +91,7 @@ def rising(name: str, values: tuple[int, ...]) -> None:
         raise ValueError(f"{name} must be different numbers in rising order, got {values}")
 
 
-SCALARS: dict[Any, tuple[str, tuple[type, ...]]] = {
+SCALARS: dict[type, tuple[str, tuple[type, ...]]] = {
     bool: ("true or false", (bool,)),
     int: ("an integer", (int,)),
     float: ("a number", (int, float)),
@@ -101,7 +101,7 @@ SCALARS: dict[Any, tuple[str, tuple[type, ...]]] = {
 """What a setting of each type must be in the file."""
 
 
-def save(folder: Path, name: str, preset: str, config: Any) -> None:
+def save(folder: Path, name: str, preset: str, config: object) -> None:
     """Write `config.json`.
 
     Raises `TypeError` if the config would not come back from the file the same.
@@ -117,7 +117,7 @@ def save(folder: Path, name: str, preset: str, config: Any) -> None:
     write_text(folder / CONFIG, json.dumps(record, indent=2, allow_nan=False) + "\n")
 
 
-def load(folder: Path) -> tuple[str, str, dict[str, Any]]:
+def load(folder: Path) -> tuple[str, str, dict[str, object]]:
     """Name, preset and plain config of the run in `folder`.
 
     Raises `RunFolderError` if there is none, or its record is damaged.
@@ -138,7 +138,7 @@ def load(folder: Path) -> tuple[str, str, dict[str, Any]]:
     return record["experiment"], record["preset"], record["config"]
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """What JSON can hold: dataclasses become objects, paths text, infinities and NaN text."""
     if is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in fields(value) if item.init}
@@ -196,6 +196,6 @@ def restore(kind: Any, value: Any, name: str = CONFIG) -> Any:
     return kind(value)
 
 
-def _require(right: bool, name: str, expected: str, value: Any) -> None:
+def _require(right: bool, name: str, expected: str, value: object) -> None:
     if not right:
         raise RunFolderError(f"{name} must be {expected}, got {value!r}")

@@ -26,12 +26,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from jaxpbdl.checks import Numbers
 from jaxpbdl.experiments.configuration import plain
-from jaxpbdl.experiments.report import show, table
+from jaxpbdl.experiments.report import Cell, show, table
 from jaxpbdl.files import sha256, write_text
 from jaxpbdl.learning.loop import changes_allowed
 
@@ -39,6 +40,17 @@ RESULT = "result.json"
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpy", "jaxpbdl")
 LONGEST = 500
 """Losses of one fit in the result file."""
+
+
+@runtime_checkable
+class Seeded(Protocol):
+    """Settings of a run."""
+
+    @property
+    def seed(self) -> int: ...
+
+
+Config = TypeVar("Config", bound=Seeded)
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,7 @@ class Result:
 
     metrics: Mapping[str, float]
     published: Mapping[str, Published] = field(default_factory=dict)
-    histories: Mapping[str, Any] = field(default_factory=dict)
+    histories: Mapping[str, Numbers] = field(default_factory=dict)
     trained_here: Mapping[str, Published] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,13 +85,13 @@ class Result:
                 raise ValueError(f"a metric is named metric or method.metric, got {name!r}")
 
 
-def no_files(config: Any) -> Sequence[Path]:
+def no_files(config: object) -> Sequence[Path]:
     """Of an experiment that reads none."""
     return ()
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Generic[Config]):
     """A named `run(config, folder)` and its presets, instances of one config dataclass.
 
     The config has a field `seed`, and `data` if the experiment reads a file. `files(config)` are
@@ -89,15 +101,15 @@ class Experiment:
 
     name: str
     summary: str
-    presets: Mapping[str, Any]
-    run: Callable[[Any, Path], Result]
-    files: Callable[[Any], Sequence[Path]] = no_files
+    presets: Mapping[str, Config]
+    run: Callable[[Config, Path], Result]
+    files: Callable[[Config], Sequence[Path]] = no_files
 
 
 def execute(
-    experiment: Experiment,
+    experiment: Experiment[Config],
     preset: str,
-    config: Any,
+    config: Config,
     folder: str | Path,
     command: str | None = None,
     *,
@@ -151,11 +163,11 @@ def execute(
     return result
 
 
-def _as_json(figures: Mapping[str, Published]) -> dict[str, Any]:
+def _as_json(figures: Mapping[str, Published]) -> dict[str, dict[str, float | str]]:
     return {n: {"value": float(item.value), "source": item.source} for n, item in figures.items()}
 
 
-def thinned(loss: Any, longest: int = LONGEST) -> dict[str, Any]:
+def thinned(loss: Numbers, longest: int = LONGEST) -> dict[str, int | list[float | None]]:
     """`every` and the losses of the updates `every`, `2 every`, ..., at most `longest` of them, as
     JSON can hold them."""
     values = np.asarray(loss, dtype=float)
@@ -194,13 +206,13 @@ def versions() -> dict[str, str]:
     }
 
 
-def rows_by_method(result: Result) -> tuple[list[list[Any]], list[str]]:
+def rows_by_method(result: Result) -> tuple[list[list[Cell]], list[str]]:
     """Rows and columns of a table: one row a method, one column a metric, published rows last, and
     a column of notes if there are any; one row a metric where there is nothing but the experiment
     as a whole.
     """
     if not any("." in name for name in result.metrics):
-        rows = []
+        rows: list[list[Cell]] = []
         for name, value in result.metrics.items():
             kind, item = _beside(result, name)
             beside = [None, ""] if item is None else [item.value, f"{kind}: {item.source}"]

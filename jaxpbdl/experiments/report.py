@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import SupportsFloat, TypeAlias
 
 from rich.console import Console
 from rich.table import Table
 
 from jaxpbdl.files import write_text
 
+Cell: TypeAlias = str | SupportsFloat | None
+
 
 def table(
-    rows: Sequence[Sequence[Any]],
+    rows: Sequence[Sequence[Cell]],
     columns: Sequence[str],
     *,
     title: str = "",
@@ -44,7 +46,7 @@ def table(
         write_text(Path(folder) / name, "\n".join([*heading, *lines]) + "\n")
 
 
-def show(value: Any) -> str:
+def show(value: Cell) -> str:
     """A cell as text."""
     if value is None:
         return "–"

@@ -10,6 +10,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from jaxpbdl.experiments.configuration import Count, Fraction, Positive, Validated
 from jaxpbdl.learning import History, fit
+from jaxpbdl.learning.update import Batches
 
 Model = TypeVar("Model")
 
@@ -64,7 +65,7 @@ def train(
     training: Training,
     network: Model,
     loss: Callable[..., Array],
-    batches: Callable[[PRNGKeyArray], Any],
+    batches: Batches,
     key: PRNGKeyArray,
     folder: Path,
     name: str,

@@ -9,7 +9,7 @@ coordinates.
 from collections.abc import Callable
 from functools import reduce
 from operator import add
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,13 @@ from jaxpbdl.fields.taylor import Expansion
 
 Point: TypeAlias = Float[Array, " dim"]
 Field: TypeAlias = Callable[[Point], Array]
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """What judges a field: an `Equation`, or anything else with a residual."""
+
+    def residual(self, field: Field, point: Array) -> Array: ...
 
 
 def partial(field: Field, axis: int, order: int = 1) -> Field:

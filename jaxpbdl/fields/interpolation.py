@@ -13,7 +13,7 @@ from jaxpbdl.grids.grid import Grid
 
 
 class Interpolant(eqx.Module):
-    """Trigonometric along periodic points, a local polynomial along cells and in time; made by
+    """Trigonometric along periodic points, a local polynomial along cells and in time; created by
     `interpolate`."""
 
     grid: Grid
@@ -97,15 +97,16 @@ def interpolate(
     **Arguments:**
 
     - `grid`: where the values are.
-    - `values`: one state `(*value, *grid)`, or with `times` a trajectory `(frames, *value, *grid)`.
-    - `times`: increasing times of the frames, `(frames,)`; the field then takes points `(x_1, ..,
-      x_d, t)`.
+    - `values`: one state `(*value, *grid)`, or with `times` a trajectory `(snapshots, *value,
+      *grid)`.
+    - `times`: increasing times of the snapshots, `(snapshots,)`; the field then takes points
+      `(x_1, .., x_d, t)`.
     - `degree`: of the polynomial in time; the error in time is of order `degree + 1`.
     - `quantity`: what the values are where an equation judges another quantity than its unknown,
       such as "stream function" for `NavierStokes2D`, whose unknown is the vorticity.
 
     **Raises:** ValueError where shapes do not fit, times do not increase, or there are fewer than
-    `degree + 1` frames.
+    `degree + 1` snapshots.
     """
     values = jnp.asarray(values)
     if values.shape[values.ndim - grid.ndim :] != grid.shape:
@@ -118,7 +119,7 @@ def interpolate(
             raise ValueError(f"times must be increasing, got {np.asarray(times)}")
         if len(times) <= degree:
             raise ValueError(
-                f"degree {degree} needs at least {degree + 1} frames, got {len(times)}"
+                f"degree {degree} needs at least {degree + 1} snapshots, got {len(times)}"
             )
     if isinstance(grid, Cells):
         lines = []

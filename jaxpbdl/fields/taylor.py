@@ -10,20 +10,22 @@ A derivative is named by its coordinates in ascending order: () the value, (0, 0
 along the first coordinate, (0, 1) the mixed one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import reduce
 from itertools import combinations_with_replacement
 from operator import add, mul
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
-from jaxtyping import Array, Float
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
 
 Name: TypeAlias = tuple[int, ...]
+Result = TypeVar("Result")
 Terms: TypeAlias = dict[Name, Any]
 """Derivatives by name, arrays or constants of the field; one that is missing is zero."""
 
@@ -41,7 +43,7 @@ class Unsupported(Exception):
 class Expansion(eqx.Module):
     """A field known at one point with its derivatives up to `order`; itself a field of that point.
 
-    The operators of `fields` read its derivatives. Functions made of it can be differentiated by
+    The operators of `fields` read its derivatives. Functions built from it can be differentiated by
     forward mode: their derivatives along the point are those of higher order.
     """
 
@@ -66,8 +68,10 @@ class Expansion(eqx.Module):
         return Expansion(self.terms, self.order, self.dim, self.name, time)
 
 
-def expanded(operator: Callable[[Callable, Array], Any], field: Callable, point: Array) -> Any:
-    """`operator(field, point)` by a Taylor expansion of the field about the point, of the least
+def expanded(
+    operator: Callable[[Callable, Array], Result], field: Callable, point: Array
+) -> Result:
+    """`operator(field, point)` by a Taylor expansion of the field about the point, of the lowest
     order that does.
 
     A field with operations that expansions do not know is differentiated as usual.
@@ -120,7 +124,7 @@ def _read(terms: Terms, point: Array, name: Name, order: int) -> Array:
     def read(point: Array, terms: Terms) -> Array:
         return terms[name]
 
-    def derivative(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    def derivative(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
         (point, terms), (direction, changes) = primals, tangents
         slopes = [] if isinstance(changes[name], SymbolicZero) else [changes[name]]
         if not isinstance(direction, SymbolicZero):
@@ -147,9 +151,9 @@ _ELEMENTWISE = {
 
 
 def _evaluate(jaxpr: Jaxpr, consts: list[Any], inputs: list[Terms], order: int) -> list[Terms]:
-    known: dict[Any, Terms] = {}
+    known: dict[Var, Terms] = {}
 
-    def value(atom: Any) -> Terms:
+    def value(atom: Var | Literal) -> Terms:
         return {(): atom.val} if isinstance(atom, Literal) else known[atom]
 
     known.update(zip(jaxpr.constvars, ({(): const} for const in consts), strict=True))
@@ -160,11 +164,11 @@ def _evaluate(jaxpr: Jaxpr, consts: list[Any], inputs: list[Terms], order: int) 
     return [value(atom) for atom in jaxpr.outvars]
 
 
-def _apply(equation: Any, inputs: list[Terms], order: int) -> list[Terms]:
+def _apply(equation: JaxprEqn, inputs: list[Terms], order: int) -> list[Terms]:
     primitive, params = equation.primitive, equation.params
     name = primitive.name
 
-    def bind(*arrays: Any) -> Any:
+    def bind(*arrays: ArrayLike) -> PyTree[Array]:
         return primitive.bind(*arrays, **params)
 
     inner = params.get("jaxpr", params.get("call_jaxpr"))
@@ -247,9 +251,9 @@ def _slope(function: Callable) -> Callable:
     return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
 
-def _counted(pieces: list[Any], evaluate: Callable) -> Array:
+def _counted(pieces: Sequence[Hashable], evaluate: Callable) -> Array:
     """Sum of `evaluate` over the pieces, each different one evaluated once."""
-    counts: dict[Any, int] = {}
+    counts: dict[Hashable, int] = {}
     for piece in pieces:
         counts[piece] = counts.get(piece, 0) + 1
     return reduce(add, (evaluate(p) if c == 1 else c * evaluate(p) for p, c in counts.items()))

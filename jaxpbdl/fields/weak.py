@@ -11,7 +11,7 @@ finite size where the residual has a narrow peak of great height.
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +24,17 @@ from jaxpbdl.fields.derivatives import Field
 from jaxpbdl.fields.taylor import expanded
 
 
+@runtime_checkable
+class Balance(Protocol):
+    """An equation that is a balance: div `space_time_flux` = `production`."""
+
+    def space_time_flux(self, field: Field, point: Array) -> Array: ...
+
+    def production(self, field: Field, point: Array) -> Array: ...
+
+
 def weak_residual(
-    equation: Any,
+    equation: Balance,
     field: Field,
     centre: Float[Array, " dim"],
     size: Sequence[float],

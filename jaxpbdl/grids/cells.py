@@ -2,7 +2,7 @@
 (Harlow and Welch, Phys. Fluids 8 (1965) 2182)."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -15,7 +15,9 @@ from jaxpbdl import checks
 from jaxpbdl.grids.grid import Grid, float_dtype, one_per_axis, outer, points_of, shape_of
 from jaxpbdl.grids.location import Location, face
 
-FieldLike: TypeAlias = Callable[[Array], Any] | ArrayLike | Sequence[ArrayLike]
+FieldLike: TypeAlias = (
+    Callable[[Array], ArrayLike | Sequence[ArrayLike]] | ArrayLike | Sequence[ArrayLike]
+)
 """A function of the point, a constant (one a component) or arrays."""
 
 
@@ -57,14 +59,14 @@ class Cells(Grid):
         sides = one_per_axis("lengths", lengths, len(shape))
         first = one_per_axis("origin", origin, len(shape))
         checks.positive("lengths", sides)
-        made = [
+        lines = [
             start + side * np.arange(n + 1) / n
             for start, side, n in zip(first, sides, shape, strict=True)
         ]
         for axis, given in enumerate(edges or ()):
             if given is not None:
-                made[axis] = _checked(given, shape[axis], axis)
-        self.edges = tuple(tuple(float(x) for x in line) for line in made)
+                lines[axis] = _checked(given, shape[axis], axis)
+        self.edges = tuple(tuple(float(x) for x in line) for line in lines)
         wraps = (periodic,) * len(shape) if isinstance(periodic, bool) else tuple(periodic)
         if len(wraps) != len(shape):
             raise ValueError(f"periodic must be one or {len(shape)}, one per axis; got {periodic}")
@@ -75,12 +77,12 @@ class Cells(Grid):
 
     @property
     def widths(self) -> tuple[np.ndarray, ...]:
-        """Of the cells along each axis."""
+        """Widths of the cells along each axis."""
         return tuple(np.diff(np.asarray(line)) for line in self.edges)
 
     @property
     def centres(self) -> tuple[np.ndarray, ...]:
-        """Of the cells along each axis."""
+        """Coordinates of the centres of the cells along each axis."""
         lines = (np.asarray(line) for line in self.edges)
         return tuple((line[1:] + line[:-1]) / 2 for line in lines)
 
@@ -88,12 +90,12 @@ class Cells(Grid):
     def gaps(self) -> tuple[np.ndarray, ...]:
         """Between the centres on both sides of each face along each axis, faces on both ends
         included: half a cell at a side of the box, the same twice where the axis is periodic."""
-        made = []
+        gaps = []
         for h, wraps in zip(self.widths, self.periodic, strict=True):
             seam = (h[0] + h[-1]) / 2
             ends = (seam, seam) if wraps else (h[0] / 2, h[-1] / 2)
-            made.append(np.concatenate([[ends[0]], (h[1:] + h[:-1]) / 2, [ends[1]]]))
-        return tuple(made)
+            gaps.append(np.concatenate([[ends[0]], (h[1:] + h[:-1]) / 2, [ends[1]]]))
+        return tuple(gaps)
 
     @property
     def uniform(self) -> bool:
@@ -102,7 +104,7 @@ class Cells(Grid):
 
     @property
     def volumes(self) -> Float[Array, "*cells"]:
-        """Of the cells."""
+        """Volumes of the cells, areas in two dimensions."""
         return jnp.asarray(outer(self.widths), self.dtype)
 
     @property
@@ -160,12 +162,12 @@ class Cells(Grid):
 
     def to_cells(self, velocity: Sequence[Array]) -> Float[Array, "dim *cells"]:
         """The mean of the two faces of each cell."""
-        made = []
+        means = []
         for axis, u in enumerate(velocity):
             u = close(u, axis, self.periodic[axis])
             n = self.shape[axis]
-            made.append((along(u, axis, 0, n) + along(u, axis, 1, n + 1)) / 2)
-        return jnp.stack(made)
+            means.append((along(u, axis, 0, n) + along(u, axis, 1, n + 1)) / 2)
+        return jnp.stack(means)
 
     def vorticity(self, velocity: Sequence[Array]) -> Float[Array, "*corners"]:
         """dv/dx - du/dy at the corners inside a box in two dimensions."""
@@ -180,18 +182,18 @@ class Cells(Grid):
     def to_faces(self, values: Float[Array, "dim *cells"]) -> tuple[Array, ...]:
         """A vector given in the cells, on the faces: the mean of the two cells, zero on the sides
         of the box."""
-        made = []
+        components = []
         for axis, u in enumerate(values):
             n = self.shape[axis]
             if self.periodic[axis]:
                 before = jnp.concatenate([along(u, axis, n - 1, n), along(u, axis, 0, n - 1)], axis)
-                made.append((u + before) / 2)
+                components.append((u + before) / 2)
             else:
                 inner = (along(u, axis, 1, n) + along(u, axis, 0, n - 1)) / 2
-                made.append(
+                components.append(
                     jnp.pad(inner, [(1, 1) if a == axis else (0, 0) for a in range(u.ndim)])
                 )
-        return tuple(made)
+        return tuple(components)
 
 
 def graded(

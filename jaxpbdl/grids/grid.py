@@ -87,7 +87,7 @@ def shape_of(shape: int | Sequence[int], minimum: int = 1) -> tuple[int, ...]:
     axes = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
     if not 1 <= len(axes) <= LARGEST_NDIM:
         raise ValueError(f"shape must have 1 to {LARGEST_NDIM} axes, got {axes}")
-    return tuple(checks.count("every entry of shape", n, least=minimum) for n in axes)
+    return tuple(checks.count("every entry of shape", n, minimum=minimum) for n in axes)
 
 
 def one_per_axis(name: str, value: float | Sequence[float], ndim: int) -> tuple[float, ...]:

@@ -38,11 +38,11 @@ def gradient(
 ) -> Velocity:
     """Differences of the pressure over the gaps, on the faces: zero on sides where the velocity is
     given, and against a pressure of zero on the others."""
-    made = []
+    components = []
     for axis, (lower, upper) in enumerate(holds):
         ends = (None if lower else 0.0, None if upper else 0.0)
-        made.append(opened(slope(pressure, axis, grid, ends), axis, grid))
-    return tuple(made)
+        components.append(opened(slope(pressure, axis, grid, ends), axis, grid))
+    return tuple(components)
 
 
 def slope(values: Array, axis: int, grid: Cells, ends: tuple) -> Array:

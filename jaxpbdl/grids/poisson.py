@@ -107,14 +107,14 @@ class FastSolver(eqx.Module):
 def _stiffness(gaps: np.ndarray, periodic: bool, open_ends: tuple[bool, bool]) -> np.ndarray:
     """The matrix of `(p_i - p_i-1) / gap_i` in, less those out, along one axis."""
     n = len(gaps) - 1
-    made = np.zeros((n, n))
+    matrix = np.zeros((n, n))
     for i, gap in enumerate(gaps[1:-1]):
-        made[i : i + 2, i : i + 2] += np.array([[1, -1], [-1, 1]]) / gap
+        matrix[i : i + 2, i : i + 2] += np.array([[1, -1], [-1, 1]]) / gap
     if periodic:
-        made[np.ix_([0, -1], [0, -1])] += np.array([[1, -1], [-1, 1]]) / gaps[0]
-    made[0, 0] += open_ends[0] / gaps[0]
-    made[-1, -1] += open_ends[1] / gaps[-1]
-    return made
+        matrix[np.ix_([0, -1], [0, -1])] += np.array([[1, -1], [-1, 1]]) / gaps[0]
+    matrix[0, 0] += open_ends[0] / gaps[0]
+    matrix[-1, -1] += open_ends[1] / gaps[-1]
+    return matrix
 
 
 def _eigenbasis(

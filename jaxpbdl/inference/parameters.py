@@ -1,7 +1,5 @@
 """The unknowns of a fit: the trainable arrays of any pytree, as a tree and as one vector."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -57,7 +55,7 @@ def units(params: PyTree) -> Float[Array, " n"]:
     return jax.lax.stop_gradient(ravel_pytree(jax.tree.map(unit, params))[0])
 
 
-def _as_array(leaf: Any) -> Any:
+def _as_array(leaf: object) -> object:
     if isinstance(leaf, (int, float)) and not isinstance(leaf, bool):
         return checks.as_floats(leaf)
     if isinstance(leaf, (np.ndarray, np.floating)) and np.issubdtype(leaf.dtype, np.inexact):

@@ -18,7 +18,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
 import equinox as eqx
 import jax
@@ -30,13 +30,16 @@ from jaxpbdl.checks import CheckpointError, RunFolderError, count
 from jaxpbdl.learning import fingerprint
 
 KEPT = 2
+Leaf: TypeAlias = jax.Array | np.ndarray | np.generic
+Metadata: TypeAlias = dict[str, Any]
+"""An object of JSON."""
 
 
 class Mismatch(CheckpointError):
     """An intact checkpoint of something else: another model, optimiser, key, or other data."""
 
 
-def save(folder: str | os.PathLike, tree: PyTree, metadata: dict[str, Any]) -> Path:
+def save(folder: str | os.PathLike, tree: PyTree, metadata: Metadata) -> Path:
     """Write the arrays of `tree` to `folder/step-...` and keep the newest two steps.
 
     `metadata` is JSON and has an integer `step`. Returns the folder of the step. Raises
@@ -83,12 +86,12 @@ def latest(folder: str | os.PathLike) -> Path | None:
     return steps[-1] if steps else None
 
 
-def read_metadata(folder: str | os.PathLike) -> dict[str, Any]:
+def read_metadata(folder: str | os.PathLike) -> Metadata:
     """The metadata of a step folder, or of the newest step of a run folder."""
     return _manifest(_resolve(folder))["metadata"]
 
 
-def load(folder: str | os.PathLike, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
+def load(folder: str | os.PathLike, like: PyTree) -> tuple[PyTree, Metadata]:
     """`(tree, metadata)` of a step folder, or of the newest step of a run folder.
 
     `like` has the structure, shapes and dtypes of what was saved; its leaves without arrays are
@@ -119,9 +122,9 @@ def cached(folder: str | os.PathLike, make: Callable[[], PyTree]) -> PyTree:
 
 def load_newest_intact(
     folder: str | os.PathLike,
-    like_of: Callable[[dict[str, Any]], PyTree],
-    usable: Callable[[dict[str, Any]], bool] = lambda metadata: True,
-) -> tuple[PyTree, dict[str, Any]]:
+    like_of: Callable[[Metadata], PyTree],
+    usable: Callable[[Metadata], bool] = lambda metadata: True,
+) -> tuple[PyTree, Metadata]:
     """The newest step that can be read and whose metadata are `usable`, with a warning for each
     that cannot be read.
 
@@ -146,7 +149,7 @@ def load_newest_intact(
     raise errors[0] if errors else CheckpointError(f"{folder} holds no checkpoint to go on from")
 
 
-def _load(step: Path, like: PyTree) -> tuple[PyTree, dict[str, Any]]:
+def _load(step: Path, like: PyTree) -> tuple[PyTree, Metadata]:
     manifest = _manifest(step)
     _compare(step, manifest, like)
     leaves = [
@@ -166,7 +169,7 @@ def _resolve(folder: str | os.PathLike) -> Path:
     return step
 
 
-def _manifest(step: Path) -> dict[str, Any]:
+def _manifest(step: Path) -> Metadata:
     path = step / "manifest.json"
     text = _read(path)
     if _sha(text).encode() != _read(step / "manifest.sha256"):
@@ -174,7 +177,7 @@ def _manifest(step: Path) -> dict[str, Any]:
     return json.loads(text)
 
 
-def _read_leaf(step: Path, record: dict[str, Any]) -> np.ndarray:
+def _read_leaf(step: Path, record: Metadata) -> np.ndarray:
     path, leaf = step / record["file"], f"leaf {record['path']}"
     data = _read(path, leaf)
     if _sha(data) != record["sha256"]:
@@ -185,7 +188,7 @@ def _read_leaf(step: Path, record: dict[str, Any]) -> np.ndarray:
         raise CheckpointError(f"{path} ({leaf}) is no array of numbers: {error}") from error
 
 
-def _compare(step: Path, manifest: dict[str, Any], like: PyTree) -> None:
+def _compare(step: Path, manifest: Metadata, like: PyTree) -> None:
     """Refuse a checkpoint of another tree, with the leaves or the static parts that differ."""
     keys = ("path", "dtype", "shape")
     saved = {r["path"]: {k: r[k] for k in keys} for r in manifest["leaves"]}
@@ -209,26 +212,26 @@ def _compare(step: Path, manifest: dict[str, Any], like: PyTree) -> None:
     )
 
 
-def _say(signature: dict[str, Any] | None) -> str:
+def _say(signature: Metadata | None) -> str:
     return "nothing" if signature is None else f"{signature['dtype']}{signature['shape']}"
 
 
-def _arrays(tree: PyTree) -> list[tuple[str, Any]]:
+def _arrays(tree: PyTree) -> list[tuple[str, Leaf]]:
     """Tree path and array of each leaf that is one."""
     leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
     return [(jax.tree_util.keystr(path) or "(root)", leaf) for path, leaf in leaves]
 
 
-def _is_key(leaf: Any) -> bool:
+def _is_key(leaf: Leaf) -> TypeGuard[jax.Array]:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _plain(leaf: Any) -> Any:
+def _plain(leaf: Leaf) -> Leaf:
     """Numbers that a file can hold: random keys as their data."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 
-def _restore(array: np.ndarray, like: Any) -> Any:
+def _restore(array: np.ndarray, like: Leaf) -> Leaf:
     if _is_key(like):
         return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
     array = (
@@ -237,7 +240,7 @@ def _restore(array: np.ndarray, like: Any) -> Any:
     return array if isinstance(like, np.ndarray) else jnp.asarray(array)
 
 
-def _signature(path: str, leaf: Any) -> dict[str, Any]:
+def _signature(path: str, leaf: Leaf) -> Metadata:
     return {"path": path, "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
 
 

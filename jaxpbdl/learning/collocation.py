@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,11 +13,13 @@ from jaxtyping import Array, Float, PyTree
 from jaxpbdl.distributed import sum_points
 from jaxpbdl.equations import Equation
 from jaxpbdl.fields import expanded, weak_residual
+from jaxpbdl.fields.derivatives import Judge
 from jaxpbdl.fields.sampling import Points
+from jaxpbdl.fields.weak import Balance
 
 
 def mean_over(
-    function: Callable[[Any, Float[Array, " dim"]], Array],
+    function: Callable[[PyTree, Float[Array, " dim"]], Array],
     model: PyTree,
     points: Points,
     *,
@@ -45,7 +46,7 @@ def mean_over(
 
 
 def residual_loss(
-    equation: Any,
+    equation: Judge,
     field: Callable[[Float[Array, " dim"]], Array],
     points: Points,
     *,
@@ -66,7 +67,7 @@ def residual_loss(
     return mean_over(_squared_residual, model, points, weights=weights, chunk=chunk, mesh=mesh)
 
 
-def _opened(equation: Any, field: Callable, points: Points) -> PyTree:
+def _opened(equation: object, field: Callable, points: Points) -> PyTree:
     """The field, checked, as a pytree that shows its arrays: a lambda hides what it closes over."""
     if jnp.ndim(points) != 2 or not len(points):
         return field
@@ -99,7 +100,7 @@ def _squared_residual(model: PyTree, point: Array) -> Array:
 
 
 def weak_loss(
-    equation: Any,
+    equation: Balance,
     field: Callable[[Float[Array, " dim"]], Array],
     centres: Points,
     size: Sequence[float],
@@ -129,7 +130,7 @@ class _SquaredWeakResidual(eqx.Module):
 
 
 def residual_at(
-    equation: Any, field: Callable, points: Points, chunk: int = 256
+    equation: Judge, field: Callable, points: Points, chunk: int = 256
 ) -> Float[Array, " points"]:
     """The size of the residual at every point, the root of the sum over its components' squares:
     what `fields.refine` takes.

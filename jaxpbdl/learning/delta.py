@@ -8,7 +8,6 @@ is the same idea for steps of a solver.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import numpy as np
@@ -29,9 +28,11 @@ class Delta(eqx.Module):
     """
 
     baseline: Constant
-    difference: Callable[[Any], Any]
+    difference: Callable[[PyTree], PyTree]
 
-    def __init__(self, baseline: Callable[[Any], Any], difference: Callable[[Any], Any]):
+    def __init__(
+        self, baseline: Callable[[PyTree], PyTree], difference: Callable[[PyTree], PyTree]
+    ):
         self.baseline, self.difference = Constant(baseline), difference
 
     def __call__(self, x: PyTree) -> PyTree:

@@ -1,4 +1,4 @@
-"""Dynamic mode decomposition: the best linear step of low rank, fitted to frames."""
+"""Dynamic mode decomposition: the best linear step of low rank, fitted to snapshots."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
@@ -8,8 +8,8 @@ from jaxpbdl.step import Step
 
 
 class LinearStep(Step):
-    """c -> propagator c + offset for the coefficients c = modes^T (state - mean) of a state; made
-    by `dynamic_modes`.
+    """c -> propagator c + offset for the coefficients c = modes^T (state - mean) of a state;
+    created by `dynamic_modes`.
 
     Between steps only the `rank` coefficients are carried.
     """
@@ -36,36 +36,37 @@ class LinearStep(Step):
         checks.finite("state", state)
 
 
-def dynamic_modes(frames: Float[Array, "frames *state"], rank: int) -> LinearStep:
-    """The linear step of rank `rank` that maps each frame closest to the next, about their mean.
+def dynamic_modes(snapshots: Float[Array, "snapshots *state"], rank: int) -> LinearStep:
+    """The linear step of rank `rank` that maps each snapshot closest to the next, about their mean.
 
-    The frames are projected on their `rank` leading proper orthogonal modes, where the propagator
-    is a least-squares fit (Schmid, J. Fluid Mech. 656 (2010) 5). The offset is fitted along: the
-    mean of a record that holds no whole number of periods is not where the flow rests.
+    The snapshots are projected on their `rank` leading proper orthogonal modes, where the
+    propagator is a least-squares fit (Schmid, J. Fluid Mech. 656 (2010) 5). The offset is fitted
+    along: the mean of a record that holds no whole number of periods is not where the flow rests.
 
-    **Raises:** ValueError if `rank` is below 1, above the number of pairs of frames or above the
+    **Raises:** ValueError if `rank` is below 1, above the number of pairs of snapshots or above the
     size of a state.
     """
     rank = checks.count("rank", rank)
-    checks.real("frames", frames)
-    checks.finite("frames", frames)
-    frames = jnp.asarray(frames)
-    if frames.ndim < 2:
+    checks.real("snapshots", snapshots)
+    checks.finite("snapshots", snapshots)
+    snapshots = jnp.asarray(snapshots)
+    if snapshots.ndim < 2:
         raise ValueError(
-            f"frames must have an axis of frames and those of a state, got {frames.shape}"
+            f"snapshots must have an axis of snapshots and those of a state, got {snapshots.shape}"
         )
-    if rank > len(frames) - 1:
+    if rank > len(snapshots) - 1:
         raise ValueError(
-            f"rank must be at most the number of pairs of frames, {len(frames) - 1}, got {rank}"
+            f"rank must be at most the number of pairs of snapshots, {len(snapshots) - 1}, got "
+            f"{rank}"
         )
-    size = frames[0].size
+    size = snapshots[0].size
     if rank > size:
         raise ValueError(f"rank must be at most the size of a state, {size}, got {rank}")
-    mean = jnp.mean(frames, axis=0)
-    fluctuations = (frames - mean).reshape(len(frames), -1)
+    mean = jnp.mean(snapshots, axis=0)
+    fluctuations = (snapshots - mean).reshape(len(snapshots), -1)
     _, _, modes = jnp.linalg.svd(fluctuations, full_matrices=False)
     modes = modes[:rank]
     coefficients = fluctuations @ modes.T
     before = jnp.pad(coefficients[:-1], ((0, 0), (0, 1)), constant_values=1.0)
     fitted = jnp.linalg.lstsq(before, coefficients[1:])[0]
-    return LinearStep(mean, modes.reshape(rank, *frames.shape[1:]), fitted[:-1].T, fitted[-1])
+    return LinearStep(mean, modes.reshape(rank, *snapshots.shape[1:]), fitted[:-1].T, fitted[-1])

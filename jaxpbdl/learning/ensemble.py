@@ -17,6 +17,7 @@ from jaxpbdl.distributed.members import devices_of, map_members, mesh_for
 from jaxpbdl.learning import update
 from jaxpbdl.learning.fit import (
     Diverged,
+    Model,
     advice,
     check_key,
     check_plan,
@@ -31,7 +32,7 @@ from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
 
 
 def fit_ensemble(
-    models: Callable[[PRNGKeyArray], Any] | Sequence[Any],
+    models: Callable[[PRNGKeyArray], Model] | Sequence[Model],
     loss: Callable[..., Array],
     batches: Batches | PerChunk,
     optimiser: optax.GradientTransformation,
@@ -39,7 +40,7 @@ def fit_ensemble(
     *,
     keys: Keys | Sequence[PRNGKeyArray],
     chunk: int = 50,
-    validate: Callable[[Any], Array] | None = None,
+    validate: Callable[[Model], Array] | None = None,
     patience: int | None = None,
     ema: float | None = None,
     folder: str | os.PathLike | None = None,
@@ -49,7 +50,7 @@ def fit_ensemble(
     progress: bool = True,
     name: str = "ensemble",
     mesh: Mesh | None = None,
-) -> tuple[Any, list[History]]:
+) -> tuple[Model, list[History]]:
     """Fit one model a key: member `m` is `fit(models(keys[m]), ..., key=keys[m])`.
 
     `models` makes a model from a key, or is a list of them (to go on with what an earlier fit
@@ -66,13 +67,15 @@ def fit_ensemble(
     members do; else as `fit`. Warns if several members leave devices idle.
     """
     keys = _as_keys(keys)
-    made = [models(key) for key in keys] if callable(models) else list(models)
-    if len(made) != len(keys):
-        raise ValueError(f"there must be one key a model, got {len(keys)} for {len(made)} models")
-    stacked = stack(made)
+    initial = [models(key) for key in keys] if callable(models) else list(models)
+    if len(initial) != len(keys):
+        raise ValueError(
+            f"there must be one key a model, got {len(keys)} for {len(initial)} models"
+        )
+    stacked = stack(initial)
     task, params, constants = prepare(stacked, loss, batches, optimiser, validate, patience, ema)
     plan = Plan(
-        steps, chunk, patience, folder, save_every, progress, name, keys, task.frame,
+        steps, chunk, patience, folder, save_every, progress, name, keys, task.static,
         max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
     )  # fmt: skip
     check_plan(plan)
@@ -110,22 +113,22 @@ def fit_ensemble(
     return task.model(result, constants), histories
 
 
-def stack(models: Sequence[Any]) -> PyTree:
+def stack(models: Sequence[Model]) -> Model:
     """Models of one structure as one, with their arrays stacked along axis 0. Raises ValueError if
     their structures, shapes or anything that is no array differ."""
-    arrays, frames = zip(*(eqx.partition(model, eqx.is_array) for model in models), strict=True)
-    if not all(bool(eqx.tree_equal(frame, frames[0])) for frame in frames):
+    arrays, statics = zip(*(eqx.partition(model, eqx.is_array) for model in models), strict=True)
+    if not all(bool(eqx.tree_equal(static, statics[0])) for static in statics):
         raise ValueError("members must differ in their arrays only, not in structure or settings")
-    return eqx.combine(_stack(arrays), frames[0])
+    return eqx.combine(_stack(arrays), statics[0])
 
 
-def member(stacked: PyTree, index: int) -> PyTree:
+def member(stacked: Model, index: int) -> Model:
     """One model of a stack."""
-    arrays, frame = eqx.partition(stacked, eqx.is_array)
-    return eqx.combine(_pick(arrays, index), frame)
+    arrays, static = eqx.partition(stacked, eqx.is_array)
+    return eqx.combine(_pick(arrays, index), static)
 
 
-def members(stacked: PyTree) -> list[Any]:
+def members(stacked: Model) -> list[Model]:
     """The models of a stack."""
     count = len(jax.tree.leaves(eqx.filter(stacked, eqx.is_array))[0])
     return [member(stacked, index) for index in range(count)]
@@ -137,7 +140,7 @@ def _stack(arrays: tuple[PyTree, ...]) -> PyTree:
 
 
 @jax.jit
-def _pick(arrays: PyTree, index: int) -> PyTree:
+def _pick(arrays: PyTree, index: int | Array) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], arrays)
 
 

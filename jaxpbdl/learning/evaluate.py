@@ -3,7 +3,7 @@ reference.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -31,9 +31,9 @@ class Evaluation(NamedTuple):
         return float(np.mean([time_above(self.times, one, threshold) for one in self.correlation]))
 
     def error_at(self, time: float) -> float:
-        """Mean over trajectories of the relative L2 error at the frame nearest to `time`."""
-        frame = int(np.argmin(np.abs(self.times - time)))
-        return float(np.mean(self.relative_l2[:, frame]))
+        """Mean over trajectories of the relative L2 error at the snapshot nearest to `time`."""
+        snapshot = int(np.argmin(np.abs(self.times - time)))
+        return float(np.mean(self.relative_l2[:, snapshot]))
 
 
 def evaluate(
@@ -43,7 +43,7 @@ def evaluate(
     every: int = 1,
     *,
     initial: PyTree = None,
-    observe: Callable[[Any], Any] | None = None,
+    observe: Callable[[PyTree], PyTree] | None = None,
 ) -> Evaluation:
     """Roll `step` out from each trajectory's first state and compare snapshot by snapshot.
 
@@ -85,6 +85,6 @@ def compare(prediction: PyTree, reference: PyTree, times: ArrayLike) -> Evaluati
 
 
 def _predict(
-    step: AnyStep, observe: Callable[[Any], Any] | None, steps: int, every: int, state: PyTree
+    step: AnyStep, observe: Callable[[PyTree], PyTree] | None, steps: int, every: int, state: PyTree
 ) -> PyTree:
     return rollout(step, state, steps, every, observe=observe, checkpoint=False)

@@ -16,8 +16,8 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
-from typing import Any, NamedTuple
+from types import BuiltinFunctionType, CellType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -29,6 +29,8 @@ INSTALLED = tuple(
 )
 OURS = __name__.partition(".")[0]
 
+AnyArray: TypeAlias = np.ndarray | np.generic | jax.Array
+
 
 class Entry(NamedTuple):
     """One fact about a value: where it stands, and what is there."""
@@ -39,7 +41,7 @@ class Entry(NamedTuple):
 
 
 def digest(value: object) -> dict[str, str]:
-    """SHA-256 of the values that `value` is made of and of the code in it, apart: code compares
+    """SHA-256 of the values that `value` consists of and of the code in it, apart: code compares
     within one version of Python only."""
     sums = {"values": hashlib.sha256(), "code": hashlib.sha256()}
     for entry in entries(value):
@@ -66,14 +68,14 @@ def python() -> str:
     return f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
-def entries(value: object, array: Callable[[Any], str] | None = None) -> Iterator[Entry]:
+def entries(value: object, array: Callable[[AnyArray], str] | None = None) -> Iterator[Entry]:
     """All facts about a value, in an order that does not depend on the process. `array` says what
     counts of an array, by default its numbers."""
     return _walk(value, "", {}, _array if array is None else array)
 
 
 def _walk(
-    value: Any, path: str, seen: dict[int, Any], array: Callable[[Any], str]
+    value: object, path: str, seen: dict[int, object], array: Callable[[AnyArray], str]
 ) -> Iterator[Entry]:
     if type(value) is int and abs(value) < 2**53:
         value = float(value)  # libraries turn 200 into 200.0 at the first use of a closure
@@ -98,9 +100,9 @@ def _walk(
 
 
 def _parts(
-    value: Any, path: str, seen: dict[int, Any], array: Callable[[Any], str]
+    value: Any, path: str, seen: dict[int, object], array: Callable[[AnyArray], str]
 ) -> Iterator[Entry]:
-    def into(parts: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> Iterator[Entry]:
+    def into(parts: Mapping[str, object] | Sequence[tuple[str, object]]) -> Iterator[Entry]:
         pairs = parts.items() if isinstance(parts, Mapping) else parts
         for name, part in pairs:
             yield from _walk(part, f"{path}{name}", seen, array)
@@ -141,18 +143,19 @@ def _parts(
         yield from into({f".{name}": state[name] for name in sorted(state)})
 
 
-def _array(value: object) -> str:
+def _array(value: AnyArray) -> str:
     octets = np.ascontiguousarray(_numbers(value)).reshape(-1).view(np.uint8)
     return f"{_signature(value)} {hashlib.sha256(octets.data).hexdigest()}"
 
 
-def _signature(value: Any) -> str:
+def _signature(value: AnyArray) -> str:
     return f"{value.dtype}{list(value.shape)}"
 
 
-def _numbers(value: Any) -> np.ndarray:
-    typed = jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(value) if typed else value)
+def _numbers(value: AnyArray) -> np.ndarray:
+    if isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        return np.asarray(jax.random.key_data(value))
+    return np.asarray(value)
 
 
 def _name(value: object) -> str:
@@ -161,9 +164,11 @@ def _name(value: object) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", f"{module}.{name}")
 
 
-def _captured(function: FunctionType) -> list[tuple[str, Any]]:
+def _captured(function: FunctionType) -> list[tuple[str, object]]:
     """The defaults of a function and what it closes over."""
-    found = [(f".default[{i}]", part) for i, part in enumerate(function.__defaults__ or ())]
+    found: list[tuple[str, object]] = [
+        (f".default[{i}]", part) for i, part in enumerate(function.__defaults__ or ())
+    ]
     found += [(f".default[{k}]", part) for k, part in (function.__kwdefaults__ or {}).items()]
     names = function.__code__.co_freevars
     for name, cell in zip(names, function.__closure__ or (), strict=True):
@@ -172,7 +177,7 @@ def _captured(function: FunctionType) -> list[tuple[str, Any]]:
     return found
 
 
-def _is_filled(cell: Any) -> bool:
+def _is_filled(cell: CellType) -> bool:
     try:
         cell.cell_contents  # noqa: B018
     except ValueError:  # a name that is not assigned yet
@@ -187,7 +192,7 @@ def _is_installed(function: FunctionType) -> bool:
     return os.path.realpath(function.__code__.co_filename).startswith(INSTALLED)
 
 
-def _globals_of(function: FunctionType) -> list[tuple[str, Any]]:
+def _globals_of(function: FunctionType) -> list[tuple[str, object]]:
     names = sorted(set(_global_names(function.__code__)))
     return [
         (f".{name}", function.__globals__[name]) for name in names if name in function.__globals__

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -28,7 +28,7 @@ class Diverged(checks.BlowUp):
     the stacked members and the list of histories).
     """
 
-    def __init__(self, message: str, model: PyTree, history: Any):
+    def __init__(self, message: str, model: PyTree, history: History | list[History]):
         super().__init__(message)
         self.model, self.history = model, history
 
@@ -42,7 +42,7 @@ def fit(
     *,
     key: PRNGKeyArray,
     chunk: int = 50,
-    validate: Callable[[Any], Array] | None = None,
+    validate: Callable[[Model], Array] | None = None,
     patience: int | None = None,
     ema: float | None = None,
     folder: str | os.PathLike | None = None,
@@ -90,7 +90,7 @@ def fit(
     check_key("key", key)
     task, params, constants = prepare(model, loss, batches, optimiser, validate, patience, ema)
     plan = Plan(
-        steps, chunk, patience, folder, save_every, progress, name, key, task.frame,
+        steps, chunk, patience, folder, save_every, progress, name, key, task.static,
         max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
     )  # fmt: skip
     check_plan(plan)
@@ -132,7 +132,7 @@ def prepare(
     loss: Callable[..., Array],
     batches: Batches | PerChunk,
     optimiser: optax.GradientTransformation,
-    validate: Callable[[Any], Array] | None,
+    validate: Callable[[PyTree], Array] | None,
     patience: int | None,
     ema: float | None,
 ) -> tuple[Task, PyTree, PyTree]:
@@ -155,23 +155,23 @@ def prepare(
             raise ValueError("patience counts validations: give validate too")
     if ema is not None and not 0 < ema < 1:
         raise ValueError(f"ema must lie between 0 and 1, got {ema}")
-    params, constants, frame = update.split(model)
+    params, constants, static = update.split(model)
     if not jax.tree.leaves(params):
         fixed = fixed_parts(model)
         hint = f"; its parts {', '.join(fixed)} are not trained (trainable_fields)" if fixed else ""
         raise ValueError(f"model has no float array to fit{hint}")
-    return Task(loss, batches, optimiser, validate, patience, ema, frame), params, constants
+    return Task(loss, batches, optimiser, validate, patience, ema, static), params, constants
 
 
 def dependencies(
     task: Task, constants: PyTree, chunk: int, folder: str | os.PathLike | None
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Digests of what the numbers of a fit depend on besides its state, by the names of the
     arguments of `fit`; nothing where nothing is saved."""
     if folder is None:
         return {}
     parts = {"loss": task.loss, "batches": task.batches, "optimiser": task.optimiser}
-    parts |= {"validate": task.validate, "model": task.frame}
+    parts |= {"validate": task.validate, "model": task.static}
     by_chunk = isinstance(task.batches, PerChunk) or task.validate is not None
     return {
         **{name: fingerprint.digest(part) for name, part in parts.items()},

@@ -3,7 +3,7 @@ network alone.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -15,10 +15,10 @@ from jaxtyping import Array, Float, PyTree
 from jaxpbdl import checks
 from jaxpbdl.step import AnyStep, Step, as_step
 
-Network: TypeAlias = Callable[[Any], Any]
+Network: TypeAlias = Callable[[PyTree], PyTree]
 """From features to increments, both usually of shape (channels, *grid)."""
-Features: TypeAlias = Callable[[Any], Any]
-Change: TypeAlias = Callable[[Any, Any], Any]
+Features: TypeAlias = Callable[[PyTree], PyTree]
+Change: TypeAlias = Callable[[PyTree, PyTree], PyTree]
 """From a state and the increments of a network to the changed state."""
 
 
@@ -114,9 +114,9 @@ class Parametrised(Step):
 
     solver: Step
     network: Network
-    part: Callable[[Array], Any]
-    features: Callable[[Any], Float[Array, "channels *grid"]]
-    place: Callable[[Any], Any] = eqx.field(static=True)
+    part: Callable[[Array], PyTree]
+    features: Callable[[PyTree], Float[Array, "channels *grid"]]
+    place: Callable[[PyTree], PyTree] = eqx.field(static=True)
     substeps: int = eqx.field(static=True, default=1)
 
     def __check_init__(self):
@@ -161,7 +161,7 @@ class Varying(Step):
     trainable_fields = ()
 
     solver: Step
-    place: Callable[[Any], Any] = eqx.field(static=True)
+    place: Callable[[PyTree], PyTree] = eqx.field(static=True)
 
     @property
     def interval(self) -> Array | None:

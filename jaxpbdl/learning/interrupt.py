@@ -14,7 +14,7 @@ class Interruption:
         self.signal: int | None = None
 
     def reraise(self) -> None:
-        """What the signal asked for: the handler of the caller, who may know more than a fit does.
+        """What the signal requested: the handler of the caller, who may know more than a fit does.
         Where it returns or there is none, KeyboardInterrupt or SystemExit with code 128 + signal.
         """
         if self.signal is None:

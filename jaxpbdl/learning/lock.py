@@ -5,7 +5,7 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TextIO
 
 from jaxpbdl.checks import RunFolderError
 
@@ -21,7 +21,7 @@ class RunLock:
     The file `run.lock` names the holder's process and host. The kernel's lock on it ends with the
     process, however it ends, so a lock left by a dead process is taken over. A kernel lock may not
     reach other machines: a file that names another host is refused. Raises RunFolderError if the
-    folder is held, or cannot be made or written.
+    folder is held, or cannot be created or written.
     """
 
     def __init__(self, folder: str | os.PathLike):
@@ -73,7 +73,7 @@ class RunLock:
         self._file = None
 
 
-def _close(file: Any) -> None:
+def _close(file: TextIO) -> None:
     """Close a file whose buffer cannot be written: the first attempt fails and still closes it."""
     with suppress(OSError):
         file.close()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.progress import report
 from jaxpbdl.learning.update import Member, patient
 
-Keys: TypeAlias = Key[Array, " keys"] | UInt32[Array, "keys words"]
+Keys: TypeAlias = Key[Array, " keys"] | UInt32[Array, "keys key_size"]
 """Many keys, of the new or the old kind, along the first axis."""
 Advance = Callable[[Member, int, int], tuple[Member, Array, Array]]
 CHANGES_ALLOWED = ContextVar("changes_allowed", default=False)
@@ -45,7 +45,7 @@ class History(NamedTuple):
 
     loss: np.ndarray  # of each update
     validation: np.ndarray  # after each chunk; empty without `validate`
-    validation_steps: np.ndarray  # updates made before each validation
+    validation_steps: np.ndarray  # updates done before each validation
     bad_step: int | None  # the update that was not finite, after which the model was left alone
     seconds: float  # wall time; compilation and the earlier parts of a resumed fit included
 
@@ -61,9 +61,9 @@ class Plan(NamedTuple):
     progress: bool
     name: str
     key: PRNGKeyArray
-    frame: PyTree  # the model without its arrays
+    static: PyTree  # the model without its arrays
     max_seconds: float | None
-    depends_on: dict[str, Any]  # digests of what the numbers depend on, see `dependencies`
+    depends_on: dict[str, object]  # digests of what the numbers depend on, see `dependencies`
     allow_changes: bool
 
 
@@ -88,14 +88,14 @@ class Record(NamedTuple):
     def history(self, index: int, bad_step: int | np.integer, seconds: float) -> History:
         """Of one member, without the chunks after it had stopped."""
         loss = self.loss[index]
-        made = (
+        done = (
             bad_step + 1
             if bad_step >= 0
             else np.max(np.flatnonzero(~np.isnan(loss)) + 1, initial=0)
         )
-        judged = np.append(0, self.validation_steps)[:-1] < made
+        judged = np.append(0, self.validation_steps)[:-1] < done
         return History(
-            loss[:made],
+            loss[:done],
             self.validation[index, judged],
             self.validation_steps[judged],
             int(bad_step) if bad_step >= 0 else None,
@@ -113,7 +113,7 @@ def empty(members: int, steps: int, validations: int) -> Record:
 
 
 def train(advance: Advance, member: Member, plan: Plan) -> tuple[Member, list[History]]:
-    """Advance until all steps are made or no member is active; one history a member.
+    """Advance until all steps are done or no member is active; one history a member.
 
     Raises RunFolderError and CheckpointError as `fit` does.
     """
@@ -165,7 +165,7 @@ def write(plan: Plan, member: Member, record: Record, seconds: float) -> Path:
         "key": key_numbers(plan.key),
         "depends_on": plan.depends_on,
     }
-    return checkpoint.save(plan.folder, (plan.frame, member, record), metadata)
+    return checkpoint.save(plan.folder, (plan.static, member, record), metadata)
 
 
 def resume(member: Member, plan: Plan) -> tuple[Member, Record, float]:
@@ -178,18 +178,18 @@ def resume(member: Member, plan: Plan) -> tuple[Member, Record, float]:
     if plan.folder is None or checkpoint.latest(plan.folder) is None:
         return member, empty(members, 0, 0), 0.0
 
-    def like(metadata: dict[str, Any]) -> tuple[PyTree, Member, Record]:
+    def like(metadata: checkpoint.Metadata) -> tuple[PyTree, Member, Record]:
         _refuse_another_fit(metadata, plan)
-        return plan.frame, member, empty(members, metadata["step"], metadata["validations"])
+        return plan.static, member, empty(members, metadata["step"], metadata["validations"])
 
-    def usable(metadata: dict[str, Any]) -> bool:
+    def usable(metadata: checkpoint.Metadata) -> bool:
         return metadata["step"] % plan.chunk == 0 or metadata["step"] == plan.steps
 
     (_, member, record), metadata = checkpoint.load_newest_intact(plan.folder, like, usable)
     return _patient_again(member, record, plan), record, metadata["seconds"]
 
 
-def _refuse_another_fit(metadata: dict[str, Any], plan: Plan) -> None:
+def _refuse_another_fit(metadata: checkpoint.Metadata, plan: Plan) -> None:
     if metadata["key"] != key_numbers(plan.key):
         raise checkpoint.Mismatch(
             f"{plan.folder} holds a fit with the key {metadata['key']}, not "
@@ -198,7 +198,7 @@ def _refuse_another_fit(metadata: dict[str, Any], plan: Plan) -> None:
     if metadata["step"] > plan.steps:
         raise checkpoint.Mismatch(
             f"{plan.folder} holds a fit of {metadata['step']} updates, more than the "
-            f"{plan.steps} asked for; give steps >= {metadata['step']} or choose another folder"
+            f"{plan.steps} to be done; give steps >= {metadata['step']} or choose another folder"
         )
     changed = differences(metadata.get("depends_on", {}), plan.depends_on)
     if changed and not (plan.allow_changes or CHANGES_ALLOWED.get()):
@@ -209,7 +209,7 @@ def _refuse_another_fit(metadata: dict[str, Any], plan: Plan) -> None:
         )
 
 
-def differences(saved: dict[str, Any], here: dict[str, Any]) -> list[str]:
+def differences(saved: dict[str, object], here: dict[str, object]) -> list[str]:
     """The names of what differs between two outcomes of `dependencies`. Code compares within one
     version of Python only."""
     same_python = saved.get("python") == here["python"]

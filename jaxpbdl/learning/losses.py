@@ -90,7 +90,7 @@ def _as_trajectories(trajectories: PyTree) -> PyTree[Array]:
 
 
 Windowed = PyTree[Float[Array, "batch snapshots ..."]]
-Measure = Callable[[Any], Any]
+Measure = Callable[[PyTree], PyTree]
 """What of a state counts: a function to an array or a tree of them."""
 
 

@@ -15,7 +15,7 @@ def muon(
     """Muon (Jordan et al. 2024) as Optax has it, for modules whose arrays are stacks of matrices.
 
     Every array of two axes or more is taken as matrices over its last two, whatever the others
-    count (species, paths, members): the momentum of each is made orthogonal, and scaled so that an
+    count (species, paths, members): the momentum of each is orthogonalised, and scaled so that an
     update is as large as one of Adam (Liu et al., arXiv:2502.16982), whose learning rates serve.
     Vectors, and matrices of one row or column, are left to Adam with Nesterov's momentum. After
     3000 updates of an equivariant potential of acetylacetone the forces are off by 23 meV/Angstrom,

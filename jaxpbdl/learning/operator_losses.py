@@ -3,7 +3,6 @@ and what an equation says of the outputs where there are none to compare with.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
+from jaxpbdl.fields.derivatives import Judge
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.learning.collocation import residual_loss
 from jaxpbdl.learning.losses import one_step
@@ -68,7 +68,7 @@ def relative_h1_loss(model: Callable[[Array], Array], pairs: Pairs) -> Float[Arr
 
 
 def operator_residual_loss(
-    equation: Any,
+    equation: Judge,
     operator: Callable[[Array], Callable[[Float[Array, " dim"]], Array]],
     inputs: Float[Array, "batch *input"],
     points: Points,

@@ -15,7 +15,7 @@ class QuasiNewtonState(NamedTuple):
     """The inverse Hessian and the state of the line search."""
 
     inverse: Float[Array, "n n"]
-    search: Any
+    search: PyTree
     reach: Float[Array, ""]  # of a step that starts without an inverse, see `REACH`
     fresh: Bool[Array, ""]  # whether nothing is known of the inverse yet
     failed_searches: Int[Array, ""]  # updates that found no smaller loss though there is one

@@ -6,7 +6,7 @@ Nothing here knows of files, progress or several members: `fit` calls `advance` 
 
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -16,7 +16,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from jaxpbdl.trainable import trainable
 
-Batches: TypeAlias = Callable[[PRNGKeyArray], Any]
+Batches: TypeAlias = Callable[[PRNGKeyArray], PyTree]
 OfParams: TypeAlias = Callable[[PyTree], Array]
 
 
@@ -28,7 +28,7 @@ class PerChunk(eqx.Module):
     points where its residual is large, say.
     """
 
-    draw: Callable[[PRNGKeyArray, Any], Any]
+    draw: Callable[[PRNGKeyArray, PyTree], PyTree]
 
 
 class Task(NamedTuple):
@@ -37,13 +37,13 @@ class Task(NamedTuple):
     loss: Callable[..., Array]
     batches: Batches | PerChunk
     optimiser: optax.GradientTransformation
-    validate: Callable[[Any], Array] | None
+    validate: Callable[[PyTree], Array] | None
     patience: int | None
     ema: float | None
-    frame: PyTree  # the model without its arrays
+    static: PyTree  # the model without its arrays
 
     def model(self, params: PyTree, constants: PyTree) -> PyTree:
-        return eqx.combine(params, constants, self.frame)
+        return eqx.combine(params, constants, self.static)
 
 
 class Member(NamedTuple):
@@ -60,10 +60,10 @@ class Member(NamedTuple):
 
 
 def split(model: PyTree) -> tuple[PyTree, PyTree, PyTree]:
-    """`(params, constants, frame)`: trainable arrays, other arrays, and all that is no array."""
+    """`(params, constants, static)`: trainable arrays, other arrays, and all that is no array."""
     params, rest = eqx.partition(model, trainable(model))
-    constants, frame = eqx.partition(rest, eqx.is_array)
-    return params, constants, frame
+    constants, static = eqx.partition(rest, eqx.is_array)
+    return params, constants, static
 
 
 def start(task: Task, params: PyTree) -> Member:
@@ -204,7 +204,7 @@ def advance(
 ) -> tuple[Member, Float[Array, " chunk"], Float[Array, ""]]:
     """The updates `begin <= step < end` (at most `chunk` of them) and one validation.
 
-    Returns the state, the loss of each update (NaN where none was made) and the validation loss.
+    Returns the state, the loss of each update (NaN where none was applied) and the validation loss.
     Update `i` has the key `fold_in(key, i)`, split in two for the batch and for the loss. The
     number of updates is an argument, so that every chunk runs the same compiled code.
     """

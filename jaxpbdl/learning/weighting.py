@@ -1,7 +1,6 @@
 """How the terms and the points of a physics-informed loss are weighted against each other."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -38,7 +37,7 @@ def causal_weights(
 
 
 def balance(
-    terms: Sequence[Callable[[Any], Array]], model: PyTree, by: str = "gradient"
+    terms: Sequence[Callable[[PyTree], Array]], model: PyTree, by: str = "gradient"
 ) -> Float[Array, " terms"]:
     """Weights, with mean one over the terms, that let each loss term pull equally.
 
@@ -57,7 +56,7 @@ def balance(
     arrays, rest = eqx.partition(model, eqx.is_inexact_array)
     flat, unravel = ravel_pytree(arrays)
 
-    def size(term: Callable[[Any], Array]) -> Array:
+    def size(term: Callable[[PyTree], Array]) -> Array:
         def of_flat(vector: Array) -> Array:
             return jnp.ravel(term(eqx.combine(unravel(vector), rest)))
 

@@ -5,7 +5,7 @@ than the cutoff included.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from types import ModuleType
 
 import jax.numpy as jnp
 import numpy as np
@@ -98,7 +98,7 @@ def _refuse_coincident(
         )
 
 
-def _vesin() -> Any:
+def _vesin() -> ModuleType:
     try:
         import vesin
     except ModuleNotFoundError:

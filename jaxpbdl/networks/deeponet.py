@@ -151,5 +151,5 @@ def principal_modes(outputs: ArrayLike, rank: int) -> tuple[np.ndarray, np.ndarr
     points = flat.shape[1]
     modes = rows[:rank].reshape(rank, *shape) * points**0.5
     kind = np.asarray(outputs).dtype
-    made = (mean.reshape(shape), modes, values[:rank] / (points * samples) ** 0.5)
-    return tuple(part.astype(kind) for part in made)
+    basis = (mean.reshape(shape), modes, values[:rank] / (points * samples) ** 0.5)
+    return tuple(part.astype(kind) for part in basis)

@@ -27,7 +27,7 @@ class Dense(eqx.Module):
         sizes: Sequence[int],
         *,
         activation: Callable[[Array], Array] = jnp.tanh,
-        scale: float = 1.0,
+        scale: float | Array = 1.0,
         zero_last: bool = False,
         key: PRNGKeyArray,
     ):

@@ -24,7 +24,7 @@ class FlaxModule(eqx.Module):
     definition: Any = eqx.field(static=True)
     linen: bool = eqx.field(static=True)
 
-    def __init__(self, module: Any, *sample: Any, key: PRNGKeyArray | None = None):
+    def __init__(self, module: Any, *sample: PyTree, key: PRNGKeyArray | None = None):
         """Raises TypeError for what is no module of Flax, or a class in place of an instance, and
         ValueError if a Linen module comes without a key."""
         from flax import linen, nnx
@@ -45,7 +45,7 @@ class FlaxModule(eqx.Module):
                 f"module must be a module of flax.linen or flax.nnx (an instance), got {module!r}"
             )
 
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
+    def __call__(self, *arguments: PyTree, **options: Any) -> PyTree:
         """The module applied to its parameters."""
         if self.linen:
             return self.definition.apply(self.parameters, *arguments, **options)

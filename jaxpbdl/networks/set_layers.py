@@ -166,7 +166,7 @@ class AttentionPooling(eqx.Module):
         self, particles: Particles, mask: Mask | None = None
     ) -> Float[Array, " width_and_one"]:
         particles, mask = present(self.key, particles, mask)
-        scores, values = self._asked(particles)
+        scores, values = self._scores_and_values(particles)
         pooled = jnp.einsum("hk,khc->hc", _shares(scores.T, mask), values)
         return _with_number(pooled, jnp.sum(mask))
 
@@ -174,7 +174,7 @@ class AttentionPooling(eqx.Module):
         self, particles: Float[Array, "total features"], owner: Int[Array, " total"], sets: int
     ) -> Float[Array, "sets width_and_one"]:
         """The same of many sets at once (see `jaxpbdl.networks.sets`)."""
-        scores, values = self._asked(particles)
+        scores, values = self._scores_and_values(particles)
         most = jax.ops.segment_max(scores, owner, sets, indices_are_sorted=True)
         # The largest score only guards against overflow: no gradient goes through it.
         most = jax.lax.stop_gradient(jnp.where(jnp.isfinite(most), most, 0))
@@ -185,7 +185,7 @@ class AttentionPooling(eqx.Module):
         pooled = weighted / jnp.where(total > 0, total, 1)[..., None]
         return jax.vmap(_with_number)(pooled, sums(jnp.ones(len(owner)), owner, sets))
 
-    def _asked(self, particles: Array) -> tuple[Array, Array]:
+    def _scores_and_values(self, particles: Array) -> tuple[Array, Array]:
         heads, size = self.queries.shape
         key, value = (
             jax.vmap(part)(particles).reshape(len(particles), heads, size)

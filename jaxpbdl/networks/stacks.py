@@ -75,11 +75,11 @@ class ConvNet(eqx.Module):
         gather of the next and computes it once for every neighbour (measured: twice the time)."""
         if len(alike) == 1:
             return self.activation(alike[0].channels_last(field))
-        arrays, frames = zip(*(eqx.partition(layer, eqx.is_array) for layer in alike), strict=True)
+        arrays, statics = zip(*(eqx.partition(layer, eqx.is_array) for layer in alike), strict=True)
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *arrays)
 
         def turn(field: Array, layer: Convolution) -> tuple[Array, None]:
-            layer = eqx.combine(layer, frames[0])
+            layer = eqx.combine(layer, statics[0])
             return self.activation(layer.channels_last(field)), None
 
         return jax.lax.scan(turn, field, stacked)[0]

@@ -97,10 +97,10 @@ class UNet(eqx.Module):
         """Raises ValueError for another rank or channel count, or a grid too small to halve."""
         periodic = self.decoder.periodic
         check_field("UNet", field, self.down[0].layers[0].weight.shape[-2], len(periodic))
-        least = 2 ** len(self.down)
-        if min(field.shape[1:]) < least:
+        minimum = 2 ** len(self.down)
+        if min(field.shape[1:]) < minimum:
             raise ValueError(
-                f"UNet with levels = {len(self.down)} needs at least {least} points along each "
+                f"UNet with levels = {len(self.down)} needs at least {minimum} points along each "
                 f"axis, got a grid of {tuple(field.shape[1:])}; use fewer levels or a finer grid"
             )
         skips = []

@@ -6,7 +6,7 @@ Second-order finite volumes about the nodes of a regular grid that includes the 
 every axis the flux between two nodes is `a_face (u_right - u_left) / h`, with a mean of the two
 nodes' coefficients. The preconditioner solves the equation with `a = 1` by sine transforms; the
 number of iterations then depends on the contrast `max a / min a` alone, about its square root times
-the digits asked for, and not on the grid.
+the digits required, and not on the grid.
 """
 
 from collections.abc import Callable, Sequence
@@ -109,14 +109,14 @@ def solve(
 def faces(coefficient: Array, spacing: Sequence[float], mean: FaceMean) -> tuple[Array, ...]:
     """`a_face / h^2` of the faces across each axis, between all nodes along it and inner ones along
     the others."""
-    made = []
+    conductances = []
     for axis, h in enumerate(spacing):
         inner = [slice(None) if a == axis else slice(1, -1) for a in range(coefficient.ndim)]
         line = coefficient[tuple(inner)]
         left = lax.slice_in_dim(line, 0, line.shape[axis] - 1, axis=axis)
         right = lax.slice_in_dim(line, 1, line.shape[axis], axis=axis)
-        made.append(mean(left, right) / h**2)
-    return tuple(made)
+        conductances.append(mean(left, right) / h**2)
+    return tuple(conductances)
 
 
 def divergence(conductances: Sequence[Array], u: Array) -> Array:

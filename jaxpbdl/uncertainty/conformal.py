@@ -8,16 +8,21 @@ Learning in a Random World, 2005; Lei et al., J. Am. Stat. Assoc. 113 (2018) 109
 """
 
 import math
-from typing import Any
+from typing import TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 
+Arrays: TypeAlias = Array | np.ndarray
+ScalarOrArray: TypeAlias = Arrays | np.floating
 
-def conformal_quantile(scores: Float[Any, "samples *rest"], coverage: float) -> Float[Any, "*rest"]:
+
+def conformal_quantile(
+    scores: Float[Arrays, "samples *rest"], coverage: float
+) -> Float[ScalarOrArray, "*rest"]:
     """The bound that the score of a new sample keeps with probability `coverage`.
 
     **Arguments**
@@ -43,12 +48,12 @@ def conformal_quantile(scores: Float[Any, "samples *rest"], coverage: float) -> 
 
 
 def conformal_interval(
-    prediction: Float[Any, "*samples"],
-    deviation: Float[Any, "..."],
-    errors: Float[Any, " calibration"],
-    deviations: Float[Any, " calibration"],
+    prediction: Float[ScalarOrArray, "*samples"],
+    deviation: Float[ScalarOrArray, "..."],
+    errors: Float[Arrays, " calibration"],
+    deviations: Float[Arrays, " calibration"],
     coverage: float,
-) -> tuple[Float[Any, "*samples"], Float[Any, "*samples"]]:
+) -> tuple[Float[ScalarOrArray, "*samples"], Float[ScalarOrArray, "*samples"]]:
     """Lower and upper ends of the intervals `prediction +- q deviation`, with `q` the quantile of
     `|errors| / deviations`: locally weighted conformal intervals (Lei et al. 2018, section 5.2).
 

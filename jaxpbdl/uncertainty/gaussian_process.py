@@ -13,8 +13,6 @@ by its gradient (Rasmussen and Williams, Gaussian Processes for Machine Learning
 2.25, 2.26 and 2.30), so that no data need be held back for them.
 """
 
-from typing import Any
-
 import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.linalg import cho_solve, solve_triangular
@@ -52,7 +50,7 @@ class GaussianProcess(eqx.Module):
 
 
 def negative_log_likelihood(
-    process: GaussianProcess, pair: tuple[Any, Float[Array, " n"]]
+    process: GaussianProcess, pair: tuple[PyTree, Float[Array, " n"]]
 ) -> Float[Array, ""]:
     """`-log p(y) / n` of `pair = (inputs, targets)`: a loss for `fit`."""
     inputs, targets = pair

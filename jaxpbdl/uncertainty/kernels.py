@@ -4,7 +4,7 @@ add and multiply.
 
 from collections.abc import Sequence
 from math import ceil
-from typing import Any
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
@@ -16,6 +16,9 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from jaxpbdl import checks
 
+Blocks: TypeAlias = tuple[Array, ...]
+"""An array for each element."""
+
 
 class Kernel(eqx.Module):
     """A covariance: between all of the first inputs and all of the second.
@@ -23,7 +26,7 @@ class Kernel(eqx.Module):
     `a + b` is that of the sum of two independent functions, `a * b` that of their product.
     """
 
-    def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]:
+    def __call__(self, first: PyTree, second: PyTree) -> Float[Array, "n m"]:
         raise NotImplementedError(f"{type(self).__name__} must define __call__")
 
     def diagonal(self, inputs: PyTree) -> Float[Array, " n"]:
@@ -43,7 +46,7 @@ class Sum(Kernel):
     left: Kernel
     right: Kernel
 
-    def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]:
+    def __call__(self, first: PyTree, second: PyTree) -> Float[Array, "n m"]:
         return self.left(first, second) + self.right(first, second)
 
     def diagonal(self, inputs: PyTree) -> Float[Array, " n"]:
@@ -56,7 +59,7 @@ class Product(Kernel):
     left: Kernel
     right: Kernel
 
-    def __call__(self, first: Any, second: Any) -> Float[Array, "n m"]:
+    def __call__(self, first: PyTree, second: PyTree) -> Float[Array, "n m"]:
         return self.left(first, second) * self.right(first, second)
 
     def diagonal(self, inputs: PyTree) -> Float[Array, " n"]:
@@ -180,12 +183,12 @@ class AtomPairs(Kernel):
         return _joined(blocks)[: first.count, : second.count]
 
     def diagonal(self, inputs: Molecules) -> Float[Array, " n"]:
-        def one(block: tuple[Any, Any]) -> Array:
+        def one(block: tuple[Blocks, Blocks]) -> Array:
             return jnp.diagonal(self._sums(*block, *block))
 
         return lax.map(one, (inputs.features, inputs.owners)).reshape(-1)[: inputs.count]
 
-    def _symmetric(self, molecules: Any, count: int) -> Float[Array, "n n"]:
+    def _symmetric(self, molecules: tuple[Blocks, Blocks], count: int) -> Float[Array, "n n"]:
         """Half of the blocks, and their mirror images."""
         number = len(molecules[0][0])
         upper = np.stack(np.triu_indices(number), 1)
@@ -203,10 +206,10 @@ class AtomPairs(Kernel):
 
     def _sums(
         self,
-        rows: Any,
-        row_owners: Any,
-        columns: Any,
-        column_owners: Any,
+        rows: Blocks,
+        row_owners: Blocks,
+        columns: Blocks,
+        column_owners: Blocks,
     ) -> Float[Array, "first second"]:
         dtype = rows[0].dtype
         slope = -0.5 * jnp.exp(-2 * self.log_length).astype(dtype)

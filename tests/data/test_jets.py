@@ -100,14 +100,14 @@ def test_the_generator(tmp_path):
     scalar = np.bincount(np.repeat(np.arange(8), jets.counts), jets.particles[:, 0])
     assert np.all((scalar >= momentum * 0.9999) & (scalar < 1.1 * momentum))
     assert not np.isin(np.abs(jets.pdg), (12, 14, 16)).any()
-    # A file that is there is kept, one that is missing is made again as it was.
+    # A file that is there is kept, one that is missing is generated again as it was.
     kept = tmp_path / "jets_00000.npz"
     before = kept.stat().st_mtime_ns
     (tmp_path / "jets_00001.npz").unlink()
     again = jet_generator.generate(tmp_path, 8, chunk=4, progress=False)
     assert kept.stat().st_mtime_ns == before
     np.testing.assert_array_equal(again.particles, jets.particles)
-    with pytest.raises(ValueError, match=r"\(seed, chunk\) = \(0, 4\), asked for \(1, 4\)"):
+    with pytest.raises(ValueError, match=r"\(seed, chunk\) = \(0, 4\), requested were \(1, 4\)"):
         jet_generator.generate(tmp_path, 8, seed=1, chunk=4)
 
 

@@ -35,7 +35,9 @@ def test_there_and_back(tmp_path):
 def test_units(tmp_path):
     path = tmp_path / "a.xyz"
     path.write_text("1\nProperties=species:S:1:pos:R:3:force:R:3 E=2.0\nH 1 0 0 0.5 0 0\n")
-    with pytest.raises(DataError, match="frame 0: energy_unit must be one of eV, .*none is given"):
+    with pytest.raises(
+        DataError, match="structure 0: energy_unit must be one of eV, .*none is given"
+    ):
         read_xyz(path)
     with pytest.raises(DataError, match="length_unit must be one of .*got 'inch'"):
         read_xyz(path, energy_unit="eV", length_unit="inch")
@@ -61,7 +63,7 @@ def test_units_of_a_stress(tmp_path):
 def test_what_is_missing_is_named(tmp_path):
     path = tmp_path / "a.xyz"
     write_xyz(path, [water(energy=1.0, forces=np.ones((3, 3)), cell=CELL), water(energy=1.0)])
-    with pytest.raises(DataError, match="frame 1: no forces and no cell"):
+    with pytest.raises(DataError, match="structure 1: no forces and no cell"):
         read_xyz(path, require=("energy", "forces", "cell"))
     with pytest.raises(DataError, match="no such file"):
         read_xyz(tmp_path / "b.xyz")
@@ -93,5 +95,5 @@ def test_the_published_molecules(real_data):
     binding = structures[0].energy - sum(energies[[1, 6, 8].index(n)] for n in
                                          structures[0].numbers)  # fmt: skip
     assert -80 < binding < -50  # thirteen bonds of a few eV
-    with pytest.raises(DataError, match="frame 0: no forces"):
+    with pytest.raises(DataError, match="structure 0: no forces"):
         read_xyz(path.with_name("test_dihedral.xyz"), **units, require=("forces",))

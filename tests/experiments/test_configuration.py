@@ -1,4 +1,4 @@
-"""Settings know their range: what is refused, and what an optimiser is made of."""
+"""Settings know their range: what is refused, and what an optimiser consists of."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -65,8 +65,8 @@ def test_order_in_time(degree):
     grid = jp.grids.Periodic(4)
 
     @functools.partial(jax.jit, static_argnums=0)
-    def error(frames):
-        times = jnp.linspace(0.0, 2.0, frames)
+    def error(snapshots):
+        times = jnp.linspace(0.0, 2.0, snapshots)
         values = jnp.exp(-times)[:, None] * jnp.cos(grid.axes[0])
         found = fields.interpolate(grid, values, times, degree)
         probes = jnp.linspace(0.01, 1.99, 97)
@@ -93,7 +93,7 @@ def test_refused_input_is_explained():
         fields.interpolate(grid, np.zeros((3, 7)))
     with pytest.raises(ValueError, match=r"times must have shape \(5,\), got \(4,\)"):
         fields.interpolate(grid, np.zeros((5, 8)), np.arange(4.0))
-    with pytest.raises(ValueError, match="degree 4 needs at least 5 frames, got 4"):
+    with pytest.raises(ValueError, match="degree 4 needs at least 5 snapshots, got 4"):
         fields.interpolate(grid, np.zeros((4, 8)), np.arange(4.0))
     with pytest.raises(ValueError, match="times must be increasing"):
         fields.interpolate(grid, np.zeros((5, 8)), np.array([0.0, 1.0, 1.0, 2.0, 3.0]))

@@ -8,7 +8,7 @@ import jaxpbdl as jp
 from jaxpbdl.learning import dynamic_modes
 
 
-def linear_frames(count=30):
+def linear_snapshots(count=30):
     """Two damped rotations about a mean: exactly linear of rank four."""
     t = np.arange(count)
     modes = np.random.default_rng(0).normal(size=(5, 3, 7))
@@ -17,22 +17,24 @@ def linear_frames(count=30):
 
 
 def test_the_linear_model_continues_a_linear_system():
-    frames = linear_frames()
-    step = dynamic_modes(frames[:20], rank=4)
-    ahead = jp.rollout(step, frames[19], 10)
-    np.testing.assert_allclose(ahead, frames[19:], atol=1e-2)
-    poor = jp.rollout(dynamic_modes(frames[:20], rank=1), frames[19], 10)
-    assert jp.diagnostics.relative_l2(poor, frames[19:]) > 0.1
+    snapshots = linear_snapshots()
+    step = dynamic_modes(snapshots[:20], rank=4)
+    ahead = jp.rollout(step, snapshots[19], 10)
+    np.testing.assert_allclose(ahead, snapshots[19:], atol=1e-2)
+    poor = jp.rollout(dynamic_modes(snapshots[:20], rank=1), snapshots[19], 10)
+    assert jp.diagnostics.relative_l2(poor, snapshots[19:]) > 0.1
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="rank must be at most the number of pairs of frames, 29"):
-        dynamic_modes(linear_frames(), 30)
+    with pytest.raises(
+        ValueError, match="rank must be at most the number of pairs of snapshots, 29"
+    ):
+        dynamic_modes(linear_snapshots(), 30)
     with pytest.raises(ValueError, match="rank must be at most the size of a state, 3, got 5"):
         dynamic_modes(jnp.ones((50, 3)), 5)
-    with pytest.raises(ValueError, match=r"frames must have an axis of frames .*got \(50,\)"):
+    with pytest.raises(ValueError, match=r"snapshots must have an axis of snapshots .*got \(50,\)"):
         dynamic_modes(jnp.ones(50), 1)
-    with pytest.raises(ValueError, match="frames must be finite"):
-        dynamic_modes(linear_frames().at[3].set(jnp.nan), 3)
+    with pytest.raises(ValueError, match="snapshots must be finite"):
+        dynamic_modes(linear_snapshots().at[3].set(jnp.nan), 3)
     with pytest.raises(ValueError, match="state must have shape"):
-        dynamic_modes(linear_frames(), 3)(jnp.zeros(4))
+        dynamic_modes(linear_snapshots(), 3)(jnp.zeros(4))

@@ -149,7 +149,7 @@ def test_a_gradient_that_is_not_finite_is_named():
 
 
 def test_the_best_validated_model_is_returned_and_patience_ends_the_fit(batches):
-    def validate(model):  # least where the weight passes 0.5 on its way to 1
+    def validate(model):  # best where the weight passes 0.5 on its way to 1
         return jnp.abs(model.weight[0] - 0.5)
 
     def loss(model, batch):
@@ -168,11 +168,11 @@ def test_the_best_validated_model_is_returned_and_patience_ends_the_fit(batches)
         patience=3,
         **QUIET,
     )
-    least = np.argmin(history.validation)
-    assert len(history.validation) == least + 1 + 3
+    best = np.argmin(history.validation)
+    assert len(history.validation) == best + 1 + 3
     assert len(history.loss) == history.validation_steps[-1] == 5 * len(history.validation)
-    np.testing.assert_allclose(validate(model), history.validation[least], rtol=1e-6)
-    weight = 1 - 0.98 ** history.validation_steps[least]
+    np.testing.assert_allclose(validate(model), history.validation[best], rtol=1e-6)
+    weight = 1 - 0.98 ** history.validation_steps[best]
     np.testing.assert_allclose(model.weight, weight, rtol=1e-4)
 
 

@@ -35,12 +35,12 @@ def network(seed=0, **options):
     return ConvNet(2, 1, 1, width=4, depth=3, key=jax.random.key(seed), **options)
 
 
-def truth(count=3, frames=6):
+def truth(count=3, snapshots=6):
     """Trajectories of another viscosity: something for a corrector to learn."""
     other = jp.solvers.spectral.semilinear(
         eqx.tree_at(lambda f: f.viscosity, FLOW, 0.2), GRID, 0.05
     )
-    return jnp.stack([jp.rollout(other, state(seed), frames - 1) for seed in range(count)])
+    return jnp.stack([jp.rollout(other, state(seed), snapshots - 1) for seed in range(count)])
 
 
 def test_a_network_of_zero_output_leaves_the_solver_as_it_is():

@@ -166,7 +166,7 @@ def test_the_loss_is_what_it_says():
 
 
 def test_a_committee_learns_and_knows_where_it_has_not_been():
-    data, asked = samples(40), samples(20, 1)
+    data, test = samples(40), samples(20, 1)
     scale, shift = scale_and_shift(data, 3)
     committee, _ = fit_ensemble(
         [potential(key, layers=1, scale=scale, shift=shift) for key in (0, 1)],
@@ -179,15 +179,15 @@ def test_a_committee_learns_and_knows_where_it_has_not_been():
         ema=0.95,
         progress=False,
     )
-    _, forces = evaluate_in_batches(member(committee, 0), asked, 10)
-    error = np.sqrt(np.mean((forces - asked.forces) ** 2))
-    assert error < 0.5 * np.sqrt(np.mean(asked.forces**2))
+    _, forces = evaluate_in_batches(member(committee, 0), test, 10)
+    error = np.sqrt(np.mean((forces - test.forces) ** 2))
+    assert error < 0.5 * np.sqrt(np.mean(test.forces**2))
 
     @eqx.filter_jit
     def deviation(graph):
         return force_deviation(eqx.filter_vmap(lambda p: energy_and_forces(p, graph)[1])(committee))
 
-    batch = take(asked, np.arange(20)).graph
+    batch = take(test, np.arange(20)).graph
     noise = 0.4 * jax.random.normal(jax.random.key(5), batch.positions.shape)
     near, far = deviation(batch), deviation(batch.at(batch.positions + noise))
     assert near.shape == (80,)

@@ -40,8 +40,8 @@ def smooth(points):
 
 def test_resampling_keeps_the_waves():
     for points in (12, 15, 40):
-        made = resampled(jnp.moveaxis(smooth(20), 0, -1), (points, points))
-        np.testing.assert_allclose(made, jnp.moveaxis(smooth(points), 0, -1), atol=1e-5)
+        found = resampled(jnp.moveaxis(smooth(20), 0, -1), (points, points))
+        np.testing.assert_allclose(found, jnp.moveaxis(smooth(points), 0, -1), atol=1e-5)
 
 
 @pytest.mark.parametrize("grid", [(17,), (8, 9), (7, 8, 9)])

@@ -284,7 +284,7 @@ def test_free_energy_falls(name, potential):
     """Gradient flows; `d` is the squared gradient, `b` is (1 + lap) u."""
     case = next(case for case in CASES if case.name == name)
     grid = case.grid()
-    frames = jp.rollout(case.step(0.02), case.state(grid), 100)
+    snapshots = jp.rollout(case.step(0.02), case.state(grid), 100)
     spectrum = jp.grids.Spectrum(grid)
 
     def energy(u):
@@ -293,7 +293,7 @@ def test_free_energy_falls(name, potential):
         band = spectrum.to_grid((1 - spectrum.k_squared) * modes)
         return jnp.mean(potential(u, jnp.sum(slopes**2, axis=0), band))
 
-    energies = np.asarray(jax.vmap(energy)(frames))
+    energies = np.asarray(jax.vmap(energy)(snapshots))
     assert np.all(np.diff(energies) < 1e-13) and energies[0] - energies[-1] > 1e-3
 
 

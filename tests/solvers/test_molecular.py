@@ -41,7 +41,7 @@ def triangle(heat=300.0):
 
 
 def end(step, state, steps):
-    return jax.tree.map(lambda frames: frames[-1], jp.rollout(step, state, steps, steps))
+    return jax.tree.map(lambda snapshots: snapshots[-1], jp.rollout(step, state, steps, steps))
 
 
 def total(state):
@@ -115,9 +115,9 @@ def test_phase_of_a_spring():
     """Velocity Verlet turns by exactly 2 arcsin(omega dt / 2) a step."""
     omega, dt = float(jnp.sqrt(SPRING * ACCELERATION / 12.011)), 3.0
     state = Phase(jnp.array([[0.1, 0.0, 0.0]]), jnp.zeros((1, 3)))
-    frames = jp.rollout(verlet(wells, MASSES[2:], dt), state, 40)
+    snapshots = jp.rollout(verlet(wells, MASSES[2:], dt), state, 40)
     angles = 2 * np.arcsin(omega * dt / 2) * np.arange(41)
-    np.testing.assert_allclose(frames.positions[:, 0, 0], 0.1 * np.cos(angles), atol=1e-12)
+    np.testing.assert_allclose(snapshots.positions[:, 0, 0], 0.1 * np.cos(angles), atol=1e-12)
 
 
 def test_a_bath_has_its_temperature():
@@ -125,8 +125,8 @@ def test_a_bath_has_its_temperature():
     masses, heat, dt = np.full(1000, 12.011), 400.0, 3.0
     step = langevin(wells, masses, dt, friction=0.05, temperature=heat)
     state = thermal(jax.random.key(0), jnp.zeros((1000, 3)), masses, 50.0)
-    frames = jp.rollout(step, state, 1500, 30)
-    later = jax.tree.map(lambda leaf: leaf[10:], frames)
+    snapshots = jp.rollout(step, state, 1500, 30)
+    later = jax.tree.map(lambda leaf: leaf[10:], snapshots)
     found = SPRING * jnp.mean(later.positions**2) / BOLTZMANN
     assert float(found) == pytest.approx(heat, rel=0.02)
     omega = float(jnp.sqrt(SPRING * ACCELERATION / 12.011))
@@ -159,24 +159,24 @@ def test_any_key_drives_a_bath(make):
     key = jax.random.PRNGKey(3) if make == "raw" else jax.random.key(3, impl=make)
     state = thermal(key, triangle().positions, MASSES, 300.0)
     step = langevin(bonds, MASSES, 0.5, friction=0.01, temperature=300.0)
-    frames = jp.rollout(step, state, 4, 2)
-    assert frames.key.dtype == key.dtype and len(frames.key) == 3
-    once = step(jax.tree.map(lambda leaf: leaf[0], frames))
+    snapshots = jp.rollout(step, state, 4, 2)
+    assert snapshots.key.dtype == key.dtype and len(snapshots.key) == 3
+    once = step(jax.tree.map(lambda leaf: leaf[0], snapshots))
     assert not np.allclose(once.velocities, verlet(bonds, MASSES, 0.5)(state).velocities)
 
 
 @pytest.mark.parametrize("bath", [False, True])
 def test_fault_15_single_precision_stays_where_double_is_on(bath):
     state = thermal(jax.random.key(1), np.float32(triangle().positions), MASSES, 300.0)
-    made = langevin(bonds, MASSES, 0.5, 0.1, 300.0) if bath else verlet(bonds, MASSES, 0.5)
-    frames = jp.rollout(made, state, 4)
-    assert frames.positions.dtype == frames.velocities.dtype == np.float32
+    step = langevin(bonds, MASSES, 0.5, 0.1, 300.0) if bath else verlet(bonds, MASSES, 0.5)
+    snapshots = jp.rollout(step, state, 4)
+    assert snapshots.positions.dtype == snapshots.velocities.dtype == np.float32
     if not bath:
         double = jax.tree.map(lambda leaf: leaf.astype(float), state._replace(key=None))
-        expected = jp.rollout(made, double, 4).positions
-        np.testing.assert_allclose(frames.positions, expected, atol=1e-5)
+        expected = jp.rollout(step, double, 4).positions
+        np.testing.assert_allclose(snapshots.positions, expected, atol=1e-5)
     with pytest.raises(ValueError, match="velocities must have the dtype float32 of positions"):
-        made(state._replace(velocities=state.velocities.astype(float)))
+        step(state._replace(velocities=state.velocities.astype(float)))
 
 
 def test_gradient_through_a_trajectory():

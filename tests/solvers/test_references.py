@@ -85,7 +85,7 @@ def test_lyapunov_exponent():
     assert error < 0.001 and abs(exponent - 0.0485) < 0.003
 
 
-# Name, equation, refinement of the file's grid, dealiasing, steps a frame, relative L2.
+# Name, equation, refinement of the file's grid, dealiasing, steps a snapshot, relative L2.
 FILES = [
     ("burgers_shock", lambda: eq.Burgers(0.01 / pi), 8, None, 20, 1e-9),
     ("KdV", lambda: eq.KortewegDeVries(1.0, 0.0025), 1, None, 20, 1e-9),
@@ -105,7 +105,7 @@ def test_files_of_raissi(name, make, refinement, keep, inner, tolerance, real_da
     (Burgers: odd data with u(+-1) = 0 are periodic).
     """
     data = scipy.io.loadmat(real_data(f"pinns-raissi/{name}.mat"))
-    frames, times = data.get("uu", data.get("usol")).T, data.get("tt", data.get("t")).ravel()
+    snapshots, times = data.get("uu", data.get("usol")).T, data.get("tt", data.get("t")).ravel()
     x = data["x"].ravel()
     n = round(2 / (x[1] - x[0]))
     grid = jp.grids.Periodic(n, 2.0, -1.0)
@@ -120,6 +120,6 @@ def test_files_of_raissi(name, make, refinement, keep, inner, tolerance, real_da
         start = jp.grids.resample(start, grid, fine)
         return jp.rollout(step, start, inner * (len(times) - 1), every=inner)[:, ::refinement]
 
-    result = run(jnp.asarray(frames[0, :n]))
-    error = float(jp.diagnostics.relative_l2(result, frames[:, :n]))
+    result = run(jnp.asarray(snapshots[0, :n]))
+    error = float(jp.diagnostics.relative_l2(result, snapshots[:, :n]))
     assert error < tolerance

@@ -38,10 +38,10 @@ def test_residual_of_the_solution_vanishes(case):
         residuals = jax.lax.map(lambda point: judge.residual(field, point), points)
         return jnp.max(jnp.abs(residuals)) / jnp.max(jnp.abs(size))
 
-    frames, times = run(), interval * jnp.arange(intervals + 1)
+    snapshots, times = run(), interval * jnp.arange(intervals + 1)
 
     def residual(judge, every):
-        field = true.field_of(grid, frames[::every], times[::every], DEGREE)
+        field = true.field_of(grid, snapshots[::every], times[::every], DEGREE)
         return float(largest(judge, field, case.time / 2 + 0.25 * every * interval))
 
     fine = residual(true, 1)

@@ -49,10 +49,10 @@ def test_a_step_keeps_constants_bounds_and_volume(box, transport):
     grid = Cells(shape, periodic=periodic)
     step = stable_fluids(Equation(viscosity=1e-3), grid, 0.7, sides, marker_transport=transport)
     state = step.start(lambda p: 3 * whirl(p), marker=2.0)  # the flow crosses up to 20 cells
-    frames = jp.rollout(step, state, 5)
-    np.testing.assert_allclose(frames.marker, 2.0, rtol=1e-13)
-    for frame in range(6):
-        velocity = jax.tree.map(lambda u, at=frame: u[at], frames.velocity)
+    snapshots = jp.rollout(step, state, 5)
+    np.testing.assert_allclose(snapshots.marker, 2.0, rtol=1e-13)
+    for snapshot in range(6):
+        velocity = jax.tree.map(lambda u, at=snapshot: u[at], snapshots.velocity)
         assert largest(step.flow.divergence(velocity)) < 1e-13
     carried = jp.rollout(step, state._replace(marker=grid.scalar(blob)), 5).marker
     assert float(carried.min()) >= float(carried[0].min()) - 1e-14
@@ -129,11 +129,11 @@ def test_uniform_flow_enters_and_leaves():
     grid = Cells((12, 8), (3.0, 1.0))
     step = stable_fluids(Equation(), grid, 0.6, [(inflow((1.0, 0.0)), outflow()), slip()])
     state = step.start((1.0, 0.0), marker=lambda p: p[0])
-    frames = jp.rollout(step, state, 3)
-    np.testing.assert_allclose(frames.velocity[0], 1.0, rtol=1e-5)
+    snapshots = jp.rollout(step, state, 3)
+    np.testing.assert_allclose(snapshots.velocity[0], 1.0, rtol=1e-5)
     # What enters brings what the first cell holds.
     expected = np.maximum(grid.centres[0] - 1.8, grid.centres[0][0])
-    np.testing.assert_allclose(frames.marker[-1], expected[:, None] * np.ones(8), atol=0.15)
+    np.testing.assert_allclose(snapshots.marker[-1], expected[:, None] * np.ones(8), atol=0.15)
 
 
 @x64

@@ -164,7 +164,7 @@ def test_an_acceleration_as_input_is_that_of_the_equation():
 
 
 def test_substeps_at_fixed_snapshots():
-    """As few as stability asks for; the interval is the one that was asked for."""
+    """As few as stability asks for; the interval is the requested one."""
     grid = jp.grids.Periodic(32)
 
     def make(dt):

@@ -43,12 +43,12 @@ def test_agrees_with_scikit_learn():
     mine = [kernel.log_amplitude / 2, *kernel.log_length, gradient.log_noise / 2]
     np.testing.assert_allclose(-len(y) * np.array(mine), slope, rtol=1e-8)
 
-    asked, _ = points(7, seed=1)
-    mean, variance = condition(process, x, y).predict(asked)
-    expected, deviation = oracle.predict(asked, return_std=True)
+    queries, _ = points(7, seed=1)
+    mean, variance = condition(process, x, y).predict(queries)
+    expected, deviation = oracle.predict(queries, return_std=True)
     np.testing.assert_allclose(mean, expected, rtol=1e-9)
     np.testing.assert_allclose(variance + noise**2, deviation**2, rtol=1e-8)
-    np.testing.assert_allclose(condition(process, x, y)(asked), mean, rtol=1e-12)
+    np.testing.assert_allclose(condition(process, x, y)(queries), mean, rtol=1e-12)
 
 
 def test_kernels_add_and_multiply():
@@ -121,11 +121,11 @@ def test_sums_over_pairs_of_atoms(block):
 
 
 def test_two_molecules_apart_have_the_sum():
-    numbers, features, asked = molecules((3, 4, 2))
+    numbers, features, queries = molecules((3, 4, 2))
     together = Molecules(numbers[:2].reshape(1, -1), features[:2].reshape(1, -1, 3), (1, 6))
     kernel = AtomPairs(1.0, 0.7)
     gram = double_sum(kernel, (numbers, features), (numbers, features))
-    found = eqx.filter_jit(kernel)(together, asked)
+    found = eqx.filter_jit(kernel)(together, queries)
     np.testing.assert_allclose(found[0], gram[0] + gram[1], rtol=1e-12)
 
 

@@ -20,7 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl.data import find
 from jaxpbdl.data.airfoils import distances
@@ -268,7 +268,7 @@ def metrics_of(
 
 def trained(
     config: Config, train: Flows, validation_flows: Flows, scale: np.ndarray, folder: Path
-) -> tuple[Any, Network, dict[str, np.ndarray]]:
+) -> tuple[PyTree, Network, dict[str, np.ndarray]]:
     """The U-Nets, stacked, and the FNO, each as it was best on the validation set, and the losses
     of each fit."""
     batches = Samples(

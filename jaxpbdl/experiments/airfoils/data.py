@@ -51,7 +51,7 @@ LENGTHS, CENTRE = (4.0, 2.5), (1.3, 1.25)
 """Of the box, in chords, and the place of the middle of the chord."""
 THICKEST = 0.3
 """What is thicker is no airfoil but a strut, in a narrow box."""
-FRAMES = 24
+SNAPSHOTS = 24
 """Looks at a flow at even times; the mean is over the last third."""
 PARTS = ("train", "validation", "test")
 GROUP = 4
@@ -163,17 +163,19 @@ def simulate(
     """`(fields, distance, forces, unsteadiness)` of one flow; see `Flows`. One program for all."""
     shape = setting.body(corners, angle)
     step = setting.step(shape, reynolds)
-    every = max(1, round(setting.duration / setting.dt / FRAMES))
+    every = max(1, round(setting.duration / setting.dt / SNAPSHOTS))
 
     def seen(flow: Flow) -> tuple[Array, Array]:
         inside = jnp.concatenate([step.pressure(flow)[None], setting.grid.to_cells(flow.velocity)])
         return inside, 2 * force_on_body(step, flow)
 
     start = step.start((1.0, 0.0))
-    frames, forces = jp.rollout(step, start, FRAMES * every, every, observe=seen, checkpoint=False)
-    late = -(FRAMES // 3)
+    snapshots, forces = jp.rollout(
+        step, start, SNAPSHOTS * every, every, observe=seen, checkpoint=False
+    )
+    late = -(SNAPSHOTS // 3)
     distance = setting.grid.scalar(shape)
-    mean = jnp.where(distance > 0, jnp.mean(frames[late:], axis=0), 0.0)
+    mean = jnp.where(distance > 0, jnp.mean(snapshots[late:], axis=0), 0.0)
     forces = forces[late:]
     return mean, distance, jnp.mean(forces, axis=0), jnp.std(forces[:, 1])
 

@@ -113,12 +113,16 @@ class Stream(eqx.Module):
 
 
 @eqx.filter_jit
-def _drag(stream: Stream, coefficients: Coefficients, start: Flow, steps: int) -> Any:
+def _drag(
+    stream: Stream, coefficients: Coefficients, start: Flow, steps: int
+) -> tuple[Array, Flow]:
     return stream.drag(coefficients, start, steps)
 
 
 @eqx.filter_jit
-def _slope(stream: Stream, coefficients: Coefficients, start: Flow, steps: int) -> Any:
+def _slope(
+    stream: Stream, coefficients: Coefficients, start: Flow, steps: int
+) -> tuple[tuple[Array, Flow], Coefficients]:
     """`drag` with the flow, and its gradient with respect to the coefficients."""
 
     def drag(coefficients: Coefficients) -> tuple[Array, Flow]:

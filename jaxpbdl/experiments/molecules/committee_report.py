@@ -5,7 +5,6 @@ Energies in cm^-1, as the sources of the geometries have them, forces in meV/Ang
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy.stats import rankdata
@@ -14,7 +13,7 @@ from jaxpbdl import plotting
 from jaxpbdl.data.qm22 import WAVENUMBER
 from jaxpbdl.molecules.potentials import Labelled
 
-Answer = Mapping[str, Any]
+Answer = Mapping[str, np.ndarray]
 
 
 def errors(name: str, answer: Answer, test: Labelled) -> dict[str, float]:

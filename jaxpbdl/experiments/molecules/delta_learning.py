@@ -10,18 +10,18 @@ first, by least squares on the training targets. `direct` learns the dear energy
 difference from the baseline. Molecules of the test set never take part in any of this.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from jaxpbdl.data import find
 from jaxpbdl.data.archive import arrays, write_arrays
@@ -92,12 +92,16 @@ def files(config: Config) -> list[Path]:
     return [find(DATA_SETS[config.system], given=config.data)]
 
 
+Errors: TypeAlias = Mapping[str, np.ndarray | np.floating]
+"""Arrays, one entry a size, and single numbers, by name."""
+
+
 class Whole(eqx.Module):
     """The same batch for every update."""
 
-    batch: Any
+    batch: PyTree
 
-    def __call__(self, key: PRNGKeyArray) -> Any:
+    def __call__(self, key: PRNGKeyArray) -> PyTree:
         return self.batch
 
 
@@ -123,7 +127,7 @@ def run(config: Config, folder: Path) -> Result:
     return Result(delta_report.metrics(config.sizes, curves), histories=losses)
 
 
-def _remembered(config: Config, data: TwoLevels, folder: Path, repeat: int) -> dict[str, Any]:
+def _remembered(config: Config, data: TwoLevels, folder: Path, repeat: int) -> Errors:
     """The errors of one repeat; kept in a file, so that a run that was stopped goes on."""
     path = folder / f"repeat_{repeat}.npz"
     if path.exists():
@@ -142,7 +146,7 @@ def split(config: Config, count: int, repeat: int) -> tuple[np.ndarray, np.ndarr
     return rest[: config.sizes[-1]], shuffled[: config.test]
 
 
-def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray]:
+def errors(config: Config, data: TwoLevels, repeat: int) -> Errors:
     """Mean absolute errors over the test set, kcal/mol, one a size for each model, and those
     of the baseline after a shift; `<model>_cover`: how many of them lie in the 90 % intervals
     of the largest size; `loss_<model>_<size>`: the losses of each choice of a kernel."""
@@ -169,7 +173,7 @@ def errors(config: Config, data: TwoLevels, repeat: int) -> dict[str, np.ndarray
         return Molecules(numbers[which], own, data.elements)
 
     targets = {"direct": data.energies, "delta": data.energies - data.baseline}
-    found: dict[str, Any] = {}
+    found: dict[str, np.ndarray | np.floating] = {}
     questions = molecules(test)
     for name, energies in targets.items():
         process, curve = None, []

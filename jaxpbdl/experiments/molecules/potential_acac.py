@@ -31,11 +31,12 @@ from jaxpbdl.experiments.configuration import (
     Validated,
 )
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.training import Training
+from jaxpbdl.experiments.training import Model, Training
 from jaxpbdl.learning import History, fit, muon
 from jaxpbdl.molecules.atoms import Structure
 from jaxpbdl.molecules.neighbours import neighbour_graph
 from jaxpbdl.molecules.potentials import (
+    EnergyFunction,
     GraphSamples,
     Labelled,
     PotentialLoss,
@@ -108,7 +109,7 @@ class ForceError(eqx.Module):
 
     samples: Labelled
 
-    def __call__(self, potential: Potential) -> Float[Array, ""]:
+    def __call__(self, potential: EnergyFunction) -> Float[Array, ""]:
         batch = take(self.samples, slice(None))
         _, forces = energy_and_forces(potential, batch.graph)
         return 1e3 * jnp.sqrt(jnp.mean((forces - batch.forces) ** 2))
@@ -182,9 +183,9 @@ def networks(
 
 
 def train(
-    config: Config, network: Potential, samples: dict[str, Labelled], folder: Path, name: str,
+    config: Config, network: Model, samples: dict[str, Labelled], folder: Path, name: str,
     key: PRNGKeyArray,
-) -> tuple[Potential, History]:  # fmt: skip
+) -> tuple[Model, History]:  # fmt: skip
     """Muon with a rise and a cosine fall of the learning rate; the running average of the
     parameters that did best on the validation set."""
     return fit(
@@ -203,7 +204,7 @@ def train(
     )
 
 
-def errors(potential: Potential, samples: dict[str, Labelled]) -> dict[str, float]:
+def errors(potential: EnergyFunction, samples: dict[str, Labelled]) -> dict[str, float]:
     """Root mean square errors of energies (meV) and forces (meV/Angstrom)."""
     metrics = {}
     for name in TESTS:

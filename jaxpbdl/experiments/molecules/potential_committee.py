@@ -8,10 +8,10 @@ of twenty times as many, where its deviation is largest, and a committee trained
 against one trained on as many random ones.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,7 @@ from jaxpbdl.learning import History, fit_ensemble, members, muon
 from jaxpbdl.molecules.atoms import Structure
 from jaxpbdl.molecules.neighbours import all_pairs
 from jaxpbdl.molecules.potentials import (
+    EnergyFunction,
     GraphSamples,
     Labelled,
     PotentialLoss,
@@ -97,7 +98,7 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
 
     losses: dict[str, np.ndarray] = {}
 
-    def trained(which: np.ndarray, name: str) -> list[Potential]:
+    def trained(which: np.ndarray, name: str) -> Sequence[EnergyFunction]:
         group, histories = committee(config, pick(everything, which), fitting, folder, name)
         losses.update({f"{name}_{i}": history.loss for i, history in enumerate(histories)})
         return group
@@ -169,7 +170,9 @@ def committee(
     return members(stacked), histories
 
 
-def predict(committee: list[Potential], test: Labelled, forces: bool) -> dict[str, Any]:
+def predict(
+    committee: Sequence[EnergyFunction], test: Labelled, forces: bool
+) -> dict[str, np.ndarray]:
     """`energies` (members, geometries) in eV and, where they are known, `forces` in eV/Angstrom."""
     found = [evaluate_in_batches(member, test, 100, forces=forces) for member in committee]
     answer = {"energies": np.stack([energies for energies, _ in found])}
@@ -178,7 +181,9 @@ def predict(committee: list[Potential], test: Labelled, forces: bool) -> dict[st
     return answer
 
 
-def chosen_by_deviation(committee: list[Potential], pool: Labelled, count: int) -> np.ndarray:
+def chosen_by_deviation(
+    committee: Sequence[EnergyFunction], pool: Labelled, count: int
+) -> np.ndarray:
     """Places in the pool where the energies of the committee lie furthest apart."""
     energies = predict(committee, pool, False)["energies"]
     return np.argsort(-energies.std(axis=0, ddof=1))[:count]

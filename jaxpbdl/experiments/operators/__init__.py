@@ -1,1 +1,1 @@
-"""Neural operators beside the solvers that made their data."""
+"""Neural operators beside the solvers that computed their data."""

@@ -3,17 +3,18 @@
     -div(a grad u) = f in the unit square,  u = 0 on its boundary
 
 The medium is one of two materials at each point. The files hold 1000 samples at 16 points a side to
-learn from, 50 to be test, and the same 50 at 32 points, which no training has seen (Li et al.,
-ICLR 2021; made small by the authors of the package neuraloperator). Point `i` of `N` lies at
+learn from, 50 to test on, and the same 50 at 32 points, which no training has seen (Li et al.,
+ICLR 2021; reduced by the authors of the package neuraloperator). Point `i` of `N` lies at
 `i / N`: the pressure vanishes in the first row and would one point behind the last, so that the
 symmetries of the square are exact maps of the grid.
 
 The network is told what is known: the boundary condition by a factor that vanishes there, and the
 symmetries by training on all eight images of every sample. On held-out samples, trained at 8 points
-a side and test at 16, the error falls from 18 to 15 % with the factor and rises to 23 % without.
+a side and tested at 16, the error falls from 18 to 15 % with the factor and rises to 23 % without.
 
-`grid = 85`, the preset `paper`, is the case of the paper: 1000 samples to learn from and 200 to be
-test at 85 points a side, computed by the toolkit's own solver (`darcy.py`, two minutes on a core).
+`grid = 85`, the preset `paper`, is the case of the paper: 1000 samples to learn from and 200 to
+test on at 85 points a side, computed by the toolkit's own solver (`darcy.py`, two minutes on a
+core).
 """
 
 from collections.abc import Callable
@@ -159,7 +160,7 @@ def files(config: Config) -> list[Path]:
 
 
 def computed(config: Config, folder: Path) -> dict[str, tuple[Array, Array]]:
-    """`(media, pressures)` to learn from and to be test, in the layout of the files: without the
+    """`(media, pressures)` to learn from and to test on, in the layout of the files: without the
     last row and column, where the pressure vanishes. It is given in units of its deviation."""
     path = config.data or folder / "data.npz"
     drawn = darcy.read_or_draw(path, config.grid, config.train, config.test)

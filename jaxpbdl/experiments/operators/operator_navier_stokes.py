@@ -109,7 +109,7 @@ def solver(points: int, viscosity: float, dt: float) -> jp.Step:
     )
 
 
-def vorticities(key: PRNGKeyArray, count: int, config: Config) -> Float[Array, "count 50 n n"]:
+def vorticities(key: PRNGKeyArray, count: int, config: Config) -> Float[Array, "count times n n"]:
     """Vorticity at t = 1 .. 50 of random initial states."""
     points, per_unit = config.solved, 50
     step = solver(points, config.viscosity, 1 / per_unit)
@@ -189,7 +189,7 @@ def _operator(config: Config, key: PRNGKeyArray) -> tuple[NextSnapshot | AllSnap
 
 def _answers(
     config: Config, operator: NextSnapshot | AllSnapshots, test: Array
-) -> dict[str, Float[Array, "samples 40 n n"]]:
+) -> dict[str, Float[Array, "samples later n n"]]:
     """Of the operator, of the solver on few points, and of the last snapshot held."""
     thin, per_unit = config.grid // config.coarse, 10
     step = solver(config.coarse, config.viscosity, 1 / per_unit)

@@ -28,7 +28,7 @@ from jaxpbdl.networks import Chain, Constant, Dense, PeriodicFeatures
 DOMAIN = Box((-1.0, 0.0), (1.0, 1.0))
 WAVES = 3
 NEAR = 0.3
-"""How far from the seam its corner is made good."""
+"""How far from the seam its corner is corrected."""
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ def opening(point: Float[Array, "2"], equation: AllenCahn) -> Float[Array, ""]:
     it is smooth.
     """
     x, t = point
-    spread = equation.diffusivity * (t + 1e-7)  # no infinite slope at the corner itself
+    variance = equation.diffusivity * (t + 1e-7)  # no infinite slope at the corner itself
     decay = jnp.exp((equation.growth - 3 * equation.saturation) * t)
 
     def corner(d: Array) -> Array:
-        bell = jnp.exp(-(d**2) / (4 * spread))
-        kernel = d * erf(d / (2 * spread**0.5)) + 2 * (spread / jnp.pi) ** 0.5 * bell
+        bell = jnp.exp(-(d**2) / (4 * variance))
+        kernel = d * erf(d / (2 * variance**0.5)) + 2 * (variance / jnp.pi) ** 0.5 * bell
         return 2 * jnp.exp(-((d / NEAR) ** 4)) * (decay * kernel - d)
 
     return initial(x) + corner(1 - x) + corner(1 + x)

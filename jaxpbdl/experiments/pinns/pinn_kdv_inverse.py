@@ -102,15 +102,15 @@ def _snapshots(config: Config, truth: Reference) -> tuple[Array, Array]:
     random = np.random.default_rng(config.seed)
     points, values = [], []
     for time, count in zip(TIMES, COUNTS, strict=True):
-        frame = _frame(truth, time)
+        snapshot = _snapshot(truth, time)
         chosen = random.choice(len(truth.x), min(count, len(truth.x)), replace=False)
-        noise = config.noise * frame.std() * random.standard_normal(len(chosen))
+        noise = config.noise * snapshot.std() * random.standard_normal(len(chosen))
         points.append(np.stack([truth.x[chosen], np.full(len(chosen), time)], axis=-1))
-        values.append(frame[chosen] + noise)
+        values.append(snapshot[chosen] + noise)
     return jnp.asarray(np.concatenate(points)), jnp.asarray(np.concatenate(values))
 
 
-def _frame(truth: Reference, time: float) -> Float[np.ndarray, " nx"]:
+def _snapshot(truth: Reference, time: float) -> Float[np.ndarray, " nx"]:
     return truth.values[:, np.argmin(abs(truth.t - time))]
 
 
@@ -126,18 +126,18 @@ def coefficient_bounds(
     grid = Periodic(truth.x.shape, lengths=2.0, origin=-1.0)
     first = np.isclose(points[:, 1], TIMES[0])
     at = np.argmin(abs(truth.x[None] - np.asarray(points[:, :1])), axis=1)
-    frames = [_frame(truth, time) for time in TIMES]
+    snapshots = [_snapshot(truth, time) for time in TIMES]
     angles = np.pi * np.arange(KNOWN_WAVES + 1) * np.asarray(grid.axes[0])[:, None]
     waves = jnp.asarray(np.concatenate([np.cos(angles), np.sin(angles[:, 1:])], axis=1))
 
     def measured(unknown: tuple[KortewegDeVries, Array]) -> tuple[Array, Array]:
         equation, amplitudes = unknown
-        start = jnp.asarray(frames[0]) + waves @ amplitudes
+        start = jnp.asarray(snapshots[0]) + waves @ amplitudes
         step = semilinear(equation, grid, (TIMES[1] - TIMES[0]) / STEPS, keep=1.0)
         return start[at[first]], repeat(step, STEPS)(start)[at[~first]]
 
     unknown = (equation, jnp.zeros(waves.shape[1]))
-    deviations = tuple(noise * frame.std() for frame in frames)
+    deviations = tuple(noise * snapshot.std() for snapshot in snapshots)
     errors, _ = cramer_rao(measured, unknown, deviations).standard_errors
     return [
         float(errors.advection / equation.advection),

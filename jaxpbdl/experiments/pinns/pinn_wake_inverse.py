@@ -12,7 +12,7 @@ and in the points they see, and their standard deviation gives an interval for t
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,6 +23,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import distributed, plotting
 from jaxpbdl.data import find, read_wake
+from jaxpbdl.data.wake import Wake as PublishedWake
 from jaxpbdl.equations.equation import Parameter, parameter
 from jaxpbdl.experiments.configuration import Count, NonNegative, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
@@ -135,16 +136,16 @@ def run(config: Config, folder: Path) -> Result:
     )
 
 
-def _table(wake: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Rows (x, y, t, u, v) of the whole wake; and its points of one frame, half way, with their
+def _table(wake: PublishedWake) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows (x, y, t, u, v) of the whole wake; and its points of one snapshot, half way, with their
     pressure.
     """
     t, x, y = np.meshgrid(wake.times, wake.x, wake.y, indexing="ij")
     u, v = wake.velocity[:, 0], wake.velocity[:, 1]
     rows = np.stack([a.ravel().astype(float) for a in (x, y, t, u, v)], axis=-1)
-    frame = len(wake.times) // 2
-    points = np.stack([a[frame] for a in (x, y, t)], axis=-1).astype(float)
-    return rows, points, wake.pressure[frame]
+    snapshot = len(wake.times) // 2
+    points = np.stack([a[snapshot] for a in (x, y, t)], axis=-1).astype(float)
+    return rows, points, wake.pressure[snapshot]
 
 
 def _fit(
@@ -212,7 +213,7 @@ def _coefficients(models: list[Model]) -> dict[str, float]:
     return metrics
 
 
-def _pressure(field: Wake, points: np.ndarray) -> np.ndarray:
+def _pressure(field: Field, points: np.ndarray) -> np.ndarray:
     """At all points, without its mean: the equations do not know it."""
     flat = jnp.asarray(points.reshape(-1, 3))
     values = np.asarray(jax.jit(jax.vmap(field))(flat))[:, 2].reshape(points.shape[:-1])

@@ -9,7 +9,6 @@ is split by wavenumber.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,6 +25,7 @@ from jaxpbdl.experiments.pinns.training import refined
 from jaxpbdl.fields import Box, Field, uniform
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, residual_loss, weak_loss
+from jaxpbdl.learning.update import Batches
 from jaxpbdl.networks import Chain, Dense, FourierFeatures, PeriodicFeatures
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import semilinear
@@ -75,12 +75,12 @@ def run(config: Config, folder: Path) -> Result:
     metrics, histories, losses, ends = {}, {}, {}, {"solution": truth[-1]}
     for name, (field, loss, batches) in _methods(config, equation, grid, start).items():
         key = jax.random.key(config.seed)
-        looks, frames, losses[name] = _watched(
+        looks, solutions, losses[name] = _watched(
             config, field, loss, batches, key, grid, folder / name, name
         )
-        histories[name] = looks, np.stack([by_band(each - truth, truth) for each in frames])
-        ends[name] = frames[-1][-1]
-        error = np.linalg.norm(frames[-1] - truth) / np.linalg.norm(truth)
+        histories[name] = looks, np.stack([by_band(each - truth, truth) for each in solutions])
+        ends[name] = solutions[-1][-1]
+        error = np.linalg.norm(solutions[-1] - truth) / np.linalg.norm(truth)
         metrics[f"{name}.relative_l2"] = float(error)
         for (low, high), share in zip(BANDS, histories[name][1][-1], strict=True):
             metrics[f"{name}.waves_{low}_{high}"] = float(share)
@@ -99,7 +99,7 @@ def by_band(
 
 def _methods(
     config: Config, equation: AdvectionDiffusion, grid: Periodic, start: Array
-) -> dict[str, tuple[Chain, Callable, Any]]:
+) -> dict[str, tuple[Chain, Callable, Batches | PerChunk]]:
     """Field, loss and batches of each."""
     key, features_key = jax.random.split(jax.random.key(config.seed))
     hidden, circle = [config.width] * config.depth, PeriodicFeatures(0, 2.0)
@@ -148,7 +148,7 @@ def _watched(
     config: Config,
     field: Chain,
     loss: Callable,
-    batches: Any,
+    batches: Batches | PerChunk,
     key: PRNGKeyArray,
     grid: Periodic,
     folder: Path,
@@ -161,14 +161,14 @@ def _watched(
     evaluate = eqx.filter_jit(lambda field: jax.vmap(jax.vmap(field))(everywhere))
     optimiser = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.updates, 0.01))
     looks = looks_at(config.updates, config.looks)
-    frames, losses = [], np.empty(0)
+    solutions, losses = [], np.empty(0)
     for updates in looks:  # each goes on from the checkpoint of the one before
         field, history = fit(
             field, loss, batches, optimiser, updates, key=key, chunk=50, folder=folder, name=name
         )
-        frames.append(np.asarray(evaluate(field)))
+        solutions.append(np.asarray(evaluate(field)))
         losses = history.loss
-    return looks, frames, losses
+    return looks, solutions, losses
 
 
 def looks_at(updates: int, count: int) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -18,13 +18,17 @@ from jaxpbdl import distributed, plotting
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import find
 from jaxpbdl.data.matlab import read_mat
+from jaxpbdl.equations import SemilinearEquation
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.fields import Box, refine, uniform
+from jaxpbdl.fields.derivatives import Judge
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import PerChunk, fit, quasi_newton, residual_at, residual_loss
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import semilinear
+
+Model = TypeVar("Model")
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def files(name: str, given: Path | None) -> list[Path]:
 def reference(
     name: str,
     given: Path | None,
-    equation: Any,
+    equation: SemilinearEquation,
     initial: Callable[[Array], Array],
     grid: Periodic | None = None,
     duration: float = 1.0,
@@ -88,11 +92,11 @@ def reference(
     if not found:
         grid = Periodic((2048,), lengths=2.0, origin=-1.0) if grid is None else grid
         step = semilinear(equation, grid, duration / steps, keep=1.0)
-        frames = rollout(step, initial(grid.axes[0]), steps, steps // 100, checkpoint=False)
-        frames = np.asarray(size(frames) if equation.value_shape else frames)
+        snapshots = rollout(step, initial(grid.axes[0]), steps, steps // 100, checkpoint=False)
+        snapshots = np.asarray(size(snapshots) if equation.value_shape else snapshots)
         x, thin = np.asarray(grid.axes[0]), max(1, grid.shape[0] // 256)
-        times = np.linspace(0, duration, len(frames))
-        return Reference(x[::thin], times, frames.T[::thin], "spectral solver")
+        times = np.linspace(0, duration, len(snapshots))
+        return Reference(x[::thin], times, snapshots.T[::thin], "spectral solver")
     path = found[0]
     content = read_mat(path)
     t, values = content.get("t", content.get("tt")), content.get("usol", content.get("uu"))
@@ -109,13 +113,13 @@ def size(values: Array) -> Array:
 
 def train(
     settings: Settings,
-    model: Any,
-    posed: Callable[[Any], tuple[Any, Callable]],
+    model: Model,
+    posed: Callable[[Model], tuple[Judge, Callable]],
     domain: Box,
     key: PRNGKeyArray,
     folder: Path,
-    anchors: Callable[[Any], Array] | None = None,
-) -> tuple[Any, Points, dict[str, np.ndarray]]:
+    anchors: Callable[[Model], Array] | None = None,
+) -> tuple[Model, Points, dict[str, np.ndarray]]:
     """The model trained by Adam on random points, then by a quasi-Newton method on points that
     follow the residual; points chosen for it; the losses of both fits.
 
@@ -125,11 +129,11 @@ def train(
     adam_key, finish_key, points_key = jax.random.split(key, 3)
     mesh, count = distributed.mesh("points"), settings.points
 
-    def loss(model: Any, points: Points) -> Array:
+    def loss(model: Model, points: Points) -> Array:
         value = residual_loss(*posed(model), points, mesh=mesh)
         return value if anchors is None else value + anchors(model)
 
-    def adapted(key: PRNGKeyArray, model: Any) -> Points:
+    def adapted(key: PRNGKeyArray, model: Model) -> Points:
         return refined(key, *posed(model), domain, count)
 
     losses = {}
@@ -156,7 +160,12 @@ def train(
 
 
 def refined(
-    key: PRNGKeyArray, equation: Any, field: Callable, domain: Box, count: int, surplus: int = 5
+    key: PRNGKeyArray,
+    equation: Judge,
+    field: Callable,
+    domain: Box,
+    count: int,
+    surplus: int = 5,
 ) -> Float[Array, "points dim"]:
     """`count` points of the domain, likelier where the residual is large: chosen from `surplus`
     times as many.
@@ -167,7 +176,7 @@ def refined(
 
 
 def report(
-    field: Callable, equation: Any, truth: Reference, points: Array, folder: Path
+    field: Callable, equation: Judge, truth: Reference, points: Array, folder: Path
 ) -> dict[str, float]:
     """Errors against the reference; writes `solution.png`: solution, error, residual, points."""
     x, t = np.meshgrid(truth.x, truth.t, indexing="ij")

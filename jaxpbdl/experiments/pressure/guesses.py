@@ -4,12 +4,11 @@ source, answers and their time.
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl.networks import UNet
 
@@ -44,7 +43,7 @@ def answers(pressure: Pressure, sources: Float[Array, "fields nx ny"]) -> Array:
     return jax.vmap(pressure)(sources)
 
 
-def seconds(call: Callable[[], Any], repeats: int) -> float:
+def seconds(call: Callable[[], PyTree], repeats: int) -> float:
     """The minimum over `repeats` calls, after one that compiles."""
     jax.block_until_ready(call())
     times = []

@@ -59,8 +59,8 @@ def start(key: PRNGKeyArray, n: int) -> State:
 def step(state: State) -> tuple[State, Float[Array, "n n"]]:
     """The next state, and the divergence that its projection took away."""
     smoke, velocity = advected(*state)
-    lift = (smoke[:, 1:] + smoke[:, :-1]) / 2
-    velocity = velocity.at[1, :, 1:].add(BUOYANCY * lift)
+    on_faces = (smoke[:, 1:] + smoke[:, :-1]) / 2
+    velocity = velocity.at[1, :, 1:].add(BUOYANCY * on_faces)
     source = divergence(velocity, False)
     return (smoke, velocity - gradient(solve(source, False), False)), source
 

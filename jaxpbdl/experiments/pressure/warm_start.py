@@ -40,7 +40,7 @@ from jaxpbdl.experiments.pressure.smoke import divergences
 from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.networks import UNet, parameter_count
 
-CELLS, FRAMES = 64, 10
+CELLS, SNAPSHOTS = 64, 10
 SCALE = 10.0
 """Of a pressure whose Laplacian is of order one."""
 MAX_ITERATIONS = 400
@@ -100,7 +100,7 @@ def exact(source: Cells) -> Cells:
 
 def conjugate_gradients(
     source: Cells, guess: Cells, iterations: int
-) -> tuple[Cells, Float[Array, " iterations+1"]]:
+) -> tuple[Cells, Float[Array, " {iterations}+1"]]:
     """The pressure after so many iterations (Hestenes and Stiefel 1952), and the norm of the
     residual before each and at the end. Differentiable in both arguments."""
 
@@ -164,16 +164,16 @@ def losses(iterations: int) -> dict[str, Callable[[Pressure, Array], Array]]:
 
 def run(config: Config, folder: Path) -> Result:
     """Train, count, draw."""
-    available, batch = config.simulations * FRAMES, config.training.batch
+    available, batch = config.simulations * SNAPSHOTS, config.training.batch
     if batch > available:
         raise ValueError(f"batch must be at most {available}, got {batch}")
     train_key, test_key = jax.random.split(jax.random.key(0))
     known = divergences(
-        jax.random.fold_in(train_key, config.seed), config.simulations, FRAMES, CELLS
+        jax.random.fold_in(train_key, config.seed), config.simulations, SNAPSHOTS, CELLS
     ).reshape(-1, CELLS, CELLS)
-    test = divergences(test_key, config.test, FRAMES, CELLS)
+    test = divergences(test_key, config.test, SNAPSHOTS, CELLS)
     # In turn the first field of a simulation, the second, ...
-    test = test[np.arange(config.test), np.arange(config.test) % FRAMES]
+    test = test[np.arange(config.test), np.arange(config.test) % SNAPSHOTS]
     start, fitting = jax.random.split(jax.random.key(config.seed))
     batches = Draws(known, batch)
     cycle = Twice(Cycle(2, width=config.width, levels=config.levels, key=start))

@@ -12,13 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl import plotting
 from jaxpbdl.equations import IncompressibleFlow, kolmogorov
@@ -45,6 +44,7 @@ from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import Parametrised
 from jaxpbdl.solvers.flow import Flow, LinearStencils, VorticityForm, incompressible, vorticity_form
+from jaxpbdl.step import AnyStep
 
 ENSEMBLES = ("interpolated", "corrected", "corrected_spectral")
 SOURCE = "Kochkov et al., PNAS 118 (2021) e2101784118, at Re = 1000, coarse grid of 64 points"
@@ -86,7 +86,7 @@ def bounded(channels: Float[Array, "channels nx ny"]) -> LinearStencils:
     return LinearStencils(jnp.tanh(channels) / 2)
 
 
-def _stencils(solver: VorticityForm) -> Any:
+def _stencils(solver: VorticityForm) -> PyTree:
     return solver.flow.interpolation
 
 
@@ -106,7 +106,7 @@ def run(config: Config, folder: Path) -> Result:
     coarse, scale = Periodic((config.coarse,) * 2), jnp.std(train)
     features = Features(coarse, scale)
     spectral_solver = config.solver(config.coarse, config.keep)
-    makers: dict[str, Callable[[PRNGKeyArray], Any]] = {
+    makers: dict[str, Callable[[PRNGKeyArray], AnyStep]] = {
         "interpolated": partial(interpolated, config, scale),
         "corrected": partial(correction, config, features, *config.volumes(config.coarse)),
         "corrected_spectral": partial(correction, config, features, *spectral_solver),

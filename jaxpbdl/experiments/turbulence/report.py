@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PyTree
 
 from jaxpbdl import plotting
 from jaxpbdl.diagnostics import energy_spectrum
@@ -20,8 +20,11 @@ from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.rollouts import repeat
+from jaxpbdl.solvers.flow.vorticity import VorticityForm
+from jaxpbdl.solvers.spectral.semilinear import SpectralStep
 from jaxpbdl.step import AnyStep
 
+Solver: TypeAlias = SpectralStep | VorticityForm
 ERROR_TIMES = (1.0, 3.0, 5.0)
 
 
@@ -41,7 +44,7 @@ class Row:
 
 def plain_row(
     name: str,
-    step: Any,
+    step: Solver,
     every: int,
     test: dict[str, Array],
     times: np.ndarray,
@@ -56,7 +59,7 @@ def plain_row(
 
 
 def plain_rows(
-    solver: Callable[[int], tuple[Any, int]],
+    solver: Callable[[int], tuple[Solver, int]],
     config: Config,
     test: dict[str, Array],
     times: np.ndarray,
@@ -75,7 +78,7 @@ def plain_rows(
     return rows
 
 
-def member_rows(name: str, models: list[Any], truth: Array, times: np.ndarray) -> list[Row]:
+def member_rows(name: str, models: list[AnyStep], truth: Array, times: np.ndarray) -> list[Row]:
     """Each member of an ensemble, and the mean of their predictions."""
     results = [evaluate(model, truth, times) for model in models]
     rows = [
@@ -133,7 +136,7 @@ def milliseconds(rows: Sequence[Row], repeats: int = 9) -> dict[str, float]:
 
 
 @eqx.filter_jit
-def _run(step: AnyStep, initial: Any, steps: int) -> Any:
+def _run(step: AnyStep, initial: PyTree, steps: int) -> PyTree:
     return repeat(step, steps, checkpoint=False)(initial)
 
 
@@ -238,5 +241,5 @@ def pictures(rows: list[Row], truth: Array, grid: Periodic, folder: Path) -> Non
     }
     plotting.spectrum(axes[0, 1], k, energies, ylabel="energy spectrum E(k)")
     deviation, error = deviation_and_error(group(rows, "corrected"), truth)
-    plotting.spread_against_error(axes[0, 2], times, deviation, error)
+    plotting.spread_skill(axes[0, 2], times, deviation, error)
     plotting.save(figure, folder / "accuracy.png")

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -16,7 +15,7 @@ from jaxpbdl.experiments.turbulence.setting import Config
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import Corrected, Windows, fit_ensemble, members, unrolled
 from jaxpbdl.networks import ConvNet
-from jaxpbdl.step import Step
+from jaxpbdl.step import AnyStep, Step
 
 
 class Features(eqx.Module):
@@ -54,22 +53,22 @@ def train_ensemble(
     folder: Path,
     train: Array,
     scale: Array,
-    make: Callable[[PRNGKeyArray], Any],
+    make: Callable[[PRNGKeyArray], AnyStep],
     count: int,
     key: PRNGKeyArray,
     name: str,
-) -> tuple[list[Any], dict[str, np.ndarray]]:
+) -> tuple[list[AnyStep], dict[str, np.ndarray]]:
     """An ensemble from `make`, first on single steps, then unrolled; the learning rate decays in
     each. With the losses of each member, both stages one after the other.
     """
 
-    def loss(model: Any, windows: Array) -> Array:
+    def loss(model: AnyStep, windows: Array) -> Array:
         return unrolled(model, windows) / scale**2
 
     training = config.training
     stages = [("single steps", 1, 2 * training.batch, config.pretraining)]
     stages += [("unrolled", config.unroll, training.batch, training.updates)]
-    models: list[Any] = []
+    models: list[AnyStep] = []
     losses: dict[str, np.ndarray] = {f"{name}_{i}": np.empty(0) for i in range(count)}
     for stage, steps, batch, updates in stages:
         if not updates:

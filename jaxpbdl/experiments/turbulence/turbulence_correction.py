@@ -9,7 +9,6 @@ networks is trained at once.
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +34,7 @@ from jaxpbdl.experiments.turbulence.training import (
 )
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.learning import Emulator
+from jaxpbdl.step import AnyStep
 
 SOURCE = "Kochkov et al., PNAS 118 (2021) e2101784118, against a second-order finite-volume solver"
 
@@ -79,8 +79,8 @@ def _compare(
     config: Config,
     test: dict[str, Array],
     coarse: Periodic,
-    ensemble: list[Any],
-    emulators: list[Any],
+    ensemble: list[AnyStep],
+    emulators: list[AnyStep],
 ) -> list[Row]:
     """Every method against the test trajectories, each from the same initial states."""
     truth = test["coarse"]

@@ -11,7 +11,7 @@ from functools import partial
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 import jaxpbdl as jp
 from jaxpbdl.equations import IncompressibleFlow
@@ -31,8 +31,9 @@ from jaxpbdl.solvers.flow.operators import Interpolation
 LENGTHS, CENTRE, RADIUS = (10.0, 5.0), (2.5, 2.5), 0.5
 
 
-def viscosity_of(step: IncompressibleStep) -> Array:
-    """The part of the solver that travels in the state."""
+def viscosity_of(step: IncompressibleStep) -> PyTree:
+    """The part of the solver that travels in the state: an array, or what `eqx.tree_at` puts in its
+    place to find it."""
     return step.equation.viscosity
 
 

@@ -5,16 +5,15 @@ The flow at Re = 100 (Nektar; Raissi, Perdikaris, Karniadakis 2019) sheds vortic
 the linear model (dynamic mode decomposition) is a strong baseline. The last quarter in time is the
 test set; rank, stopping and the method itself are chosen on the end of the rest.
 
-The first frame of the published file lies two time steps before the second, not one, and is left
-out: one period later than any other frame comes the same frame after 59.016 steps, after 58.016
-that of the first. Fitted to it as well, the linear model repeats the double step whenever that
-phase of the shedding comes round, last at frame 176, in the middle of the test set.
+The first snapshot of the published file lies two time steps before the second, not one, and is left
+out: one period later than any other snapshot comes the same snapshot after 59.016 steps, after
+58.016 that of the first. Fitted to it as well, the linear model repeats the double step whenever
+that phase of the shedding comes round, last at snapshot 176, in the middle of the test set.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,6 +24,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import plotting
 from jaxpbdl.data import find, read_wake
+from jaxpbdl.data.wake import Wake
 from jaxpbdl.experiments.configuration import Count, NonNegative, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.learning import (
@@ -45,7 +45,7 @@ from jaxpbdl.rollouts import rollout
 from jaxpbdl.step import AnyStep
 
 FIRST = 1
-"""The first frame that is used."""
+"""The first snapshot that is used."""
 RANKS = (2, 3, 5, 7, 9, 11, 13, 15, 17, 21, 25, 31, 41, 51, 61)
 
 
@@ -82,22 +82,22 @@ class Fluctuation(eqx.Module):
 
 
 class ForecastError(eqx.Module):
-    """Relative error of a rollout over frames, for validation."""
+    """Relative error of a rollout over snapshots, for validation."""
 
-    frames: Array
+    snapshots: Array
 
     def __call__(self, model: AnyStep) -> Array:
-        prediction = rollout(model, self.frames[0], len(self.frames) - 1, checkpoint=False)
-        return jnp.linalg.norm(prediction - self.frames) / jnp.linalg.norm(self.frames)
+        prediction = rollout(model, self.snapshots[0], len(self.snapshots) - 1, checkpoint=False)
+        return jnp.linalg.norm(prediction - self.snapshots) / jnp.linalg.norm(self.snapshots)
 
 
 def run(config: Config, folder: Path) -> Result:
     """Fit, forecast the held-out quarter, compare; pictures go to `folder`."""
     wake = read_wake(find("cylinder-wake", given=config.data))
-    frames = jnp.asarray(wake.velocity[FIRST:])
+    snapshots = jnp.asarray(wake.velocity[FIRST:])
     times = np.asarray(wake.times[FIRST:], float)
-    count = round(len(frames) / 4)
-    train, truth = frames[:-count], frames[-count - 1 :]  # the first frame is known
+    count = round(len(snapshots) / 4)
+    train, truth = snapshots[:-count], snapshots[-count - 1 :]  # the first snapshot is known
     rank, linear, fitted, validation, losses = prepared(config, train, folder)
 
     rows: dict[str, list[AnyStep]] = {
@@ -119,11 +119,11 @@ def run(config: Config, folder: Path) -> Result:
 def prepared(
     config: Config, train: Array, folder: Path
 ) -> tuple[int, AnyStep, dict[str, list[AnyStep]], dict[str, float], dict[str, np.ndarray]]:
-    """All that the training frames decide.
+    """All that the training snapshots decide.
 
     Arguments:
         config: the settings.
-        train: frames of the training and, at their end, of the validation set.
+        train: snapshots of the training and, at their end, of the validation set.
         folder: for checkpoints.
 
     Returns the rank of the linear model, that model fitted to all of `train`, the members of each
@@ -178,9 +178,9 @@ def _train(
     early: Array,
     late: Array,
     scale: Array,
-    make: Callable[[PRNGKeyArray], Any],
+    make: Callable[[PRNGKeyArray], AnyStep],
     name: str,
-) -> tuple[list[Any], list[History]]:
+) -> tuple[list[AnyStep], list[History]]:
     """An ensemble of which each member is the best of its fit on the validation part."""
 
     def loss(model: AnyStep, windows: Array, key: PRNGKeyArray) -> Array:
@@ -232,18 +232,18 @@ def metrics_of(
 
 
 def forecast_error(prediction: Array, truth: Array) -> float:
-    """Relative L2 error over all forecast frames (the first is given)."""
+    """Relative L2 error over all forecast snapshots (the first is given)."""
     return float(jnp.linalg.norm(prediction[1:] - truth[1:]) / jnp.linalg.norm(truth[1:]))
 
 
 def _pictures(
-    results: dict[str, list[Evaluation]], wake: Any, clock: np.ndarray, folder: Path
+    results: dict[str, list[Evaluation]], wake: Wake, clock: np.ndarray, folder: Path
 ) -> None:
     """`vorticity.png`, `vorticity.gif` and `error.png`."""
     sides = (float(np.ptp(wake.x)), float(np.ptp(wake.y)))
     dx, dy = (float(axis[1] - axis[0]) for axis in (wake.x, wake.y))
 
-    def vorticity(velocity: Array) -> np.ndarray:
+    def vorticity(velocity: Array | np.ndarray) -> np.ndarray:
         u, v = np.moveaxis(np.asarray(velocity), -3, 0)
         return np.gradient(v, dx, axis=-2) - np.gradient(u, dy, axis=-1)
 
@@ -267,7 +267,7 @@ def _pictures(
     truth = jnp.asarray(wake.velocity[-len(clock) :])
     spread = jnp.sqrt(jnp.mean(jnp.var(predictions, axis=0), axis=(1, 2, 3)))
     error = jnp.sqrt(jnp.mean((jnp.mean(predictions, axis=0) - truth) ** 2, axis=(1, 2, 3)))
-    plotting.spread_against_error(axes[0, 1], clock, np.asarray(spread), np.asarray(error))
+    plotting.spread_skill(axes[0, 1], clock, np.asarray(spread), np.asarray(error))
     plotting.save(figure, folder / "error.png")
 
 

@@ -74,8 +74,8 @@ class ContractedLayer(eqx.Module):
 
     def __call__(self, features: Array, one_hot: OneHot, around: "Around") -> Array:
         heard = self.convolution(features, around.senders, around.harmonics, around.functions)
-        made = self.mix(self.contraction(heard, one_hot))
-        return add_own(made, self.own, features, one_hot, self.before, self.after)
+        update = self.mix(self.contraction(heard, one_hot))
+        return add_own(update, self.own, features, one_hot, self.before, self.after)
 
 
 class Around(eqx.Module):
@@ -163,22 +163,22 @@ def own_of(
 
 
 def add_own(
-    made: Array,
+    update: Array,
     own: MixBySpecies | None,
     features: Array,
     one_hot: OneHot,
     before: tuple[Irrep, ...],
     after: tuple[Irrep, ...],
 ) -> Array:
-    """`made` plus the atom's own features of the irreps that both have."""
+    """`update` plus the atom's own features of the irreps that both have."""
     if own is None:
-        return made
+        return update
     theirs = dict(zip(before, places(before), strict=True))
     kept = jnp.concatenate([features[:, theirs[irrep]] for irrep in own.irreps], axis=1)
     added = own(kept, one_hot)
     starts = dict(zip(own.irreps, places(own.irreps), strict=True))
     blocks = [
-        made[:, place] + added[:, starts[irrep]] if irrep in starts else made[:, place]
+        update[:, place] + added[:, starts[irrep]] if irrep in starts else update[:, place]
         for irrep, place in zip(after, places(after), strict=True)
     ]
     return jnp.concatenate(blocks, axis=1)

@@ -81,19 +81,19 @@ class Trunk(eqx.Module):
             Radial(cutoff, functions=functions, basis=basis, size=size, hidden=network, key=k)
             for k in keys[1::2]
         )
-        made: list[Layer] = []
+        built: list[Layer] = []
         for index, k in enumerate(keys[2::2]):
-            before = made[-1].after if made else (SCALAR,)
+            before = built[-1].after if built else (SCALAR,)
             # The first layers, which know scalars only, need not have all irreps yet.
             goal = last if index == layers - 1 else reached(before, self.edges, between)
-            made.append(
+            built.append(
                 make(
                     before, goal, edges=self.edges, channels=(channels, channels),
                     species=species, functions=functions, neighbours=neighbours, key=k,
                 )
             )  # fmt: skip
-        self.layers = tuple(made)
-        missing = set(between).difference(*(layer.after for layer in made[:-1]))
+        self.layers = tuple(built)
+        missing = set(between).difference(*(layer.after for layer in built[:-1]))
         if layers > 1 and missing:
             raise ValueError(
                 f"hidden irreps {show(missing)} cannot be reached in {layers - 1} "

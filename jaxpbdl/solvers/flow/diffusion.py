@@ -20,14 +20,14 @@ def scalar_laplacian(values: Float[Array, "*cells"], grid: Cells) -> Float[Array
 def velocity_laplacian(velocity: Velocity, ends: Sequence[Sequence[Ends]], grid: Cells) -> Velocity:
     """Of each component on its faces; zero on the sides that it crosses. `ends[component][axis]`:
     what is given of it on the sides of an axis."""
-    made = []
+    laplacians = []
     for component, u in enumerate(velocity):
         total = _along_itself(u, component, grid)
         for axis in range(grid.ndim):
             if axis != component:
                 total = total + outward(slope(u, axis, grid, ends[component][axis]), axis, grid)
-        made.append(total)
-    return tuple(made)
+        laplacians.append(total)
+    return tuple(laplacians)
 
 
 def _along_itself(u: Array, axis: int, grid: Cells) -> Array:

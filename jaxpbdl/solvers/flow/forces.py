@@ -22,11 +22,11 @@ def force_on_body(step: IncompressibleStep, state: Flow) -> Float[Array, " dim"]
     if step.body is None:
         raise ValueError("the step has no body")
     _, rates, push = step.balance(state)
-    made = []
+    forces = []
     for component, (rate, slope) in enumerate(zip(rates, push, strict=True)):
         volume = control_volumes(component, step.grid)
-        made.append(jnp.sum(volume * step.body.solid[component] * (rate - slope)))
-    return jnp.stack(made)
+        forces.append(jnp.sum(volume * step.body.solid[component] * (rate - slope)))
+    return jnp.stack(forces)
 
 
 def pressure_on_body(
@@ -43,12 +43,12 @@ def pressure_on_body(
             for axis, (line, h) in enumerate(zip(grid.centres, grid.widths, strict=True))
         ]
     ).max(axis=0)
-    made = jnp.zeros(len(points), grid.dtype)
+    extrapolated = jnp.zeros(len(points), grid.dtype)
     for factor, weight in ((1, 3.0), (2, -3.0), (3, 1.0)):
         away = points + factor * REACH * width[:, None] * normal
         sources, weights = interpolation_stencil(away, grid.centres)
-        made = made + weight * jnp.sum(weights * pressure[sources], axis=1)
-    return made
+        extrapolated = extrapolated + weight * jnp.sum(weights * pressure[sources], axis=1)
+    return extrapolated
 
 
 def control_volumes(component: int, grid: Cells) -> Array:

@@ -52,10 +52,9 @@ def immersed(
     """The body of a signed distance on a grid.
 
     **Arguments:** `fast`: of the box without the body; `max_cut_faces`: number of faces to reserve
-    space for
-    where the shape is traced (under jit, grad or vmap), at least those it cuts; `bounded`: whether
-    the flow is to be carried without new extrema, else parts of the body thinner than two cells are
-    warned of.
+    space for where the shape is traced (under jit, grad or vmap), at least those it cuts;
+    `bounded`: whether the flow is to be carried without new extrema, else parts of the body thinner
+    than two cells are warned of.
 
     **Raises:** ValueError for a shape that no cell lies in, one thinner than two cells, one that
     reaches within three cells of a side, a union of shapes that overlap, or a traced shape without
@@ -133,7 +132,7 @@ def _assembled(
     grid: Cells,
     fast: FastSolver,
     max_cut_faces: int,
-    rooms: tuple[int, ...],
+    capacities: tuple[int, ...],
 ) -> Body:
     solid = []
     for component, fraction in enumerate(survey.open):
@@ -142,7 +141,7 @@ def _assembled(
         # What the stencils give on a closed face is taken up by the body alone.
         solid.append(jnp.where(fraction > 0, share, 1.0))
     continuations = tuple(
-        _continuation(shape, near, component, grid, rooms[component])
+        _continuation(shape, near, component, grid, capacities[component])
         for component, near in enumerate(survey.near)
     )
     cells, roots = _lacking(survey, grid, max_cut_faces)
@@ -165,10 +164,10 @@ def _open_fraction(corners: Array, component: int, grid: Cells) -> Array:
                 before, after = along(fraction, other, 0, m), along(fraction, other, 1, m + 1)
                 fraction = (before + after) / 2
         fractions.append(fraction)
-    made = sum(fractions) / len(fractions)
-    made = jnp.where(made < SLIT, 0.0, made)
+    mean = sum(fractions) / len(fractions)
+    mean = jnp.where(mean < SLIT, 0.0, mean)
     n = grid.shape[component]
-    return along(made, component, 0, n) if grid.periodic[component] else made
+    return along(mean, component, 0, n) if grid.periodic[component] else mean
 
 
 def _continuation(
@@ -278,7 +277,7 @@ def _dense(cells: Array, roots: Array, fast: FastSolver, grid: Cells) -> Array:
     matrix = roots[:, None] * matrix * roots
     values, vectors = jnp.linalg.eigh(jnp.eye(len(roots), dtype=grid.dtype) - matrix)
     # The pressure within a closed surface has no level: those vectors are left out.
-    least = 1e-4 if grid.dtype == jnp.float32 else 1e-8
-    found = values > least
+    threshold = 1e-4 if grid.dtype == jnp.float32 else 1e-8
+    found = values > threshold
     inverse = jnp.where(found, 1 / jnp.where(found, values, 1.0), 0.0)
     return times(vectors * inverse, vectors.T, 0)

@@ -161,7 +161,7 @@ def with_sides(
     velocity: Velocity, planes: Sequence[tuple[Plane, Plane] | None], grid: Cells
 ) -> Velocity:
     """The velocity with the given values on the sides that it crosses."""
-    made = []
+    components = []
     for axis, u in enumerate(velocity):
         pair = planes[axis]
         if pair is not None:
@@ -174,5 +174,5 @@ def with_sides(
                 along(u, axis, n - 1, n) if upper is None else jnp.broadcast_to(upper, first.shape),
             ]
             u = jnp.concatenate(parts, axis)
-        made.append(u)
-    return tuple(made)
+        components.append(u)
+    return tuple(components)

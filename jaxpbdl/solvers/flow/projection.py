@@ -38,7 +38,7 @@ from jaxpbdl.step import Step
 
 
 class IncompressibleStep(Step):
-    """One step of incompressible flow; made by `incompressible`.
+    """One step of incompressible flow; created by `incompressible`.
 
     An input is an acceleration of the fluid, held over the step: a vector for all of it, or one
     array for each component on its faces.
@@ -65,7 +65,7 @@ class IncompressibleStep(Step):
         self, velocity: FieldLike | None = None, marker: FieldLike | None = None, time: float = 0.0
     ) -> Flow:
         """A state: a velocity (a function `point -> velocity`, constants, or arrays on the faces;
-        rest by default) made to fit the sides and the body and freed of its divergence, and a
+        rest by default) fitted to the sides and the body and freed of its divergence, and a
         marker (a function of the point, a constant or an array in the cells)."""
         grid = self.grid
         if isinstance(velocity, tuple) and all(jnp.ndim(u) == grid.ndim for u in velocity):

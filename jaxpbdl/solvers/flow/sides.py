@@ -14,7 +14,7 @@ from jaxpbdl.grids.location import face
 
 
 class Side(eqx.Module):
-    """One side of the box; made by `wall`, `slip`, `inflow` or `outflow`.
+    """One side of the box; created by `wall`, `slip`, `inflow` or `outflow`.
 
     **Attributes:**
 

@@ -26,7 +26,7 @@ from jaxpbdl.step import Step
 
 
 class StableStep(Step):
-    """One step of stable fluids; made by `stable_fluids`. An input is an acceleration, as of
+    """One step of stable fluids; created by `stable_fluids`. An input is an acceleration, as of
     `IncompressibleStep`.
 
     **Attributes:** `flow` holds equation, grid, dt, sides, sources and the projection; the others
@@ -63,9 +63,9 @@ class StableStep(Step):
             for component, u in enumerate(velocity)
         )
         pushed = self._pushed(moved, marker, *inputs)
-        spread = velocity_laplacian(pushed, self._ends(pushed, time), self.grid)
+        laplacians = velocity_laplacian(pushed, self._ends(pushed, time), self.grid)
         amount = self.dt * self.flow.equation.viscosity
-        diffused = tuple(u + amount * change for u, change in zip(pushed, spread, strict=True))
+        diffused = tuple(u + amount * change for u, change in zip(pushed, laplacians, strict=True))
         velocity, _ = self.flow.projected(diffused, time + self.dt)
         return Flow(velocity, time + self.dt, marker)
 
@@ -101,14 +101,14 @@ class StableStep(Step):
             share = self.slip_length / (self.slip_length + float(grid.widths[axis][0]) / 2)
             return value + share * (first - value)
 
-        made: list[list[Ends]] = []
+        ends: list[list[Ends]] = []
         for component in range(grid.ndim):
             axes = [axis for axis in range(grid.ndim) if axis != component]
             pairs: list[Ends] = [(None, None)] * grid.ndim
             for axis in axes:
                 pairs[axis] = given(component, axis, 0), given(component, axis, 1)
-            made.append(pairs)
-        return made
+            ends.append(pairs)
+        return ends
 
     @property
     def interval(self) -> Array:

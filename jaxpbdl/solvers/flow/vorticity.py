@@ -17,7 +17,7 @@ from jaxpbdl.step import Step
 
 class VorticityForm(Step):
     """A step of incompressible flow whose states are the vorticity at the points of a periodic
-    plane; made by `vorticity_form`. Its working variables are those of `flow`."""
+    plane; created by `vorticity_form`. Its working variables are those of `flow`."""
 
     trainable_fields = ()
 

@@ -14,7 +14,7 @@ from jaxpbdl.step import Step
 
 
 class SemiLagrangianStep(Step):
-    """Explicit diffusion, then values carried along the velocity; made by `semi_lagrangian`."""
+    """Explicit diffusion, then values carried along the velocity; created by `semi_lagrangian`."""
 
     trainable_fields = ()
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.equation import Equation
-from jaxpbdl.equations.semilinear import SemilinearEquation
+from jaxpbdl.equations.semilinear import Layout, SemilinearEquation
 from jaxpbdl.fields import Interpolant
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.periodic import Periodic
@@ -21,7 +21,7 @@ from jaxpbdl.step import Step
 
 
 class SpectralStep(Step):
-    """One time step of an equation in spectral space; made by `semilinear`.
+    """One time step of an equation in spectral space; created by `semilinear`.
 
     States are real arrays of shape `equation.value_shape + grid.shape`. Inside a rollout the state
     stays in spectral space and is transformed back for saved states only. An input is a force of
@@ -32,7 +32,7 @@ class SpectralStep(Step):
 
     equation: SemilinearEquation
     spectrum: Spectrum
-    layout: Any
+    layout: Layout
     scheme: Scheme
     source: Array | None
     dt: Array
@@ -137,8 +137,8 @@ def semilinear(
     precision = jnp.complex64 if grid.dtype == jnp.float32 else jnp.complex128
     symbol = symbol.astype(precision if jnp.iscomplexobj(symbol) else grid.dtype)
     # One compiled program instead of one for each of the many operations in the coefficients.
-    made = eqx.filter_jit(scheme)(symbol, dt)
+    integrator = eqx.filter_jit(scheme)(symbol, dt)
     source = equation.source(spectrum)
     if source is not None:
         source = equation.enter(spectrum.truncate(source), layout)
-    return SpectralStep(equation, spectrum, layout, made, source, dt)
+    return SpectralStep(equation, spectrum, layout, integrator, source, dt)

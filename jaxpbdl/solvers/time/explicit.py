@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from math import ceil, isfinite
-from typing import Any
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -16,12 +15,12 @@ from jaxpbdl.step import Step
 
 
 class ExplicitStep(Step):
-    """One step of d(state)/dt = rates(state); made by `explicit`."""
+    """One step of d(state)/dt = rates(state); created by `explicit`."""
 
-    rates: Callable[..., Any]
+    rates: Callable[..., PyTree]
     dt: Array
     scheme: Scheme
-    limit: Callable[[Any], Any] | None
+    limit: Callable[[PyTree], Array | float] | None
 
     @property
     def interval(self) -> Array:
@@ -45,11 +44,11 @@ class ExplicitStep(Step):
 
 
 def explicit(
-    rates: Callable[..., Any],
+    rates: Callable[..., PyTree],
     dt: ArrayLike,
     scheme: Scheme = rk4,
     *,
-    largest_dt: Callable[[Any], Any] | None = None,
+    largest_dt: Callable[[PyTree], Array | float] | None = None,
 ) -> ExplicitStep:
     """The step of d(state)/dt = rates(state), the state any tree of arrays.
 

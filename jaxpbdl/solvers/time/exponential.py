@@ -18,7 +18,7 @@ _TAYLOR_TERMS = 18  # 1 / 18! is below float64 round-off for |z| <= 1
 
 
 def phi(order: int, z: Array) -> Array:
-    """phi_k(z) = sum_n z^n / (n + k)!, the functions every exponential integrator is made of.
+    """phi_k(z) = sum_n z^n / (n + k)!, the functions every exponential integrator is built from.
 
     Near zero by its series, elsewhere by phi_k = (phi_{k-1} - 1 / (k-1)!) / z, which would cancel
     near zero. Differentiable in `z` everywhere.

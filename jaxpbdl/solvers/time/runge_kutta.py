@@ -6,7 +6,7 @@ computes a stage once more, which is faster than to fetch what it would have to 
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -82,12 +82,12 @@ def _still(system: System, state: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), rates)
 
 
-def _again(stage: Callable[..., Any]) -> Callable[..., Any]:
+def _again(stage: Callable[..., PyTree]) -> Callable[..., PyTree]:
     return jax.checkpoint(stage, prevent_cse=False)
 
 
 rk3 = LowStorageRungeKutta()
-"""Order 3 in three stages, stable up to 1.7 cells a step: the least memory."""
+"""Order 3 in three stages, stable up to 1.7 cells a step: the lowest memory."""
 ssp_rk3 = StrongStabilityRungeKutta()
 """Order 3 in three stages, for conservation laws with shocks."""
 rk4 = ClassicalRungeKutta()

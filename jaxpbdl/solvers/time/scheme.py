@@ -2,7 +2,7 @@
 
 A system is what `System` holds, or `SeparableSystem` for symplectic schemes. Explicit schemes are
 modules that need nothing else (`rk3`, `rk4`, `ssp_rk3`, `adams_bashforth`, `leapfrog`); those that
-treat a linear part apart are made from its symbol: `Exponential = (symbol, dt) -> Scheme`. Time,
+treat a linear part apart are built from its symbol: `Exponential = (symbol, dt) -> Scheme`. Time,
 where the physics depends on it, is a part of the state whose rate is one.
 """
 
@@ -29,9 +29,9 @@ class System(NamedTuple):
     projection of that sum where the state has a constraint.
     """
 
-    rates: Callable[[Any], Any]
+    rates: Callable[[PyTree], PyTree]
     dt: Array
-    moved: Callable[[Any, Any], Any] = added
+    moved: Callable[[PyTree, PyTree], PyTree] = added
 
 
 class Scheme(eqx.Module):
@@ -63,7 +63,7 @@ class Scheme(eqx.Module):
         return 1 / (oscillation / self.imaginary + decay / self.real + 1e-30)
 
 
-def check_inputs(scheme: Scheme, inputs: tuple[Any, ...]) -> None:
+def check_inputs(scheme: Scheme, inputs: tuple[PyTree, ...]) -> None:
     """Refuse an input to a scheme whose memory starts before the first one is known."""
     if inputs and scheme.remembers:
         raise ValueError(
@@ -76,7 +76,7 @@ Exponential: TypeAlias = Callable[[Array, Array | float], Scheme]
 """From the eigenvalues of a linear part, and dt, to a scheme."""
 
 
-def combined(weights: Sequence[Any], trees: Sequence[PyTree]) -> PyTree:
+def combined(weights: Sequence[Array | float], trees: Sequence[PyTree]) -> PyTree:
     """The weighted sum of trees of the same structure."""
 
     def total(*leaves: Array) -> Array:

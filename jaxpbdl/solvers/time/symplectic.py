@@ -5,7 +5,7 @@ for electric and magnetic fields is of this form, molecular dynamics too.
 """
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -26,9 +26,9 @@ class SeparableSystem(NamedTuple):
     force over a time; `drift`, the state after moving over a time; `dt`.
     """
 
-    force: Callable[[Any], Any]
-    kick: Callable[[Any, Any, Any], Any]
-    drift: Callable[[Any, Any], Any]
+    force: Callable[[PyTree], PyTree]
+    kick: Callable[[PyTree, PyTree, Array], PyTree]
+    drift: Callable[[PyTree, Array], PyTree]
     dt: Array
 
 
@@ -62,7 +62,9 @@ class VelocityVerlet(Leapfrog):
     def start(self, state: PyTree, system: SeparableSystem) -> tuple[PyTree, PyTree]:
         return state, system.force(state)
 
-    def advance(self, working: tuple[Any, Any], system: SeparableSystem) -> tuple[PyTree, PyTree]:
+    def advance(
+        self, working: tuple[PyTree, PyTree], system: SeparableSystem
+    ) -> tuple[PyTree, PyTree]:
         state, force = working
         for share in self.shares:
             dt = share * system.dt
@@ -71,7 +73,7 @@ class VelocityVerlet(Leapfrog):
             state = system.kick(state, force, dt / 2)
         return state, force
 
-    def current(self, working: tuple[Any, Any]) -> PyTree:
+    def current(self, working: tuple[PyTree, PyTree]) -> PyTree:
         return working[0]
 
 
@@ -91,13 +93,13 @@ class PhasePoint(NamedTuple):
 
 
 class HamiltonianStep(Step):
-    """One step of positions and momenta; made by `hamiltonian`."""
+    """One step of positions and momenta; created by `hamiltonian`."""
 
-    velocity: Callable[[Any], Any]
-    force: Callable[..., Any]
+    velocity: Callable[[PyTree], PyTree]
+    force: Callable[..., PyTree]
     dt: Array
     scheme: Leapfrog
-    limit: Callable[[Any], Any] | None
+    limit: Callable[[PyTree], Array | float] | None
 
     @property
     def interval(self) -> Array:
@@ -113,7 +115,7 @@ class HamiltonianStep(Step):
 
         return SeparableSystem(lambda s: self.force(s.position, *inputs), kick, drift, self.dt)
 
-    def enter(self, state: tuple[Any, Any]) -> PhasePoint:
+    def enter(self, state: tuple[PyTree, PyTree]) -> PhasePoint:
         return PhasePoint(*state)
 
     def advance(self, working: PhasePoint, *inputs: PyTree) -> PhasePoint:
@@ -127,12 +129,12 @@ class HamiltonianStep(Step):
 
 
 def hamiltonian(
-    velocity: Callable[[Any], Any],
-    force: Callable[..., Any],
+    velocity: Callable[[PyTree], PyTree],
+    force: Callable[..., PyTree],
     dt: ArrayLike,
     scheme: Leapfrog = leapfrog,
     *,
-    largest_dt: Callable[[Any], Any] | None = None,
+    largest_dt: Callable[[PyTree], Array | float] | None = None,
 ) -> HamiltonianStep:
     """The step of dq/dt = velocity(p), dp/dt = force(q) on states `(q, p)`.
 

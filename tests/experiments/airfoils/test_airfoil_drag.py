@@ -92,6 +92,7 @@ def test_the_loss_vanishes_for_the_truth(weight):
     assert loss(Drag(network), batch) > 0.1
 
 
+@pytest.mark.stand_ins
 def test_metrics_of_known_errors(monkeypatch):
     """Two members 1 count below and above a mean that is off by known numbers, others in each part:
     intervals are those of the calibration set."""
@@ -120,6 +121,7 @@ def test_metrics_of_known_errors(monkeypatch):
     assert kept == {"validation": 7.0, "learning_rate": 0.1, "decay": 0.2}
 
 
+@pytest.mark.stand_ins
 def test_the_validation_set_chooses(file, tmp_path, monkeypatch):
     """Of all settings the one with the smallest error there; training sees neither the calibration
     nor the test set; methods stand beside each other at equal cost."""
@@ -163,6 +165,7 @@ def test_the_validation_set_chooses(file, tmp_path, monkeypatch):
     assert "sobolev_16.times_less_cost" not in found
 
 
+@pytest.mark.stand_ins
 def test_the_test_set_chooses_nothing(file, tmp_path, monkeypatch):
     """Whatever drags the calibration and the test set have, training and tuning see the same."""
     data, seen = read(file), []

@@ -67,6 +67,7 @@ def test_burgers_control(tmp_path, monkeypatch):
     assert len(batches(jax.random.key(0))[0]) == 2
 
 
+@pytest.mark.stand_ins
 def test_drag_minimisation(tmp_path, monkeypatch):
     """A drag that is a parabola in the coefficients, and a gradient that is 1 % too large."""
     right = jnp.array([0.5, 0.0])

@@ -146,6 +146,7 @@ def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
     assert found["multiplicity.auc"] == area(-counts, np.asarray(parts["test"].quark))
 
 
+@pytest.mark.stand_ins
 def test_taggers_are_validated_on_the_validation_set(jets, tmp_path, monkeypatch):
     parts = {"train": jets[:30], "validation": jets[30:]}
 

@@ -163,14 +163,15 @@ def test_pino_burgers(tmp_path, monkeypatch):
 
 
 class Held(eqx.Module):
-    """The last frame times a factor, at all later times."""
+    """The last snapshot times a factor, at all later times."""
 
     factor: float
 
-    def later(self, frames, count):
-        return self.factor * jnp.broadcast_to(frames[-1], (count, *frames.shape[1:]))
+    def later(self, snapshots, count):
+        return self.factor * jnp.broadcast_to(snapshots[-1], (count, *snapshots.shape[1:]))
 
 
+@pytest.mark.stand_ins
 def test_operator_navier_stokes(tmp_path, monkeypatch):
     monkeypatch.setattr(operator_navier_stokes, "LATER", 4)
     monkeypatch.setattr(operator_navier_stokes, "solver", lambda *_: Scaled(1.0))
@@ -183,12 +184,12 @@ def test_operator_navier_stokes(tmp_path, monkeypatch):
     trainings = []
     for factor in (2.0, OTHER):
 
-        def frames(key, count, config, factor=factor):
+        def snapshots(key, count, config, factor=factor):
             drawn = np.random.default_rng(count).normal(size=(count, 1, 8, 8))
             later = (factor if count == config.test else 1.0) * drawn
             return jnp.asarray(np.concatenate([drawn] * 10 + [later] * 4, 1), jnp.float32)
 
-        monkeypatch.setattr(operator_navier_stokes, "vorticities", frames)
+        monkeypatch.setattr(operator_navier_stokes, "vorticities", snapshots)
         trainings.append(Training(lambda name: Held(2.2)))
         monkeypatch.setattr(operator_navier_stokes, "fit", trainings[-1])
         found = operator_navier_stokes.run(config, tmp_path).metrics

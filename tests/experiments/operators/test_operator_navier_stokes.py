@@ -30,7 +30,7 @@ def test_learns_and_reports(operator, tmp_path, monkeypatch):
     monkeypatch.setattr(flow, "LATER", 5)
     contract.execute(flow.EXPERIMENT, "quick", replace(TINY, operator=operator), tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
-    # The next frames are close to the last; the solver on the same points has no error but dt's.
+    # The next snapshots are close to the last; the solver on the same points has no error but dt's.
     assert metrics["solver.relative_l2"] < 0.05 * metrics["persistence.relative_l2"]
     assert metrics["relative_l2"] < 0.9 * metrics["persistence.relative_l2"]
     assert (tmp_path / "vorticity.png").stat().st_size > 10_000
@@ -50,7 +50,7 @@ def test_wrong_settings():
         flow.Config(coarse=12)
 
 
-def test_goes_on_from_its_own_frames():
+def test_goes_on_from_its_own_snapshots():
     network = lambda snapshots: jnp.ones((1, 4, 4))  # noqa: E731
     step = flow.NextSnapshot(network)  # type: ignore[arg-type]
     snapshots = jnp.zeros((10, 4, 4))

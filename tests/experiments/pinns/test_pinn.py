@@ -111,8 +111,8 @@ def test_reference_without_the_file_is_the_published_one(
     ours = reference(name, None, equation, module.initial, Periodic(1024, 2.0, -1.0), steps=4000)
     column = np.argmin(abs(published.t - 0.5))
     at = published.t[column]
-    frame = np.array([np.interp(at, ours.t, row) for row in ours.values])
-    values = np.interp(published.x, ours.x, frame, period=2.0)
+    snapshot = np.array([np.interp(at, ours.t, row) for row in ours.values])
+    values = np.interp(published.x, ours.x, snapshot, period=2.0)
     smooth = abs(published.x) > 0.1  # where linear interpolation will do
     difference = (values - published.values[:, column])[smooth]
     assert np.linalg.norm(difference) < 0.005 * np.linalg.norm(values[smooth])

@@ -107,7 +107,7 @@ def test_forward_problems(tmp_path, monkeypatch, name):
 
 
 def test_kdv_inverse(tmp_path, monkeypatch):
-    """The snapshots are data; the frames between them are not."""
+    """The snapshots are data; the times between them are not."""
     monkeypatch.setattr(training.plotting, "save", lambda *_: None)
     config, fits, truth = pinn_kdv_inverse.Config(**SETTINGS), [], known_reference(1.0)
     with jax.enable_x64(True):
@@ -234,10 +234,10 @@ def test_spectral_bias_trains_as_long_as_it_is_told(tmp_path):
     grid = spectral_bias.Periodic((spectral_bias.POINTS,), lengths=2.0, origin=-1.0)
     start = spectral_bias.initial(grid.axes[0], 0.1)
     field, loss, batches = spectral_bias._methods(config, equation, grid, start)["plain"]
-    looks, frames, losses = spectral_bias._watched(
+    looks, solutions, losses = spectral_bias._watched(
         config, field, loss, batches, jax.random.key(0), grid, tmp_path, "plain"
     )
-    assert looks == [4] and len(frames) == 1 and losses.shape == (4,)
+    assert looks == [4] and len(solutions) == 1 and losses.shape == (4,)
 
 
 READERS = {

@@ -66,8 +66,8 @@ def test_warm_start(tmp_path, monkeypatch):
     trainings = []
     for factor in (1.0, 3.0):
 
-        def drawn(key, count, frames, cells, factor=factor):
-            source = np.random.default_rng(count).normal(size=(count, frames, cells, cells))
+        def drawn(key, count, snapshots, cells, factor=factor):
+            source = np.random.default_rng(count).normal(size=(count, snapshots, cells, cells))
             source = source - source.mean((-2, -1), keepdims=True)
             return jnp.asarray(source * (factor if count == 3 else 1), jnp.float32)
 

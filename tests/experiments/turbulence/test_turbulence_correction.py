@@ -56,7 +56,7 @@ def written(path, channels=("vorticity",), interval=0.1, trajectories=2):
         jp.initial_states.random_vorticity(jax.random.key(seed), step.grid)
         for seed in range(trajectories)
     ]
-    # Without the first frame, whose Nyquist modes a velocity cannot hold.
+    # Without the first snapshot, whose Nyquist modes a velocity cannot hold.
     values = jnp.stack([jp.rollout(step, start, 7 * every, every)[1:] for start in starts])
     if len(channels) == 2:
         velocity = jax.vmap(jax.vmap(lambda w: jp.diagnostics.velocity(w, step.grid)))(values)
@@ -103,7 +103,7 @@ def test_effective_refinement_interpolates_between_marks():
 
 
 class Perturbed(jp.Step):
-    """The truth with its vorticity scaled at every frame: an error that is known."""
+    """The truth with its vorticity scaled at every snapshot: an error that is known."""
 
     factor: float
 
@@ -112,7 +112,7 @@ class Perturbed(jp.Step):
 
 
 def test_the_metrics_of_known_predictions():
-    """Two members of an ensemble, marks and a coarse solver whose errors are known: a frame of
+    """Two members of an ensemble, marks and a coarse solver whose errors are known: a snapshot of
     factor f has the relative error f^n - 1, the correlation 1, and the energy f^2n."""
     grid, interval = jp.grids.Periodic((12, 12)), 0.2
     start = jp.initial_states.random_vorticity(jax.random.key(0), grid)[None]
@@ -143,7 +143,7 @@ def test_the_metrics_of_known_predictions():
 
 
 def test_times_of_correlation_are_those_of_the_prediction():
-    """White noise that is mixed in more and more: the correlation is known at every frame."""
+    """White noise that is mixed in more and more: the correlation is known at every snapshot."""
     rng, interval = np.random.default_rng(0), 0.2
     truth = jnp.asarray(rng.normal(size=(1, 6, 200, 200)))
     noise = jnp.asarray(rng.normal(size=(1, 6, 200, 200)))

@@ -73,9 +73,10 @@ def test_a_tiny_run(tmp_path):
     assert (tmp_path / "wakes.png").stat().st_size > 10_000
 
 
+@pytest.mark.stand_ins
 def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
-    """In a steady flow models grow by a known share a frame; whatever the test wakes are, training
-    is given the same."""
+    """In a steady flow models grow by a known share a snapshot; whatever the test wakes are,
+    training is given the same."""
     shares = {
         "coarse_central_differences": 0.4,
         "coarse": 0.3, "supervised": 0.2, "cut": 0.1, "corrected": 0.05,
@@ -114,9 +115,9 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
     monkeypatch.setattr(wake_correction, "_pictures", lambda *_: None)
     for factor in (1.0, np.nan):
 
-        def data(folder, fine, coarse, numbers, warm_up, frames, factor=factor):
+        def data(folder, fine, coarse, numbers, warm_up, snapshots, factor=factor):
             values = {config.train: states, config.test: factor * steady}[numbers]
-            assert values.shape[1] == frames
+            assert values.shape[1] == snapshots
             return varied(values)
 
         monkeypatch.setattr(wake_correction, "_data", data)

@@ -15,7 +15,7 @@ from jaxpbdl.experiments.wakes import wake_forecast
 from jaxpbdl.experiments.wakes.wake_forecast import EXPERIMENT, Config, metrics_of, prepared, run
 from jaxpbdl.learning import History, compare, dynamic_modes
 from tests.experiments.fakes import LOSSES
-from tests.learning.test_dmd import linear_frames
+from tests.learning.test_dmd import linear_snapshots
 
 TINY = Config(members=2, width=4, depth=3, batch=2, unroll=2, updates=6)
 
@@ -38,7 +38,7 @@ def test_metrics_of_known_errors():
     truth = jnp.asarray(np.random.default_rng(0).normal(size=(7, 2, 3, 4)), jnp.float32)
 
     def off(share):
-        errors = share * truth.at[0].set(0)  # the first frame is given
+        errors = share * truth.at[0].set(0)  # the first snapshot is given
         return compare((truth + errors)[None], truth[None], clock)
 
     results = {"dmd": [off(0.2)], "corrected": [off(0.1), off(-0.3)]}
@@ -53,8 +53,8 @@ def test_metrics_of_known_errors():
 
 
 def test_all_methods_are_validated_on_the_end_of_training(tmp_path, monkeypatch):
-    """The linear model and persistence too; what is validated has not seen these frames."""
-    frames, given = linear_frames(30), []
+    """The linear model and persistence too; what is validated has not seen these snapshots."""
+    snapshots, given = linear_snapshots(30), []
 
     def trained(config, folder, early, late, scale, make, name):
         given.append((early, late))
@@ -62,9 +62,9 @@ def test_all_methods_are_validated_on_the_end_of_training(tmp_path, monkeypatch)
         return [], [History(LOSSES, best, np.arange(4), None, 0.0)] * 2
 
     monkeypatch.setattr(wake_forecast, "_train", trained)
-    rank, linear, fitted, validation, losses = prepared(TINY, frames, tmp_path)
+    rank, linear, fitted, validation, losses = prepared(TINY, snapshots, tmp_path)
     assert set(losses) == {f"{name}_{i}" for name in fitted for i in range(2)}
-    early, late = frames[:26], frames[25:]
+    early, late = snapshots[:26], snapshots[25:]
     for parts in given:
         assert eqx.tree_equal(parts, (early, late))
     model = dynamic_modes(early, rank)
@@ -80,15 +80,15 @@ def test_all_methods_are_validated_on_the_end_of_training(tmp_path, monkeypatch)
     }
     assert list(validation) == list(expected)
     assert validation == pytest.approx(expected, rel=1e-4)
-    assert eqx.tree_equal(linear, dynamic_modes(frames, rank))
+    assert eqx.tree_equal(linear, dynamic_modes(snapshots, rank))
 
 
 def test_networks_are_fitted_early_and_validated_late(tmp_path, monkeypatch):
-    early, late = linear_frames(30)[:26], linear_frames(30)[25:]
+    early, late = linear_snapshots(30)[:26], linear_snapshots(30)[25:]
 
     def fit_ensemble(make, loss, batches, *arguments, keys, validate, **settings):
         np.testing.assert_array_equal(batches.trajectories, early[None])
-        np.testing.assert_array_equal(validate.frames, late)
+        np.testing.assert_array_equal(validate.snapshots, late)
         return jnp.arange(2.0), [len(keys)] * 2
 
     monkeypatch.setattr(wake_forecast, "fit_ensemble", fit_ensemble)
@@ -97,7 +97,7 @@ def test_networks_are_fitted_early_and_validated_late(tmp_path, monkeypatch):
 
 
 def test_the_test_set_chooses_nothing(tmp_path, monkeypatch):
-    """Nor does the first frame: whatever both are, the same frames decide."""
+    """Nor does the first snapshot: whatever both are, the same snapshots decide."""
     written(tmp_path / "wake.npz")
     wake, seen = jp.data.read_wake(tmp_path / "wake.npz"), []
 
@@ -115,7 +115,7 @@ def test_the_test_set_chooses_nothing(tmp_path, monkeypatch):
         changed = replace(wake, velocity=velocity)
         monkeypatch.setattr(wake_forecast, "read_wake", lambda _, changed=changed: changed)
         found = run(replace(TINY, data=tmp_path / "wake.npz"), tmp_path).metrics
-        assert found["relative_l2"] == found["dmd.relative_l2"]  # the least of all four
+        assert found["relative_l2"] == found["dmd.relative_l2"]  # the smallest of all four
         assert found["persistence.validation"] == 3.0
     np.testing.assert_array_equal(seen[0], jnp.asarray(wake.velocity[1:45]))
     np.testing.assert_array_equal(seen[0], seen[1])
@@ -141,19 +141,19 @@ def test_the_whole_run(tmp_path):
     assert (tmp_path / "run" / "vorticity.gif").exists()
 
 
-def test_the_first_frame_of_the_real_wake(real_data):
+def test_the_first_snapshot_of_the_real_wake(real_data):
     """It lies two steps before the second; without it the linear model is exact to rounding."""
     wake = jp.data.read_wake(real_data("pinns-raissi/cylinder_nektar_wake_f32.npz"))
-    frames = jnp.asarray(wake.velocity)
-    changes = jnp.linalg.norm((frames[1:] - frames[:-1]).reshape(199, -1), axis=1)
+    snapshots = jnp.asarray(wake.velocity)
+    changes = jnp.linalg.norm((snapshots[1:] - snapshots[:-1]).reshape(199, -1), axis=1)
     assert changes[0] / changes[1] == pytest.approx(1.98, abs=0.01)
     assert jnp.max(changes[1:] / changes[1]) < 1.02
-    # One period before frame 58, while frame 1 comes again between frames 60 and 61.
-    period = jnp.linalg.norm((frames[58:61] - frames[0]).reshape(3, -1), axis=1)
+    # One period before snapshot 58, while snapshot 1 comes again between snapshots 60 and 61.
+    period = jnp.linalg.norm((snapshots[58:61] - snapshots[0]).reshape(3, -1), axis=1)
     assert jnp.argmin(period) == 0 and period[0] < 0.02 * changes[1]
 
     def error(first):
-        forecast = jp.rollout(dynamic_modes(frames[first:150], 31), frames[149], 50)
-        return jp.diagnostics.relative_l2(forecast[1:], frames[150:])
+        forecast = jp.rollout(dynamic_modes(snapshots[first:150], 31), snapshots[149], 50)
+        return jp.diagnostics.relative_l2(forecast[1:], snapshots[150:])
 
     assert error(0) > 5e-3 and error(1) < 2e-5

@@ -206,7 +206,7 @@ def test_a_thin_tail_is_warned_of_unless_the_stencils_are_bounded():
 
 
 @pytest.mark.x64
-@pytest.mark.parametrize("kind", ["made inside", "made outside", "function"])
+@pytest.mark.parametrize("kind", ["built inside", "built outside", "function"])
 def test_a_fixed_body_inside_jit_needs_no_room(channel, kind):
     """Gradients to viscosity and inflow; eagerly the body is the same."""
     _, at = channel
@@ -216,8 +216,8 @@ def test_a_fixed_body_inside_jit_needs_no_room(channel, kind):
 
     def drag(p):
         body = {
-            "made inside": lambda: shapes.Ball((1.01, 1.04), 0.42),
-            "made outside": lambda: outside,
+            "built inside": lambda: shapes.Ball((1.01, 1.04), 0.42),
+            "built outside": lambda: outside,
             "function": lambda: lambda point: jnp.linalg.norm(point - centre) - radius,
         }[kind]()
         entering = inflow(jnp.stack([p["speed"], jnp.zeros(())]))
