@@ -55,6 +55,28 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.raises = raises_itself
 
 
+def long_tests() -> set[str]:
+    """The tests listed as long."""
+    lines = Path(__file__).with_name("long_tests.txt").read_text().splitlines()
+    return {line.split(" ", 1)[1] for line in lines if not line.startswith("#")}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the long tests, and refuse a list that names tests which are gone."""
+    listed = long_tests()
+    for item in items:
+        if item.nodeid in listed:
+            item.add_marker(pytest.mark.slow)
+    if any("::" in argument for argument in config.args):
+        return
+    collected = {item.nodeid for item in items}
+    files = {name.split("::")[0] for name in collected}
+    gone = sorted(n for n in listed - collected if n.split("::")[0] in files)
+    if gone:
+        raise pytest.UsageError(f"tests/long_tests.txt names tests that do not exist: {gone}")
+
+
 @pytest.fixture(autouse=True)
 def types(request: pytest.FixtureRequest) -> Iterator[None]:
     """No checks of types in tests marked `stand_ins`."""

@@ -93,7 +93,6 @@ for step in range(1000):
 """
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="collectives on a CPU need Linux")
 def test_fault_27_a_dead_peer_is_an_error_after_which_one_can_save(tmp_path):
     with socket.socket() as free:

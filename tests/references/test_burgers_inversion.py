@@ -138,7 +138,6 @@ def mean_error(network, truth):
     return float(jnp.sum(jnp.abs(values - truth)) / (STEPS * POINTS))
 
 
-@pytest.mark.slow
 def test_informed_network_of_the_book(task):
     """Its loss after each thousand updates, which depends on random numbers that are not printed:
     within a third of the printed ones.
@@ -163,7 +162,6 @@ def test_informed_network_of_the_book(task):
     assert mean_error(network, truth) > 0.0638  # the book has 0.193
 
 
-@pytest.mark.slow
 @pytest.mark.x64
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_better_trained_network_beats_the_solver_of_the_book(task, seed):

@@ -115,7 +115,6 @@ def test_first_losses_of_the_book():
     np.testing.assert_allclose(losses[:2], [298.286163, 291.454376], rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_descent_of_the_book_and_a_better_one():
     """The clamps make the loss jagged: within ten updates rounding decides, here as in the book's
     own solver, which run again has 247.4 where 233.7 is printed. The book ends at 169.94; in four

@@ -96,9 +96,14 @@ def _body(
         refuse_overlap(shape, grid)
     if not bounded:
         warn_where_thin(shape, grid, survey.near)
-    cut = sum(int(jnp.sum(mark)) for mark in survey.cut)
-    near = tuple(int(jnp.sum(mark)) for mark in survey.near)
-    return _assembled(shape, survey, grid, fast, cut, near)
+    cut = sum(int(np.sum(mark)) for mark in survey.cut)
+    near = tuple(_rounded_up(int(np.sum(mark))) for mark in survey.near)
+    return _assembled(shape, survey, grid, fast, _rounded_up(cut), near)
+
+
+def _rounded_up(count: int) -> int:
+    """To a multiple of 16, so that similar shapes share one compiled program."""
+    return -(-count // 16) * 16
 
 
 class Survey(NamedTuple):

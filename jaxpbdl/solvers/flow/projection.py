@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
@@ -239,8 +240,11 @@ class IncompressibleStep(Step):
 
     @property
     def surface_faces(self) -> int:
-        """Faces that the body's surface cuts or closes."""
-        return 0 if self.body is None else len(self.body.roots)
+        """Faces that the body's surface cuts or closes; of a traced body those with space."""
+        if self.body is None:
+            return 0
+        roots = self.body.roots
+        return np.count_nonzero(roots) if checks.is_concrete(roots) else len(roots)
 
 
 def stable_dt(

@@ -1,8 +1,10 @@
 """What a grid must resolve of a shape: refused where it cannot, warned of where it hardly does."""
 
 import warnings
+from collections.abc import Callable
 from functools import reduce
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,8 @@ THIN = 1.5
 """Cells behind a face within the body, along the normal, where there should still be body."""
 
 
-def distances(shape: Shape, points: Array) -> Array:
+def distances(shape: Callable[[Array], Array], points: Array) -> Array:
+    """The function of each point."""
     flat = points.reshape(-1, points.shape[-1])
     chunk = min(len(flat), 4096)
     return lax.map(shape, flat, batch_size=chunk).reshape(points.shape[:-1])
@@ -66,15 +69,11 @@ def warn_where_thin(shape: Shape, grid: Cells, near: tuple[Array, ...]) -> None:
     """Warn of parts with fluid close behind their faces `near` the surface: one value on such a
     face cannot continue the flow of both sides, which `central` stencils may not survive."""
     count, place = 0, None
-    for component, mark in enumerate(near):
-        width = np.asarray(local_width(component, grid))[np.asarray(mark)]
-        points = grid.points_at(face(component))[np.asarray(mark)]
-        if len(points):
-            normal = jax.vmap(jax.grad(shape))(points)
-            behind = jax.vmap(shape)(points - THIN * width[:, None] * normal)
-            thin = np.flatnonzero(np.asarray(behind) > 0)
-            if len(thin):
-                count, place = count + len(thin), np.asarray(points[thin[0]])
+    for component, thin in enumerate(_thin_faces(shape, grid, near)):
+        found = np.argwhere(thin)
+        if len(found):
+            count = count + len(found)
+            place = grid.points_at(face(component))[tuple(found[0])]
     if place is not None:
         where = ", ".join(f"{x:.3g}" for x in place)
         warnings.warn(
@@ -82,3 +81,20 @@ def warn_where_thin(shape: Shape, grid: Cells, near: tuple[Array, ...]) -> None:
             "flow blow up there, take `interpolation=limited` or finer cells",
             stacklevel=4,
         )
+
+
+@eqx.filter_jit
+def _thin_faces(shape: Shape, grid: Cells, near: tuple[Array, ...]) -> tuple[Array, ...]:
+    """Those of the marked faces of each component with fluid behind them."""
+
+    def behind(point: Array) -> Array:
+        *place, width = point
+        place = jnp.stack(place)
+        return shape(place - THIN * width * jax.grad(shape)(place))
+
+    found = []
+    for component, mark in enumerate(near):
+        width = local_width(component, grid)[..., None]
+        points = jnp.concatenate([grid.points_at(face(component)), width], axis=-1)
+        found.append(mark & (distances(behind, points) > 0))
+    return tuple(found)

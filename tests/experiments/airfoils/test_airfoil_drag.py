@@ -188,7 +188,6 @@ def test_the_test_set_chooses_nothing(file, tmp_path, monkeypatch):
     assert eqx.tree_equal(seen[:4], seen[4:])
 
 
-@pytest.mark.slow
 def test_a_tiny_run(file, tmp_path):
     contract.execute(EXPERIMENT, "quick", Config(data=file, **TINY), tmp_path)
     report = json.loads((tmp_path / "result.json").read_text())

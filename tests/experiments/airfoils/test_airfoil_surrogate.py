@@ -201,7 +201,6 @@ def test_plain_methods_know_their_training_flows(method):
     assert best != method and off[1] < 0.8 * off[0]
 
 
-@pytest.mark.slow
 def test_a_tiny_run(airfoils, tmp_path):
     config = replace(TINY, data=airfoils)
     contract.execute(EXPERIMENT, "quick", config, tmp_path)

@@ -52,7 +52,6 @@ def test_the_loss_is_differentiated_through_all_steps():
     assert float(jax.jit(jax.grad(scaled))(1.0)) == pytest.approx(float(slope), rel=0.02)
 
 
-@pytest.mark.slow
 def test_a_tiny_run(tmp_path):
     contract.execute(control.EXPERIMENT, "quick", TINY, tmp_path)
     report = json.loads((tmp_path / "result.json").read_text())

@@ -5,7 +5,6 @@ import pytest
 from jaxpbdl.experiments.control.drag_minimisation import EXPERIMENT, Config, run
 
 
-@pytest.mark.slow
 def test_a_tiny_run(tmp_path):
     """On 6 cells a diameter; both horizons are of 32 steps, so that they share their programs."""
     result = run(Config(cells=6, waves=2, turns=6, horizon=1.85), tmp_path)

@@ -160,7 +160,6 @@ def test_taggers_are_validated_on_the_validation_set(jets, tmp_path, monkeypatch
     assert quark_gluon.train(TINY, "efn", parts, tmp_path) == ("stacked", [])
 
 
-@pytest.mark.slow
 def test_a_tiny_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]

@@ -25,7 +25,6 @@ TINY = Config(
 )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_a_tiny_run(tmp_path, real_data):
     config = replace(TINY, data=real_data("molecules-acac/train_300K.xyz"))
     contract.execute(EXPERIMENT, "quick", config, tmp_path)

@@ -55,7 +55,6 @@ def test_a_batch_has_no_field_twice():
     assert sorted(batch[:, 0, 0].tolist()) == [0, 1, 2, 3, 4, 5]
 
 
-@pytest.mark.slow
 def test_a_tiny_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]

@@ -107,7 +107,6 @@ def test_the_cycle_is_linear_and_mirrors_its_walls():
     np.testing.assert_allclose(flat, flat[0, 0], rtol=1e-5)  # walls are not seen by a constant
 
 
-@pytest.mark.slow
 def test_a_tiny_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]

@@ -20,7 +20,6 @@ TINY = Config(
 )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_the_whole_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]

@@ -26,7 +26,6 @@ TINY = Config(
 )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_the_whole_run(tmp_path):
     contract.execute(EXPERIMENT, "quick", TINY, tmp_path)
     result = json.loads((tmp_path / "result.json").read_text())

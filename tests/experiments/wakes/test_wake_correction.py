@@ -51,7 +51,6 @@ def test_targets_and_corrections_have_no_divergence(solvers):
     assert jnp.max(jnp.abs(change)) > 0.1
 
 
-@pytest.mark.slow
 def test_a_tiny_run(tmp_path):
     """A few dozen updates already correct the coarse solver at a Reynolds number between."""
     config = Config(

@@ -121,7 +121,6 @@ def test_the_test_set_chooses_nothing(tmp_path, monkeypatch):
     np.testing.assert_array_equal(seen[0], seen[1])
 
 
-@pytest.mark.slow
 def test_the_whole_run(tmp_path):
     written(tmp_path / "wake.npz")
     config = replace(TINY, data=tmp_path / "wake.npz")
