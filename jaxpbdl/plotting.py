@@ -149,7 +149,7 @@ def colour_bar(image: AxesImage, axes: Axes | np.ndarray, label: str = "") -> No
 
 def compare(
     rows: Mapping[str, Numbers],
-    times: Sequence[float],
+    times: Sequence[float] | np.ndarray,
     lengths: tuple[float, float] | None = None,
     *,
     label: str = "",
@@ -264,7 +264,7 @@ def animate(
     path: str | Path,
     lengths: tuple[float, float] | None = None,
     *,
-    times: Sequence[float] | None = None,
+    times: Sequence[float] | np.ndarray | None = None,
     seconds: float = 4.0,
     max_frames: int = 48,
     max_bytes: int = 1_500_000,

@@ -229,7 +229,9 @@ def rows_by_method(result: Result) -> tuple[list[list[Cell]], list[str]]:
     rows = [[method, *(numbers.get((method, column)) for column in columns)] for method in methods]
     if not result.notes:
         return rows, ["method", *columns]
-    return [[*row, result.notes.get(row[0], "")] for row in rows], ["method", *columns, "note"]
+    notes = [result.notes.get(method, "") for method in methods]
+    rows = [[*row, note] for row, note in zip(rows, notes, strict=True)]
+    return rows, ["method", *columns, "note"]
 
 
 def overall(result: Result) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -31,7 +32,7 @@ from jaxpbdl.experiments.configuration import (
     Validated,
 )
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.training import Model, Training
+from jaxpbdl.experiments.training import Training
 from jaxpbdl.learning import History, fit, muon
 from jaxpbdl.molecules.atoms import Structure
 from jaxpbdl.molecules.neighbours import neighbour_graph
@@ -49,6 +50,7 @@ from jaxpbdl.molecules.potentials import (
 from jaxpbdl.networks import parameter_count
 from jaxpbdl.networks.equivariant import Potential, gated_layer
 
+Network = TypeVar("Network", bound=EnergyFunction)
 TABLE = (1, 6, 8)
 DYNAMICS = {"300K": "test_MD_300K", "600K": "test_MD_600K"}
 PATHS = {"dihedral": "test_dihedral", "H_transfer": "test_H_transfer"}
@@ -183,9 +185,9 @@ def networks(
 
 
 def train(
-    config: Config, network: Model, samples: dict[str, Labelled], folder: Path, name: str,
+    config: Config, network: Network, samples: dict[str, Labelled], folder: Path, name: str,
     key: PRNGKeyArray,
-) -> tuple[Model, History]:  # fmt: skip
+) -> tuple[Network, History]:  # fmt: skip
     """Muon with a rise and a cosine fall of the learning rate; the running average of the
     parameters that did best on the validation set."""
     return fit(
