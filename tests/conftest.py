@@ -50,7 +50,18 @@ def raises_itself(*arguments: Any, **options: Any) -> Iterator[pytest.ExceptionI
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Where types and shapes are checked, errors are those of the package all the same."""
+    """Keep all compiled programs on disk, where the workers share them and the next run finds
+    them: most of the suite's time is compilation. Where types and shapes are checked, errors are
+    those of the package all the same."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and hasattr(config, "cache"):
+        folder = config.cache.mkdir("compiled")
+        # By the environment, so that processes which tests start use it too.
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if config.getoption("--jaxtyping-packages"):
         pytest.raises = raises_itself
 
