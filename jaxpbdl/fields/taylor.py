@@ -251,7 +251,7 @@ def _slope(function: Callable) -> Callable:
     return lambda x: jax.jvp(function, (x,), (jnp.ones_like(x),))[1]
 
 
-def _counted(pieces: Sequence[Hashable], evaluate: Callable) -> Array:
+def _counted(pieces: Sequence[Hashable], evaluate: Callable) -> ArrayLike:
     """Sum of `evaluate` over the pieces, each different one evaluated once."""
     counts: dict[Hashable, int] = {}
     for piece in pieces:

@@ -40,7 +40,7 @@ class Delta(eqx.Module):
 
 
 def data_factors(
-    sizes: Sequence[int],
+    sizes: Sequence[int] | np.ndarray,
     direct: Float[np.ndarray, " sizes"],
     delta: Float[np.ndarray, " sizes"],
 ) -> Float[np.ndarray, " sizes"]:

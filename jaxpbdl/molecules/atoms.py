@@ -70,14 +70,14 @@ class Graph(eqx.Module):
     are not periodic.
     """
 
-    positions: Float[Array, "atoms 3"]
-    species: Int[Array, " atoms"]
-    senders: Int[Array, "atoms slots"]
-    shifts: Float[Array, "atoms slots 3"]
-    cells: Float[Array, "components 3 3"]
-    component: Int[Array, " atoms"]
-    atom_mask: Bool[Array, " atoms"]
-    edge_mask: Bool[Array, "atoms slots"]
+    positions: Float[Array, "*batch atoms 3"]
+    species: Int[Array, "*batch atoms"]
+    senders: Int[Array, "*batch atoms slots"]
+    shifts: Float[Array, "*batch atoms slots 3"]
+    cells: Float[Array, "*batch components 3 3"]
+    component: Int[Array, "*batch atoms"]
+    atom_mask: Bool[Array, "*batch atoms"]
+    edge_mask: Bool[Array, "*batch atoms slots"]
 
     @property
     def components(self) -> int:

@@ -72,7 +72,7 @@ class Config(Validated):
 class NextSnapshot(eqx.Module):
     """A step on the ten newest snapshots, of shape (10, n, n)."""
 
-    network: FNO
+    network: Callable[[Array], Array]
 
     def __call__(self, snapshots: Float[Array, "10 n n"]) -> Float[Array, "10 n n"]:
         newest = snapshots[-1] + self.network(snapshots)[0]

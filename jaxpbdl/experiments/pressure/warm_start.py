@@ -21,6 +21,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxpbdl import plotting
@@ -122,7 +123,7 @@ def conjugate_gradients(
     return pressure, jnp.sqrt(jnp.concatenate([square[None], squares]))
 
 
-def residuals(sources: Array, guesses: Array) -> Float[np.ndarray, "fields iterations"]:
+def residuals(sources: ArrayLike, guesses: ArrayLike) -> Float[np.ndarray, "fields iterations"]:
     """Norms of the residual relative to the source, before each iteration, in float64."""
     with jax.enable_x64(True):
         both = (jnp.asarray(np.asarray(values, np.float64)) for values in (sources, guesses))

@@ -8,7 +8,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
@@ -48,8 +47,8 @@ class Potential(eqx.Module):
         species: int,
         cutoff: float,
         *,
-        scale: ArrayLike = 1.0,
-        shift: ArrayLike = 0.0,
+        scale: checks.Numbers = 1.0,
+        shift: checks.Numbers = 0.0,
         width: int = 16,
         key: PRNGKeyArray,
         **trunk: Any,
@@ -110,7 +109,7 @@ class Tensor(eqx.Module):
         cutoff: float,
         symmetry: str,
         *,
-        scale: ArrayLike = 1.0,
+        scale: checks.Numbers = 1.0,
         key: PRNGKeyArray,
         **trunk: Any,
     ):

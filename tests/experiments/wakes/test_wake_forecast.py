@@ -83,6 +83,7 @@ def test_all_methods_are_validated_on_the_end_of_training(tmp_path, monkeypatch)
     assert eqx.tree_equal(linear, dynamic_modes(snapshots, rank))
 
 
+@pytest.mark.stand_ins
 def test_networks_are_fitted_early_and_validated_late(tmp_path, monkeypatch):
     early, late = linear_snapshots(30)[:26], linear_snapshots(30)[25:]
 
