@@ -1,9 +1,12 @@
 """Incompressible flow on staggered cells."""
 
+from jaxpbdl.solvers.flow.assembly import incompressible
 from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
+from jaxpbdl.solvers.flow.conditions import Flux, Held, flux, held
 from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body
+from jaxpbdl.solvers.flow.limits import stable_dt
 from jaxpbdl.solvers.flow.operators import central, limited
-from jaxpbdl.solvers.flow.projection import IncompressibleStep, incompressible, stable_dt
+from jaxpbdl.solvers.flow.projection import IncompressibleStep
 from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
 from jaxpbdl.solvers.flow.stable import StableStep, stable_fluids
 from jaxpbdl.solvers.flow.state import Flow
@@ -12,6 +15,8 @@ from jaxpbdl.solvers.flow.vorticity import VorticityForm, vorticity_form
 
 __all__ = [
     "Flow",
+    "Flux",
+    "Held",
     "IncompressibleStep",
     "LinearStencils",
     "Side",
@@ -19,7 +24,9 @@ __all__ = [
     "VorticityForm",
     "backtraced",
     "central",
+    "flux",
     "force_on_body",
+    "held",
     "incompressible",
     "inflow",
     "limited",
