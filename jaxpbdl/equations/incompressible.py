@@ -35,6 +35,10 @@ class Scalar(eqx.Module):
         checks.non_negative("diffusivity", self.diffusivity)
 
 
+def _as_dict(scalars: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    return dict(scalars)
+
+
 class IncompressibleFlow(Equation):
     """Velocity u and pressure p (over density) of a flow in two or three dimensions, and scalars
     s_i that it carries.
@@ -50,7 +54,7 @@ class IncompressibleFlow(Equation):
 
     viscosity: Parameter = parameter(default=0.0)
     forcing: Force | None = None
-    scalars: Mapping[str, Scalar] = eqx.field(converter=dict, default_factory=dict)
+    scalars: Mapping[str, Scalar] = eqx.field(converter=_as_dict, default_factory=dict)
     drag: Parameter = optional_parameter()
 
     def __check_init__(self):

@@ -141,7 +141,7 @@ class Boundary(eqx.Module):
             if pair is None:
                 pairs.append(None)
                 continue
-            low, high = (side.scalars.get(name) for side in pair)
+            low, high = (conditions(side.scalars).get(name) for side in pair)
             pairs.append((with_values(low, grid, axis, 0), with_values(high, grid, axis, -1)))
         return ScalarSides(tuple(pairs), tuple(self.holds(axis) for axis in range(grid.ndim)))
 

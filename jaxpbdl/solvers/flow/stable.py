@@ -21,6 +21,7 @@ from jaxpbdl.grids.cells import Cells, FieldLike, along
 from jaxpbdl.grids.operators import Ends, Velocity
 from jaxpbdl.solvers.flow.assembly import incompressible
 from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
+from jaxpbdl.solvers.flow.conditions import OnSide
 from jaxpbdl.solvers.flow.diffusion import velocity_laplacian
 from jaxpbdl.solvers.flow.limits import decay_rate
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
@@ -79,10 +80,7 @@ class StableStep(Step):
     def _next_scalar(self, name: str, values: Array, velocity: Velocity, time: Array) -> Array:
         sides = self.flow.scalar_sides(name, time)
         # Where the flow comes from beyond a side: from what is given there.
-        ends = [
-            tuple(side.value if side.returning is None else side.returning for side in pair)
-            for pair in sides
-        ]
+        ends = [(_brought(low), _brought(high)) for low, high in sides]
         values = self.scalar_transport(values, around_cells(velocity, ends, self.dt, self.grid))
         rate = scalar_diffusion(
             values, self.flow.equation.scalars[name].diffusivity, sides, self.grid
@@ -194,6 +192,11 @@ def stable_fluids(
         for one in (equation.viscosity, *(s.diffusivity for s in equation.scalars.values())):
             flow.refuse_above(_diffusive_limit(one, grid))
     return StableStep(flow, jnp.asarray(slip_length, grid.dtype), scalar_transport)
+
+
+def _brought(side: OnSide) -> Array | None:
+    """By fluid that comes from beyond a side."""
+    return side.value if side.returning is None else side.returning
 
 
 def _diffusive_limit(coefficient: ArrayLike, grid: Cells) -> Array:
