@@ -7,6 +7,7 @@ from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body
 from jaxpbdl.solvers.flow.limits import stable_dt
 from jaxpbdl.solvers.flow.operators import central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
+from jaxpbdl.solvers.flow.semi_implicit import SemiImplicitStep, semi_implicit
 from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
 from jaxpbdl.solvers.flow.stable import StableStep, stable_fluids
 from jaxpbdl.solvers.flow.state import Flow
@@ -19,6 +20,7 @@ __all__ = [
     "Held",
     "IncompressibleStep",
     "LinearStencils",
+    "SemiImplicitStep",
     "Side",
     "StableStep",
     "VorticityForm",
@@ -33,6 +35,7 @@ __all__ = [
     "maccormack",
     "outflow",
     "pressure_on_body",
+    "semi_implicit",
     "slip",
     "stable_dt",
     "stable_fluids",
