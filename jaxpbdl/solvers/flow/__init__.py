@@ -11,6 +11,7 @@ from jaxpbdl.solvers.flow.semi_implicit import SemiImplicitStep, semi_implicit
 from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
 from jaxpbdl.solvers.flow.stable import StableStep, stable_fluids
 from jaxpbdl.solvers.flow.state import Flow
+from jaxpbdl.solvers.flow.steady import steady
 from jaxpbdl.solvers.flow.stencils import LinearStencils
 from jaxpbdl.solvers.flow.vorticity import VorticityForm, vorticity_form
 
@@ -40,5 +41,6 @@ __all__ = [
     "stable_dt",
     "stable_fluids",
     "vorticity_form",
+    "steady",
     "wall",
 ]
