@@ -5,9 +5,15 @@ cavity-100, cavity-1000, cavity-3200   lid-driven square cavity, 128^2, against 
 dfg-1, dfg-2, dfg-3                    a cylinder in a channel (Schaefer and Turek 1996; the third
                                        against John, Int. J. Numer. Meth. Fluids 44 (2004) 777)
 cylinder-100                           a cylinder in an unbounded stream at Re 100
+rayleigh-benard                        the Rayleigh number at which a fluid heated from below begins
+                                       to move, between two walls (Chandrasekhar 1961)
+stokes                                 creeping flow below a lid, by steps of implicit diffusion,
+                                       against the reference solution of DeepXDE's example
+cavity-newton                          the cavity at Re 1000 by Newton's method on graded cells,
+                                       against Botella and Peyret (Comput. Fluids 27 (1998) 421)
 
 The tables and the series are read below the folder `$JAXPBDL_DATA`. `--cells N` sets the cells a
-diameter (40 by default) or a side of the cavity (128).
+diameter (40 by default), a side of the cavity (128), the height of the heated fluid (32).
 """
 
 import argparse
@@ -17,17 +23,22 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.interpolate import RegularGridInterpolator
 
 import jaxpbdl as jp
 from jaxpbdl.data import find
+from jaxpbdl.experiments.flows.heated_cavity import peak
 from jaxpbdl.solvers.flow import (
+    central,
     force_on_body,
     incompressible,
     inflow,
     outflow,
     pressure_on_body,
+    semi_implicit,
     slip,
     stable_dt,
+    steady,
     wall,
 )
 
@@ -156,6 +167,97 @@ def cylinder(cells: int) -> Rows:
     ]
 
 
+def heated_from_below(cells: int) -> Rows:
+    """Where the growth rate of the first convection rolls changes sign, between two Rayleigh
+    numbers on both sides; lengths in heights, times in those of diffusion across one, Pr 0.71."""
+    wavenumber, prandtl = 3.117, 0.71
+    with jax.enable_x64(True):
+        grid = jp.grids.Cells((cells, cells), (2 * np.pi / wavenumber, 1.0), periodic=(True, False))
+        sides = (None, (wall(temperature=1.0), wall(temperature=0.0)))
+
+        def growth(rayleigh: float) -> float:
+            heat = jp.equations.Scalar(1.0, buoyancy=(0.0, rayleigh * prandtl), reference=0.5)
+            flow = FLOW(prandtl, scalars={"temperature": heat})
+            dt = 0.9 * stable_dt((0.0, 0.0), (1 / cells, 1 / cells), 1.0)
+            step = incompressible(flow, grid, dt, sides, scalar_interpolation=central)
+
+            def slightly_warm(point):
+                rolls = jnp.cos(wavenumber * point[0]) * jnp.sin(jnp.pi * point[1])
+                return 1 - point[1] + 1e-5 * rolls
+
+            every = round(0.5 / float(dt))
+            start = step.start(temperature=slightly_warm)
+            sizes = jp.rollout(
+                step, start, 4 * every, every, observe=lambda s: jnp.linalg.norm(s.velocity[1])
+            )
+            return float(jnp.log(sizes[4] / sizes[2]) / (2 * every * dt))
+
+        below, above = 1690.0, 1730.0
+        low, high = growth(below), growth(above)
+    critical = below - low * (above - below) / (high - low)
+    return [
+        (f"growth rate at {below:g}", low, "< 0"),
+        (f"growth rate at {above:g}", high, "> 0"),
+        ("critical Rayleigh number", critical, "1707.76"),
+    ]
+
+
+def creeping(cells: int) -> Rows:
+    """Lid of velocity x (1 - x); a viscosity of 100 leaves inertia 2.5e-3 of friction."""
+    viscosity, scale = 100.0, 0.01 / 100.0
+    reference = np.load(find("stokes"))["arr_0"].reshape(101, 101, 3)
+    grid = jp.grids.Cells((cells, cells))
+    lid = wall(lambda point: jnp.stack([point[0] * (1 - point[0]), 0 * point[0]]))
+    flow = incompressible(FLOW(viscosity), grid, 1e-3, (wall(), (wall(), lid)))
+    step = semi_implicit(flow)
+    end = jax.jit(jp.repeat(step, 300, checkpoint=False))(step.start())
+    explicit = float(stable_dt((0.25, 0.0), (1 / cells, 1 / cells), viscosity))
+    points = np.stack(np.meshgrid(*[np.linspace(0, 1, 101)] * 2, indexing="ij"), -1)
+    rows: Rows = [("dt over the explicit limit", 1e-3 / explicit, "")]
+    faces = [np.asarray(line) for line in grid.edges]
+    fields = {
+        "u": ((faces[0], grid.centres[1]), end.velocity[0], 0),
+        "v": ((grid.centres[0], faces[1]), end.velocity[1], 1),
+        "pressure": (grid.centres, scale * flow.pressure(end), 2),
+    }
+    inside = (slice(2, -2), slice(2, -2))  # the pressure is singular where lid and walls meet
+    for name, (lines, values, column) in fields.items():
+        near = RegularGridInterpolator(
+            lines, np.asarray(values), bounds_error=False, fill_value=None
+        )
+        found, right = near(points)[inside], reference[..., column][inside]
+        if name == "pressure":
+            found, right = found - found.mean(), right - right.mean()
+        error = np.linalg.norm(found - right) / np.linalg.norm(right)
+        rows.append((f"relative L2 distance of {name}", float(error), "< 0.01"))
+    return rows
+
+
+def cavity_by_newton(cells: int) -> Rows:
+    """Extrema on the middle lines, of the lid's speed."""
+    with jax.enable_x64(True):
+        line = np.linspace(0, 1, cells + 1)
+        edges = line - 0.6 * np.sin(2 * np.pi * line) / (2 * np.pi)
+        grid = jp.grids.Cells((cells, cells), edges=(edges, edges))
+        sides = (wall(), (wall(), wall((1.0, 0.0))))
+
+        def step(reynolds: float, dt: float):
+            return semi_implicit(incompressible(FLOW(1 / reynolds), grid, dt, sides))
+
+        state = step(100, 0.1).start()
+        for reynolds in (100, 400, 1000):  # each starts the next
+            state = steady(step(reynolds, 0.3), state)
+        u, v = (np.asarray(part) for part in state.velocity)
+    half = cells // 2
+    least_u = -peak(grid.centres[1], -u[half])
+    largest_v, least_v = peak(grid.centres[0], v[:, half]), -peak(grid.centres[0], -v[:, half])
+    return [
+        ("least u", least_u, "-0.3885698"),
+        ("largest v", largest_v, "0.3769447"),
+        ("least v", least_v, "-0.5270771"),
+    ]
+
+
 def frequency(times: np.ndarray, signal: np.ndarray) -> tuple[float, int]:
     """From the upward zero crossings about the mean, and their number."""
     signal = signal - (signal.max() + signal.min()) / 2
@@ -173,6 +275,9 @@ CASES: dict[str, tuple[Callable[[int], Rows], int]] = {
     "dfg-2": (lambda cells: channel(2, cells), 40),
     "dfg-3": (lambda cells: channel(3, cells), 40),
     "cylinder-100": (lambda cells: cylinder(cells), 40),
+    "rayleigh-benard": (heated_from_below, 32),
+    "stokes": (creeping, 128),
+    "cavity-newton": (cavity_by_newton, 128),
 }
 
 

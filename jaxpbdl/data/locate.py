@@ -80,6 +80,15 @@ SOURCES = {
         ),
         licence="BSD-3-Clause",
     ),
+    "stokes": Source(
+        files=("deepxde-examples/stokes.npz",),
+        sha256="02000493227de77189b458f6c3273de9edfbfa7fffe37562158c456012e08165",
+        origin=(
+            "https://github.com/lululxvi/deepxde, file examples/dataset/stokes.npz (velocity and "
+            "pressure of creeping flow below the lid u = x (1 - x), viscosity 0.01)"
+        ),
+        licence="LGPL-2.1",
+    ),
     "dfg-forces": Source(
         files=("dfg-cylinder-2d3/bdforces_lv4",),
         sha256="70d27a199c751f88c27c8b15179ab1ea100c9fe67d962b2cf40721d037b481b9",

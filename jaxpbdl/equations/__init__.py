@@ -5,7 +5,7 @@ from jaxpbdl.equations.darcy import Darcy
 from jaxpbdl.equations.dispersive import KortewegDeVries, KuramotoSivashinsky
 from jaxpbdl.equations.equation import Equation, Parameter, optional_parameter, parameter
 from jaxpbdl.equations.forcing import Kolmogorov, kolmogorov
-from jaxpbdl.equations.incompressible import IncompressibleFlow
+from jaxpbdl.equations.incompressible import IncompressibleFlow, Scalar
 from jaxpbdl.equations.linear import AdvectionDiffusion, Wave
 from jaxpbdl.equations.navier_stokes import NavierStokes2D, NavierStokes3D
 from jaxpbdl.equations.reaction_diffusion import (
@@ -34,6 +34,7 @@ __all__ = [
     "NavierStokes2D",
     "NavierStokes3D",
     "Parameter",
+    "Scalar",
     "Schroedinger",
     "SemilinearEquation",
     "SwiftHohenberg",

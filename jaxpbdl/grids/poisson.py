@@ -82,8 +82,8 @@ class FastSolver(eqx.Module):
                 scale /= h[0]
                 bases.append(None)
             else:
-                stiffness = _stiffness(grid.gaps[axis], grid.periodic[axis], ends)
-                values, basis = _eigenbasis(stiffness, h, grid.dtype)
+                stiffness = stiffness_of(grid.gaps[axis], grid.periodic[axis], ends)
+                values, basis = eigenbasis(stiffness, h, grid.dtype)
                 bases.append(basis)
             total = np.add.outer(total, values)
         level = total < 1e-10 * total.max()  # of a closed box: the mean, which stays zero
@@ -104,7 +104,7 @@ class FastSolver(eqx.Module):
         return b
 
 
-def _stiffness(gaps: np.ndarray, periodic: bool, open_ends: tuple[bool, bool]) -> np.ndarray:
+def stiffness_of(gaps: np.ndarray, periodic: bool, open_ends: tuple[bool, bool]) -> np.ndarray:
     """The matrix of `(p_i - p_i-1) / gap_i` in, less those out, along one axis."""
     n = len(gaps) - 1
     matrix = np.zeros((n, n))
@@ -117,7 +117,7 @@ def _stiffness(gaps: np.ndarray, periodic: bool, open_ends: tuple[bool, bool]) -
     return matrix
 
 
-def _eigenbasis(
+def eigenbasis(
     stiffness: np.ndarray, widths: np.ndarray, dtype: np.dtype
 ) -> tuple[np.ndarray, Products | Halves]:
     """Eigenvalues l and vectors V of one axis: `S V = H V l`, `V^T H V = 1`, H the widths."""

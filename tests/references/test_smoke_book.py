@@ -21,7 +21,7 @@ from jaxpbdl.grids.cells import Cells
 from jaxpbdl.learning import fit
 from jaxpbdl.solvers.flow import maccormack, stable_fluids
 
-UP = jnp.array([0.0, 1.0])
+SMOKE = jp.equations.Scalar(buoyancy=jnp.array([0.0, 1.0]))
 
 
 def ball(centre, radius, value):
@@ -30,25 +30,25 @@ def ball(centre, radius, value):
 
 
 def largest_velocities(slip_length):
-    """Of eleven steps of the plume, and the mean of the marker after the first."""
+    """Of eleven steps of the plume, and the mean of the smoke after the first."""
     grid, dt = Cells((32, 40), (80.0, 100.0)), 1.5
-    flow = jp.equations.IncompressibleFlow(viscosity=0.01, buoyancy=UP)
+    flow = jp.equations.IncompressibleFlow(viscosity=0.01, scalars={"smoke": SMOKE})
     source = ball((30.0, 15.0), 10.0, 0.2 / dt)  # the book adds 0.2 a step
-    step = stable_fluids(flow, grid, dt, marker_source=source, slip_length=slip_length)
+    step = stable_fluids(flow, grid, dt, sources={"smoke": source}, slip_length=slip_length)
 
     def look(state):
-        return jnp.maximum(*(jnp.max(u) for u in state.velocity)), jnp.mean(state.marker)
+        return jnp.maximum(*(jnp.max(u) for u in state.velocity)), jnp.mean(state.scalars["smoke"])
 
-    speed, marker = jp.rollout(step, step.start(marker=0.0), 11, observe=look)
-    return speed[1:], marker[1]
+    speed, smoke = jp.rollout(step, step.start(), 11, observe=look)
+    return speed[1:], smoke[1]
 
 
 def test_plume_of_the_book():
     printed = [0.1558497, 0.463001, 0.896646, 1.409888, 2.041127, 2.927957, 3.839480]
     printed += [4.526943, 4.867982, 5.131079, 5.483874]
-    speed, marker = largest_velocities(slip_length=1.25)
+    speed, smoke = largest_velocities(slip_length=1.25)
     np.testing.assert_allclose(speed, printed, rtol=5e-6)
-    assert float(marker) == pytest.approx(0.008125, rel=1e-5)
+    assert float(smoke) == pytest.approx(0.008125, rel=1e-5)
     np.testing.assert_allclose(largest_velocities(slip_length=0.0)[0], printed, rtol=2e-3)
 
 
@@ -72,18 +72,18 @@ class Misfit(eqx.Module):
         self.target = eqx.filter_jit(self.smoke)(jnp.array([16.0, 5.0]), self.grid.velocity())
 
     def smoke(self, centre, velocity):
-        flow = jp.equations.IncompressibleFlow(buoyancy=UP)
+        flow = jp.equations.IncompressibleFlow(scalars={"smoke": SMOKE})
         step = stable_fluids(
             flow,
             self.grid,
             1.0,
-            marker_transport=maccormack,
-            marker_source=ball(centre, 3.0, 1 / 3),
+            scalar_transport=maccormack,
+            sources={"smoke": ball(centre, 3.0, 1 / 3)},
             slip_length=self.slip_length,
         )
-        start = step.start(marker=0.0)._replace(velocity=velocity)
+        start = step.start()._replace(velocity=velocity)
         return jp.rollout(
-            step, start, 20, 20, observe=lambda state: state.marker, checkpoint=False
+            step, start, 20, 20, observe=lambda state: state.scalars["smoke"], checkpoint=False
         )[-1]
 
     def __call__(self, start, batch=None):

@@ -8,12 +8,11 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl.networks import UNet
 
-Cells = Float[Array | np.ndarray, "nx ny"]
+Cells = Float[Array, "nx ny"]
 Pressure = Callable[[Cells], Cells]
 
 

@@ -1,34 +1,46 @@
 """Incompressible flow on staggered cells."""
 
+from jaxpbdl.solvers.flow.assembly import incompressible
 from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
+from jaxpbdl.solvers.flow.conditions import Flux, Held, flux, held
 from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body
+from jaxpbdl.solvers.flow.limits import stable_dt
 from jaxpbdl.solvers.flow.operators import central, limited
-from jaxpbdl.solvers.flow.projection import IncompressibleStep, incompressible, stable_dt
+from jaxpbdl.solvers.flow.projection import IncompressibleStep
+from jaxpbdl.solvers.flow.semi_implicit import SemiImplicitStep, semi_implicit
 from jaxpbdl.solvers.flow.sides import Side, inflow, outflow, slip, wall
 from jaxpbdl.solvers.flow.stable import StableStep, stable_fluids
 from jaxpbdl.solvers.flow.state import Flow
+from jaxpbdl.solvers.flow.steady import steady
 from jaxpbdl.solvers.flow.stencils import LinearStencils
 from jaxpbdl.solvers.flow.vorticity import VorticityForm, vorticity_form
 
 __all__ = [
     "Flow",
+    "Flux",
+    "Held",
     "IncompressibleStep",
     "LinearStencils",
+    "SemiImplicitStep",
     "Side",
     "StableStep",
     "VorticityForm",
     "backtraced",
     "central",
+    "flux",
     "force_on_body",
+    "held",
     "incompressible",
     "inflow",
     "limited",
     "maccormack",
     "outflow",
     "pressure_on_body",
+    "semi_implicit",
     "slip",
     "stable_dt",
     "stable_fluids",
     "vorticity_form",
+    "steady",
     "wall",
 ]

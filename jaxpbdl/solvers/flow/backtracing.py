@@ -39,11 +39,10 @@ def maccormack(values: Array, around: Around) -> Array:
     return jnp.clip(corrected, jnp.min(neighbours, axis=0), jnp.max(neighbours, axis=0))
 
 
-def around_cells(velocity: Velocity, dt: Array, grid: Cells) -> Around:
-    """For a scalar in the cells, whose normal derivative vanishes on the sides."""
-    return _around(
-        grid.centres, grid.to_cells(velocity), None, [(None, None)] * grid.ndim, dt, grid
-    )
+def around_cells(velocity: Velocity, ends: Sequence[Ends], dt: Array, grid: Cells) -> Around:
+    """For a scalar in the cells; `ends`: what is given of it on the sides of each axis. Its normal
+    derivative vanishes on the others."""
+    return _around(grid.centres, grid.to_cells(velocity), None, ends, dt, grid)
 
 
 def around_faces(

@@ -23,15 +23,19 @@ from jaxpbdl.grids.poisson import FastSolver
 
 
 class Continuation(eqx.Module):
-    """How the values of one component on some closed faces follow from values in the fluid."""
+    """How the values of one component on some closed faces, or of a scalar in some cells within the
+    body, follow from values in the fluid, and from those on the surface where these are not zero
+    (`surface`)."""
 
     faces: Int[Array, " k"]
     sources: Int[Array, "k stencil"]
     weights: Float[Array, "k stencil"]
+    surface: Float[Array, " k"] | None = None
 
     def __call__(self, u: Array) -> Array:
         flat = u.reshape(-1)
         values = jnp.sum(self.weights * flat[self.sources], axis=-1)
+        values = values if self.surface is None else values + self.surface
         # Entries to spare point beyond the end and are dropped.
         return flat.at[self.faces].set(values, mode="drop").reshape(u.shape)
 

@@ -1,28 +1,27 @@
-"""What viscosity and diffusion do alone, on a staggered grid."""
+"""What viscosity does alone, on a staggered grid."""
 
 from collections.abc import Sequence
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxpbdl.grids.cells import Cells, along, close
 from jaxpbdl.grids.operators import Ends, Velocity, line, outward, slope
 
 
-def scalar_laplacian(values: Float[Array, "*cells"], grid: Cells) -> Float[Array, "*cells"]:
-    """Of a scalar in the cells; nothing passes through the sides."""
-    total = jnp.zeros_like(values)
-    for axis in range(grid.ndim):
-        total = total + outward(slope(values, axis, grid, (None, None)), axis, grid)
-    return total
-
-
-def velocity_laplacian(velocity: Velocity, ends: Sequence[Sequence[Ends]], grid: Cells) -> Velocity:
-    """Of each component on its faces; zero on the sides that it crosses. `ends[component][axis]`:
-    what is given of it on the sides of an axis."""
+def velocity_laplacian(
+    velocity: Velocity,
+    ends: Sequence[Sequence[Ends]],
+    grid: Cells,
+    holds: Sequence[tuple[bool, bool]] | None = None,
+) -> Velocity:
+    """Of each component on its faces. `ends[component][axis]`: what is given of it on the sides of
+    an axis; `holds[axis]`: whether that of the axis is given on its lower and upper side, where the
+    Laplacian is then zero (both by default). Beyond the others nothing changes."""
     laplacians = []
     for component, u in enumerate(velocity):
-        total = _along_itself(u, component, grid)
+        held = (True, True) if holds is None else holds[component]
+        total = _along_itself(u, component, grid, held)
         for axis in range(grid.ndim):
             if axis != component:
                 total = total + outward(slope(u, axis, grid, ends[component][axis]), axis, grid)
@@ -30,7 +29,7 @@ def velocity_laplacian(velocity: Velocity, ends: Sequence[Sequence[Ends]], grid:
     return tuple(laplacians)
 
 
-def _along_itself(u: Array, axis: int, grid: Cells) -> Array:
+def _along_itself(u: Array, axis: int, grid: Cells, holds: tuple[bool, bool]) -> Array:
     """The second derivative across its own faces."""
     n = grid.shape[axis]
     u = close(u, axis, grid.periodic[axis])
@@ -41,4 +40,7 @@ def _along_itself(u: Array, axis: int, grid: Cells) -> Array:
     if grid.periodic[axis]:
         seam = along(slopes, axis, 0, 1) - along(slopes, axis, n - 1, n)
         return jnp.concatenate([seam / grid.gaps[axis][0], inner], axis)
-    return jnp.pad(inner, [(1, 1) if a == axis else (0, 0) for a in range(u.ndim)])
+    first, last = along(slopes, axis, 0, 1), along(slopes, axis, n - 1, n)
+    low = jnp.zeros_like(first) if holds[0] else first / grid.gaps[axis][0]
+    high = jnp.zeros_like(last) if holds[1] else -last / grid.gaps[axis][-1]
+    return jnp.concatenate([low, inner, high], axis)

@@ -6,7 +6,7 @@ through the surface and two points of the fluid. All of it is a function of the 
 go through; only which faces are closed, cut or near is decided in steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells, along, close, outer
+from jaxpbdl.grids.grid import points_of
 from jaxpbdl.grids.location import face
 from jaxpbdl.grids.operators import Velocity
 from jaxpbdl.grids.poisson import FastSolver, times
@@ -60,7 +61,7 @@ def immersed(
     reaches within three cells of a side, a union of shapes that overlap, or a traced shape without
     `max_cut_faces`.
     """
-    if _is_fixed(shape, grid):
+    if is_fixed(shape, grid):
         # Now, even while jit traces what is around: the number of faces has to be known.
         with jax.ensure_compile_time_eval():
             return _body(shape, grid, fast, None, bounded)
@@ -72,7 +73,7 @@ def immersed(
     return _body(shape, grid, fast, max_cut_faces, bounded)
 
 
-def _is_fixed(shape: Shape, grid: Cells) -> bool:
+def is_fixed(shape: Shape, grid: Cells) -> bool:
     """Whether the shape computes with nothing that JAX is tracing: neither its arrays nor what a
     function closes over. (Arrays that jnp makes under jit are traced, also those of constants.)"""
     point = jax.ShapeDtypeStruct((grid.ndim,), grid.dtype)
@@ -146,7 +147,13 @@ def _assembled(
         # What the stencils give on a closed face is taken up by the body alone.
         solid.append(jnp.where(fraction > 0, share, 1.0))
     continuations = tuple(
-        _continuation(shape, near, component, grid, capacities[component])
+        continuation(
+            shape,
+            near,
+            grid.lines_at(face(component)),
+            local_width(component, grid),
+            capacities[component],
+        )
         for component, near in enumerate(survey.near)
     )
     cells, roots = _lacking(survey, grid, max_cut_faces)
@@ -175,25 +182,38 @@ def _open_fraction(corners: Array, component: int, grid: Cells) -> Array:
     return along(mean, component, 0, n) if grid.periodic[component] else mean
 
 
-def _continuation(
-    shape: Shape, near: Array, component: int, grid: Cells, count: int
+def continuation(
+    shape: Shape,
+    near: Array,
+    lines: Sequence[np.ndarray],
+    width: Array,
+    count: int,
+    surface: Callable[[Array], Array] | None = None,
 ) -> Continuation:
-    points = grid.points_at(face(component)).reshape(-1, grid.ndim)
-    width = local_width(component, grid).reshape(-1)
-    faces = jnp.nonzero(near.reshape(-1), size=count, fill_value=len(points))[0]
-    safe = jnp.minimum(faces, len(points) - 1)
-    where, h = points[safe], width[safe]
+    """Of the values that are `near` the surface, within it.
+
+    **Arguments:** `lines`: the coordinates along each axis of the values; `width` of the cell about
+    each; `count`: how many to reserve space for; `surface`: the value at points of the surface,
+    zero by default.
+    """
+    dtype = width.dtype
+    points = points_of(lines, dtype).reshape(-1, len(lines))
+    chosen = jnp.nonzero(near.reshape(-1), size=count, fill_value=len(points))[0]
+    safe = jnp.minimum(chosen, len(points) - 1)
+    where, h = points[safe], width.reshape(-1)[safe]
     value, normal = jax.vmap(jax.value_and_grad(shape))(where)
     reach = REACH * h
     foot = where - value[:, None] * normal
     once = (value * (2 * reach - value) / reach**2)[:, None]
     twice = (value * (value - reach) / (2 * reach**2))[:, None]
-    axes = grid.lines_at(face(component))
-    first = interpolation_stencil(foot + reach[:, None] * normal, axes)
-    second = interpolation_stencil(foot + 2 * reach[:, None] * normal, axes)
+    first = interpolation_stencil(foot + reach[:, None] * normal, lines)
+    second = interpolation_stencil(foot + 2 * reach[:, None] * normal, lines)
     sources = jnp.concatenate([first[0], second[0]], axis=1)
     weights = jnp.concatenate([once * first[1], twice * second[1]], axis=1)
-    return Continuation(faces, sources, weights)
+    if surface is None:
+        return Continuation(chosen, sources, weights)
+    share = (value - reach) * (value - 2 * reach) / (2 * reach**2)
+    return Continuation(chosen, sources, weights, share * jax.vmap(surface)(foot))
 
 
 def interpolation_stencil(

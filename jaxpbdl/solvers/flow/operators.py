@@ -25,7 +25,7 @@ class Stencil(NamedTuple):
     carrying: Array
     """The velocity that carries."""
     component: int | None
-    """Of the velocity that is carried; None for a marker."""
+    """Of the velocity that is carried; None for a scalar."""
     axis: int
 
 

@@ -1,11 +1,12 @@
-"""Incompressible flow on a staggered grid, projected after every evaluation.
+"""The step of incompressible flow on a staggered grid, projected after every evaluation.
 
     du/dt = -div(u u) + viscosity lap u + force - grad p,   div u = 0
+    ds/dt = -div(u s) + diffusivity lap s + source          for each scalar s
 
 Second order in space, third in time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import equinox as eqx
 import jax
@@ -18,24 +19,26 @@ from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.fields import Interpolant, interpolate
 from jaxpbdl.grids.cells import Cells, FieldLike
-from jaxpbdl.grids.operators import Velocity, divergence, gradient, line
+from jaxpbdl.grids.operators import Velocity, divergence, gradient
 from jaxpbdl.grids.poisson import FastSolver
-from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.bodies import Body, pressure_of
-from jaxpbdl.solvers.flow.immersion import immersed
-from jaxpbdl.solvers.flow.marker import marker_rate
+from jaxpbdl.solvers.flow.body_scalars import HeldOnBody
+from jaxpbdl.solvers.flow.conditions import OnSide
+from jaxpbdl.solvers.flow.limits import buoyancy_frequency, crossing_rate, fastest_decay
 from jaxpbdl.solvers.flow.operators import (
     Interpolation,
-    central,
-    limited,
     momentum_rate,
     with_sides,
 )
-from jaxpbdl.solvers.flow.sides import Boundary, Sides
-from jaxpbdl.solvers.flow.state import Flow, Rates, check_flow
-from jaxpbdl.solvers.time.runge_kutta import rk3
+from jaxpbdl.solvers.flow.scalars import scalar_rate
+from jaxpbdl.solvers.flow.sides import Boundary
+from jaxpbdl.solvers.flow.state import Flow, Rates, check_flow, known_scalars
 from jaxpbdl.solvers.time.scheme import Scheme, System, check_inputs
 from jaxpbdl.step import Step
+
+StateForce = Callable[[Flow], Array | Velocity]
+"""From a state to an acceleration: a vector in the cells, (dim, *cells), or its components on their
+faces."""
 
 
 class IncompressibleStep(Step):
@@ -54,36 +57,40 @@ class IncompressibleStep(Step):
     fast: FastSolver
     body: Body | None
     forces: Velocity | None
-    source: Array | None
+    force: StateForce | None
+    sources: dict[str, Array]
+    on_body: dict[str, HeldOnBody]
     scheme: Scheme
     interpolation: Interpolation
+    scalar_interpolation: Interpolation
 
     @property
     def holds(self) -> tuple[tuple[bool, bool], ...]:
         return tuple(self.boundary.holds(axis) for axis in range(self.grid.ndim))
 
     def start(
-        self, velocity: FieldLike | None = None, marker: FieldLike | None = None, time: float = 0.0
+        self, velocity: FieldLike | None = None, *, time: float = 0.0, **scalars: FieldLike
     ) -> Flow:
         """A state: a velocity (a function `point -> velocity`, constants, or arrays on the faces;
-        rest by default) fitted to the sides and the body and freed of its divergence, and a
-        marker (a function of the point, a constant or an array in the cells)."""
+        rest by default) fitted to the sides and the body and freed of its divergence, and the
+        scalars by their names (a function of the point, a constant or an array in the cells; zero
+        by default)."""
         grid = self.grid
         if isinstance(velocity, tuple) and all(jnp.ndim(u) == grid.ndim for u in velocity):
             u = tuple(jnp.asarray(part, grid.dtype) for part in velocity)
         else:
             u = grid.velocity(velocity)
         now = jnp.asarray(time, grid.dtype)
-        if marker is not None:
-            marker = grid.scalar(marker)
-        return Flow(eqx.filter_jit(type(self).projected)(self, u, now)[0], now, marker)
+        known_scalars("start", scalars, self.equation)
+        values = {name: grid.scalar(scalars.get(name, 0.0)) for name in self.equation.scalar_names}
+        return Flow(eqx.filter_jit(type(self).projected)(self, u, now)[0], now, values)
 
     @property
     def interval(self) -> Array:
         return self.dt
 
     def system(self, push: Sequence[ArrayLike] | Array | None = None) -> System:
-        """Momentum and marker but for the pressure, which `moved` takes care of."""
+        """Momentum and scalars but for the pressure, which `moved` takes care of."""
         return System(lambda flow: self.rates(flow, push), self.dt, self.moved)
 
     def enter(self, state: Flow) -> PyTree:
@@ -97,24 +104,38 @@ class IncompressibleStep(Step):
         return self.scheme.current(working)
 
     def rates(self, flow: Flow, push: Sequence[ArrayLike] | Array | None = None) -> Rates:
-        """How fast velocity and marker change but for the pressure, with an acceleration."""
-        inside, marker, one = self._continued(flow.velocity), flow.marker, jnp.ones_like(flow.time)
+        """How fast velocity and scalars change but for the pressure, with an acceleration."""
+        inside = self._continued(flow.velocity)
         rates = self._with_forces(self._stress(inside, flow.time), flow)
         if push is not None:
             rates = tuple(rate + push[axis] for axis, rate in enumerate(rates))
-        if marker is None:
-            return Rates(rates, one, None)
-        diffusivity = self.equation.diffusivity
-        carried = marker_rate(marker, inside, diffusivity, self.grid, self.source, self.body)
-        return Rates(rates, one, carried)
+        scalars = {name: self._scalar_rate(name, flow, inside) for name in flow.scalars}
+        return Rates(rates, jnp.ones_like(flow.time), scalars)
+
+    def scalar_sides(self, name: str, time: Array) -> list[tuple[OnSide, OnSide]]:
+        """What is given of a scalar on the sides of each axis at a time."""
+        return self.boundary.scalars[name].at(time)
+
+    def _scalar_rate(self, name: str, flow: Flow, inside: Velocity) -> Array:
+        """`inside`: the velocity, continued into the body."""
+        values, sides = flow.scalars[name], self.scalar_sides(name, flow.time)
+        diffusivity, grid = self.equation.scalars[name].diffusivity, self.grid
+        on_body, body = self.on_body.get(name), self.body
+        if on_body is not None:
+            values, body = on_body.continued(values), None
+        rate = scalar_rate(
+            values, inside, diffusivity, sides, grid, self.scalar_interpolation, body
+        )
+        if on_body is not None:
+            rate = on_body.outside(rate, values, inside, grid)
+        return rate + self.sources[name] if name in self.sources else rate
 
     def moved(self, flow: Flow, change: Rates) -> Flow:
         """The flow plus a change, projected."""
         velocity = tuple(u + du for u, du in zip(flow.velocity, change.velocity, strict=True))
-        time, marker = flow.time + change.time, flow.marker
-        if marker is not None and change.marker is not None:
-            marker = marker + change.marker
-        return Flow(self.projected(velocity, time)[0], time, marker)
+        time = flow.time + change.time
+        scalars = {name: values + change.scalars[name] for name, values in flow.scalars.items()}
+        return Flow(self.projected(velocity, time)[0], time, scalars)
 
     def projected(self, velocity: Velocity, time: Array) -> tuple[Velocity, Array]:
         """The velocity with its sides as given and without divergence, and the potential whose
@@ -152,7 +173,11 @@ class IncompressibleStep(Step):
             velocity = self.body.opened(velocity)
         missing = -self.divergence(velocity)
         potential = pressure_of(missing, self.body, self.fast, self.grid, self.holds)
-        return potential, gradient(potential, self.grid, self.holds)
+        return potential, self.pressure_gradient(potential)
+
+    def pressure_gradient(self, pressure: Array) -> Velocity:
+        """On the faces, zero on sides where the velocity is given."""
+        return gradient(pressure, self.grid, self.holds)
 
     def _continued(self, velocity: Velocity) -> Velocity:
         return velocity if self.body is None else self.body.continued(velocity)
@@ -168,71 +193,70 @@ class IncompressibleStep(Step):
         drag = self.equation.drag
         if drag is not None:
             rates = tuple(r - drag * u for r, u in zip(rates, state.velocity, strict=True))
-        push = self.buoyancy(state.marker)
-        if push is None:
-            return rates
-        return tuple(r + f for r, f in zip(rates, push, strict=True))
+        for push in (self.buoyancy(state.scalars), self._state_force(state)):
+            if push is not None:
+                rates = tuple(r + f for r, f in zip(rates, push, strict=True))
+        return rates
 
-    def buoyancy(self, marker: Array | None) -> Velocity | None:
-        """The acceleration of the faces by the buoyancy of a marker, the mean of two cells."""
-        if marker is None or self.equation.buoyancy is None:
+    def buoyancy(self, scalars: Mapping[str, Array]) -> Velocity | None:
+        """The acceleration of the faces by the buoyancy of scalars, the mean of two cells."""
+        total = None
+        for name, values in scalars.items():
+            one = self.equation.scalars[name]
+            if one.buoyancy is not None:
+                vector = jnp.broadcast_to(one.buoyancy, (self.grid.ndim,))
+                push = vector.reshape(-1, *[1] * self.grid.ndim) * (values - one.reference)
+                total = push if total is None else total + push
+        return None if total is None else self.grid.to_faces(total)
+
+    def _state_force(self, state: Flow) -> Velocity | None:
+        if self.force is None:
             return None
-        vector = jnp.broadcast_to(self.equation.buoyancy, (self.grid.ndim,))
-        return self.grid.to_faces(vector.reshape(-1, *[1] * self.grid.ndim) * marker)
+        push = self.force(state)
+        return push if isinstance(push, tuple) else self.grid.to_faces(push)
 
     def check_state(self, state: Flow) -> None:
         """Refuse a state of other shapes, or with values that are not finite."""
-        check_flow(state, self.grid)
+        check_flow(state, self.grid, self.equation.scalar_names)
 
     @eqx.filter_jit
     def largest_dt(self, state: Flow) -> Array | float:
-        """The largest stable dt about a state, and about the velocities given on the sides. The
-        diffusivity counts where the state has a marker."""
-        advective, smallest = jnp.zeros(()), [float(h.min()) for h in self.grid.widths]
+        """The largest stable dt about a state, and about the velocities given on the sides."""
         planes = self.boundary.at(state.time)
-        cells = jnp.abs(self.grid.to_cells(state.velocity))
-        for axis, h in enumerate(self.grid.widths):
-            rate = jnp.max(cells[axis] / line(h, axis, self.grid))
-            for pair in planes:
-                for plane in pair or ():
-                    given = plane[axis]
-                    if given is not None:
-                        rate = jnp.maximum(rate, jnp.max(jnp.abs(given)) / float(h.max()))
-            advective = advective + rate
-        decay = decay_rate(self.equation.viscosity, smallest)
-        if self.equation.drag is not None:
-            decay = decay + self.equation.drag
-        if state.marker is not None:
-            decay = jnp.maximum(decay, decay_rate(self.equation.diffusivity, smallest))
-        return self.scheme.largest_dt(advective, decay)
+        oscillation = crossing_rate(state.velocity, planes, self.grid)
+        oscillation = oscillation + buoyancy_frequency(state.scalars, self.equation, self.grid)
+        return self.scheme.largest_dt(oscillation, fastest_decay(self.equation, self.grid))
 
     def channels(self, state: Flow) -> Float[Array, "channels *cells"]:
-        """The velocity in the cells, and the marker after it."""
-        velocity = self.grid.to_cells(state.velocity)
-        return velocity if state.marker is None else jnp.append(velocity, state.marker[None], 0)
+        """The velocity in the cells, and the scalars after it in alphabetical order."""
+        scalars = [state.scalars[name][None] for name in sorted(state.scalars)]
+        return jnp.concatenate([self.grid.to_cells(state.velocity), *scalars])
 
     def corrected(self, state: Flow, change: Float[Array, "channels *cells"]) -> Flow:
         """The flow plus a change of its channels, freed of its divergence."""
         ndim = self.grid.ndim
         faces = self.grid.to_faces(change[:ndim].astype(self.grid.dtype))
         velocity = tuple(u + du for u, du in zip(state.velocity, faces, strict=True))
-        marker = state.marker
-        if marker is not None:
-            marker = marker + change[ndim].astype(marker.dtype)
-        return Flow(self.projected(velocity, state.time)[0], state.time, marker)
+        scalars = {
+            name: state.scalars[name] + change[place].astype(self.grid.dtype)
+            for place, name in enumerate(sorted(state.scalars), ndim)
+        }
+        return Flow(self.projected(velocity, state.time)[0], state.time, scalars)
 
     def equation_and_field(
         self, states: Flow, times: Float[Array, " times"], degree: int = 4
     ) -> tuple[IncompressibleFlow, Interpolant]:
-        """The equation, and the field of velocity, pressure and, with buoyancy, marker in the
-        cells. Raises ValueError where there is a body, at whose surface fields have a kink."""
+        """The equation, and the field of velocity, pressure and scalars in the cells. Raises
+        ValueError where there is a body, at whose surface fields have a kink, and for sources and
+        forces that are not the equation's."""
         if self.body is not None:
             raise ValueError("a flow about a body is not smooth: its residual takes no interpolant")
+        if self.sources or self.force is not None:
+            raise ValueError("the equation does not know the `sources` and `force` of the step")
 
         def values(state: Flow) -> Array:
             parts = [self.grid.to_cells(state.velocity), self.pressure(state)[None]]
-            if state.marker is not None and self.equation.buoyancy is not None:
-                parts.append(state.marker[None])
+            parts.extend(state.scalars[name][None] for name in sorted(state.scalars))
             return jnp.concatenate(parts)
 
         judged = eqx.filter_jit(lambda flows: jax.lax.map(values, flows))(states)
@@ -244,83 +268,4 @@ class IncompressibleStep(Step):
         if self.body is None:
             return 0
         roots = self.body.roots
-        return np.count_nonzero(roots) if checks.is_concrete(roots) else len(roots)
-
-
-def stable_dt(
-    speeds: Sequence[float],
-    widths: Sequence[float],
-    viscosity: Array | float,
-    scheme: Scheme = rk3,
-    *,
-    diffusivity: Array | float | None = None,
-) -> Array | float:
-    """The largest stable dt of `incompressible` at given speeds along the axes, on cells of given
-    widths, without drag: before there is a state to ask `largest_dt` about. `diffusivity` is that
-    of the marker, where there is one."""
-    advective = sum(speed / h for speed, h in zip(speeds, widths, strict=True))
-    coefficient = viscosity if diffusivity is None else jnp.maximum(viscosity, diffusivity)
-    # Velocity and marker do not add up: each is carried at the same speed, decays on its own.
-    return scheme.largest_dt(advective, decay_rate(coefficient, widths))
-
-
-def decay_rate(coefficient: Array | float, widths: Sequence[float]) -> Array | float:
-    """Of the shortest wave on cells of given widths, under diffusion by a coefficient."""
-    return sum(4 * coefficient / h**2 for h in widths)
-
-
-def incompressible(
-    equation: IncompressibleFlow,
-    grid: Cells,
-    dt: ArrayLike,
-    sides: Sides | None = None,
-    *,
-    body: Shape | None = None,
-    max_cut_faces: int | None = None,
-    scheme: Scheme = rk3,
-    interpolation: Interpolation = central,
-    marker_source: FieldLike | None = None,
-) -> IncompressibleStep:
-    """The step of incompressible flow in a box with walls, inflow, outflow and a body.
-
-    **Arguments:**
-
-    - `equation`: viscosity, force, buoyancy; its parameters are differentiable.
-    - `grid`: staggered, equidistant or graded.
-    - `dt`: > 0.
-    - `sides`: one entry per axis, a pair of sides (`wall()`, `slip()`, `inflow(..)`, `outflow()`),
-      one for both, or None for a periodic axis; walls by default.
-    - `body`: a signed distance, negative inside; the fluid sticks to it. Gradients reach its
-      parameters.
-    - `max_cut_faces`: where the shape is traced, how many faces it may cut (see `immersed`). A
-      fixed shape needs none, also inside jit.
-    - `scheme`: `time.rk3`, `time.rk4`, or `time.adams_bashforth` at a third of the cost a step.
-    - `interpolation`: of the velocity that is carried: `central` (keeps energy) or `limited`
-      (bounded at fronts).
-    - `marker_source`: of the marker, a unit of time: a function of the point, or an array.
-
-    **Raises:** ValueError for a dt that is not positive, inflow that does not balance outflow in a
-    box without an `outflow()`, or a body that the grid does not resolve. Warns of parts of a body
-    thinner than two cells.
-    """
-    checks.positive("dt", dt)
-    boundary = Boundary(sides, grid)
-    holds = [boundary.holds(axis) for axis in range(grid.ndim)]
-    with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
-        fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
-    bounded = interpolation is limited
-    inside = None if body is None else immersed(body, grid, fast, max_cut_faces, bounded)
-    forces = None if equation.forcing is None else grid.velocity(equation.forcing)
-    source = None if marker_source is None else grid.scalar(marker_source)
-    return IncompressibleStep(
-        equation,
-        grid,
-        jnp.asarray(dt, grid.dtype),
-        boundary,
-        fast,
-        inside,
-        forces,
-        source,
-        scheme,
-        interpolation,
-    )
+        return int(np.count_nonzero(roots)) if checks.is_concrete(roots) else len(roots)

@@ -32,6 +32,11 @@ def local_width(component: int, grid: Cells) -> Array:
     return jnp.asarray(reduce(np.maximum.outer, lines), grid.dtype)
 
 
+def cell_width(grid: Cells) -> Array:
+    """The widest side of each cell."""
+    return jnp.asarray(reduce(np.maximum.outer, grid.widths), grid.dtype)
+
+
 def refuse_unresolved(corners: np.ndarray, grid: Cells) -> None:
     inside = corners < 0
     if not inside.any():

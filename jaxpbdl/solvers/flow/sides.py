@@ -1,6 +1,7 @@
-"""What happens on the sides of a box: walls, inflow, outflow."""
+"""What happens on the sides of a box to velocity and scalars: walls, inflow, outflow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,6 +12,13 @@ from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells, FieldLike, component_of
 from jaxpbdl.grids.grid import outer, points_of
 from jaxpbdl.grids.location import face
+from jaxpbdl.solvers.flow.conditions import (
+    Condition,
+    Flux,
+    ScalarSides,
+    conditions,
+    with_values,
+)
 
 
 class Side(eqx.Module):
@@ -23,33 +31,43 @@ class Side(eqx.Module):
     - `crossing`: whether the velocity across the side is given; if not, the pressure is zero there.
     - `sticking`: whether the velocity along the side is given; if not, its normal derivative is
       zero.
+    - `scalars`: what each scalar does there, by its name: a value (a function of the point or a
+      constant), `held(..)` or `flux(..)`. Without an entry nothing diffuses through the side.
     """
 
     velocity: FieldLike = 0.0
     ramp: Callable[[Array], Array] | None = None
     crossing: bool = eqx.field(static=True, default=True)
     sticking: bool = eqx.field(static=True, default=True)
+    scalars: Mapping[str, FieldLike | Condition] = eqx.field(
+        converter=conditions, default_factory=dict
+    )
 
 
-def wall(velocity: FieldLike = 0.0) -> Side:
-    """A wall to which the fluid sticks, at rest or moving along itself with `velocity`."""
-    return Side(velocity)
+def wall(velocity: FieldLike = 0.0, **scalars: Any) -> Side:
+    """A wall to which the fluid sticks, at rest or moving along itself with `velocity`;
+    `wall(temperature=1.0)` is a warm one, `wall(temperature=flux(2.0))` a heated one."""
+    return Side(velocity, scalars=scalars)
 
 
-def slip() -> Side:
+def slip(**scalars: Any) -> Side:
     """A plane of symmetry: nothing crosses it, no friction along it."""
-    return Side(sticking=False)
+    return Side(sticking=False, scalars=scalars)
 
 
-def inflow(velocity: FieldLike, ramp: Callable[[Array], Array] | None = None) -> Side:
-    """Fluid enters with `velocity` (a function of the point, or constants), times `ramp(time)`."""
-    return Side(velocity, ramp)
+def inflow(
+    velocity: FieldLike, ramp: Callable[[Array], Array] | None = None, **scalars: Any
+) -> Side:
+    """Fluid enters with `velocity` (a function of the point, or constants), times `ramp(time)`, and
+    brings the given values of scalars; of one that is not given, what the first cell holds."""
+    return Side(velocity, ramp, scalars=scalars)
 
 
-def outflow() -> Side:
-    """Fluid leaves: zero pressure, and the velocity is carried out. Where it comes back, it brings
-    no momentum."""
-    return Side(crossing=False, sticking=False)
+def outflow(**scalars: Any) -> Side:
+    """Fluid leaves: zero pressure, and velocity and scalars are carried out. Where it comes back,
+    it brings no momentum, and the given values of scalars; of one that is not given, what the last
+    cell holds. Nothing diffuses through."""
+    return Side(crossing=False, sticking=False, scalars=scalars)
 
 
 Sides = Sequence[None | Side | tuple[Side, Side]]
@@ -60,14 +78,16 @@ Plane = tuple[Array | None, ...]
 
 
 class Boundary(eqx.Module):
-    """The sides of a grid with their velocities evaluated; `at(time)` gives these."""
+    """The sides of a grid with their velocities evaluated; `at(time)` gives these, and `scalars`
+    what is given there of those of the equation, by `names`."""
 
     trainable_fields = ()
 
     sides: tuple[tuple[Side, Side] | None, ...]
     planes: tuple[tuple[Plane, Plane] | None, ...]
+    scalars: dict[str, ScalarSides]
 
-    def __init__(self, sides: Sides | None, grid: Cells):
+    def __init__(self, sides: Sides | None, grid: Cells, names: Sequence[str] = ()):
         given = (None,) * grid.ndim if sides is None else tuple(sides)
         if len(given) != grid.ndim:
             raise ValueError(f"sides must have {grid.ndim} entries, one per axis; got {len(given)}")
@@ -85,6 +105,8 @@ class Boundary(eqx.Module):
             for a, pair in enumerate(pairs)
         )
         self._check_balance(grid)
+        self._check_scalars(names)
+        self.scalars = {name: self._scalar_sides(name, grid) for name in names}
 
     @property
     def closed(self) -> bool:
@@ -112,6 +134,32 @@ class Boundary(eqx.Module):
         axis has none that are open)."""
         pair = self.sides[axis]
         return (True, True) if pair is None else (pair[0].crossing, pair[1].crossing)
+
+    def _scalar_sides(self, name: str, grid: Cells) -> ScalarSides:
+        pairs: list[tuple[Condition | None, Condition | None] | None] = []
+        for axis, pair in enumerate(self.sides):
+            if pair is None:
+                pairs.append(None)
+                continue
+            low, high = (conditions(side.scalars).get(name) for side in pair)
+            pairs.append((with_values(low, grid, axis, 0), with_values(high, grid, axis, -1)))
+        return ScalarSides(tuple(pairs), tuple(self.holds(axis) for axis in range(grid.ndim)))
+
+    def _check_scalars(self, names: Sequence[str]) -> None:
+        for axis, pair in enumerate(self.sides):
+            for end, side in zip(("lower", "upper"), pair or (), strict=False):
+                where = f"the {end} side of axis {axis}"
+                for name, condition in side.scalars.items():
+                    if name not in names:
+                        raise ValueError(
+                            f"{where} says what {name!r} does there, but the scalars of the "
+                            f"equation are {sorted(names)}"
+                        )
+                    if isinstance(condition, Flux) and not side.crossing:
+                        raise ValueError(
+                            f"nothing diffuses through an outflow: {where} takes no flux of "
+                            f"{name}, only the value that fluid brings that comes back"
+                        )
 
     def _check_balance(self, grid: Cells) -> None:
         if not self.closed or not checks.is_concrete(self.planes):

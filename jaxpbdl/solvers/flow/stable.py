@@ -1,10 +1,12 @@
 """Incompressible flow by operators one after another: never unstable, first order.
 
-    marker: carried, diffused, fed;  velocity: carried, pushed, diffused, freed of its divergence
+    scalars: carried, diffused, fed;  velocity: carried, pushed, diffused, freed of its divergence
 
 Every part but diffusion is stable at any dt (Stam, Stable Fluids, SIGGRAPH 1999, 121), so the fluid
 may cross several cells in a step: the smoke of the Physics-based Deep Learning book.
 """
+
+from collections.abc import Mapping
 
 import equinox as eqx
 import jax
@@ -17,11 +19,15 @@ from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.fields import Interpolant
 from jaxpbdl.grids.cells import Cells, FieldLike, along
 from jaxpbdl.grids.operators import Ends, Velocity
+from jaxpbdl.solvers.flow.assembly import incompressible
 from jaxpbdl.solvers.flow.backtracing import Transport, around_cells, around_faces, backtraced
-from jaxpbdl.solvers.flow.diffusion import scalar_laplacian, velocity_laplacian
-from jaxpbdl.solvers.flow.projection import IncompressibleStep, decay_rate, incompressible
+from jaxpbdl.solvers.flow.conditions import OnSide
+from jaxpbdl.solvers.flow.diffusion import velocity_laplacian
+from jaxpbdl.solvers.flow.limits import decay_rate
+from jaxpbdl.solvers.flow.projection import IncompressibleStep
+from jaxpbdl.solvers.flow.scalars import scalar_diffusion
 from jaxpbdl.solvers.flow.sides import Sides
-from jaxpbdl.solvers.flow.state import Flow, check_flow
+from jaxpbdl.solvers.flow.state import Flow
 from jaxpbdl.step import Step
 
 
@@ -37,7 +43,7 @@ class StableStep(Step):
 
     flow: IncompressibleStep
     slip_length: Array
-    marker_transport: Transport = eqx.field(static=True)
+    scalar_transport: Transport = eqx.field(static=True)
 
     @property
     def grid(self) -> Cells:
@@ -48,37 +54,44 @@ class StableStep(Step):
         return self.flow.dt
 
     def start(
-        self, velocity: FieldLike | None = None, marker: FieldLike | None = None, time: float = 0.0
+        self, velocity: FieldLike | None = None, *, time: float = 0.0, **scalars: FieldLike
     ) -> Flow:
         """A state, as `IncompressibleStep.start` makes it."""
-        return self.flow.start(velocity, marker, time)
+        return self.flow.start(velocity, time=time, **scalars)
 
     def advance(self, working: Flow, *inputs: PyTree) -> Flow:
-        velocity, time, marker = working
-        if marker is not None:
-            marker = self._next_marker(marker, velocity)
+        velocity, time, scalars = working
+        scalars = {
+            name: self._next_scalar(name, values, velocity, time)
+            for name, values in scalars.items()
+        }
         ends = self._ends(velocity, time)
         moved = tuple(
             backtraced(u, around_faces(component, velocity, ends[component], self.dt, self.grid))
             for component, u in enumerate(velocity)
         )
-        pushed = self._pushed(moved, marker, *inputs)
+        pushed = self._pushed(moved, scalars, *inputs)
         laplacians = velocity_laplacian(pushed, self._ends(pushed, time), self.grid)
         amount = self.dt * self.flow.equation.viscosity
         diffused = tuple(u + amount * change for u, change in zip(pushed, laplacians, strict=True))
         velocity, _ = self.flow.projected(diffused, time + self.dt)
-        return Flow(velocity, time + self.dt, marker)
+        return Flow(velocity, time + self.dt, scalars)
 
-    def _next_marker(self, marker: Array, velocity: Velocity) -> Array:
-        marker = self.marker_transport(marker, around_cells(velocity, self.dt, self.grid))
-        rate = self.flow.equation.diffusivity * scalar_laplacian(marker, self.grid)
-        if self.flow.source is not None:
-            rate = rate + self.flow.source
-        return marker + self.dt * rate
+    def _next_scalar(self, name: str, values: Array, velocity: Velocity, time: Array) -> Array:
+        sides = self.flow.scalar_sides(name, time)
+        # Where the flow comes from beyond a side: from what is given there.
+        ends = [(_brought(low), _brought(high)) for low, high in sides]
+        values = self.scalar_transport(values, around_cells(velocity, ends, self.dt, self.grid))
+        rate = scalar_diffusion(
+            values, self.flow.equation.scalars[name].diffusivity, sides, self.grid
+        )
+        if name in self.flow.sources:
+            rate = rate + self.flow.sources[name]
+        return values + self.dt * rate
 
-    def _pushed(self, velocity: Velocity, marker: Array | None, *inputs: PyTree) -> Velocity:
-        """By forces and the buoyancy of the marker; slowed by drag."""
-        for force in (self.flow.forces, self.flow.buoyancy(marker), *inputs):
+    def _pushed(self, velocity: Velocity, scalars: dict[str, Array], *inputs: PyTree) -> Velocity:
+        """By forces and the buoyancy of the scalars; slowed by drag."""
+        for force in (self.flow.forces, self.flow.buoyancy(scalars), *inputs):
             velocity = velocity if force is None else _plus(velocity, self.dt, force)
         drag = self.flow.equation.drag
         if drag is None:
@@ -116,12 +129,13 @@ class StableStep(Step):
 
     def check_state(self, state: Flow) -> None:
         """Refuse a state of other shapes, or with values that are not finite."""
-        check_flow(state, self.grid)
+        self.flow.check_state(state)
 
     def largest_dt(self, state: Flow) -> Array:
         """The largest stable dt: that of the explicit diffusion, at any velocity."""
-        names = ("viscosity",) if state.marker is None else ("viscosity", "diffusivity")
-        limits = [_diffusive_limit(getattr(self.flow.equation, n), self.grid) for n in names]
+        equation = self.flow.equation
+        coefficients = [equation.viscosity, *(s.diffusivity for s in equation.scalars.values())]
+        limits = [_diffusive_limit(one, self.grid) for one in coefficients]
         return jnp.min(jnp.stack(limits))
 
     def channels(self, state: Flow) -> Float[Array, "channels *cells"]:
@@ -145,22 +159,22 @@ def stable_fluids(
     dt: ArrayLike,
     sides: Sides | None = None,
     *,
-    marker_transport: Transport = backtraced,
-    marker_source: FieldLike | None = None,
+    scalar_transport: Transport = backtraced,
+    sources: Mapping[str, FieldLike] | None = None,
     slip_length: ArrayLike = 0.0,
 ) -> StableStep:
     """The step of incompressible flow that follows the velocity backwards over dt.
 
     **Arguments:**
 
-    - `equation`: viscosity, force, buoyancy; its parameters are differentiable.
+    - `equation`: viscosity, force, scalars with their buoyancy; its parameters are differentiable.
     - `grid`: staggered and equidistant.
-    - `dt`: > 0, at most `1 / (2 d sum_i 1 / dx_i^2)` for the larger d of viscosity and, where
-      there is a marker, diffusivity; of any size for advection.
+    - `dt`: > 0, at most `1 / (2 d sum_i 1 / dx_i^2)` for the largest d of viscosity and
+      diffusivities; of any size for advection.
     - `sides`: one entry per axis, as for `incompressible`; walls by default. What follows the flow
       back beyond a side gets the value on it.
-    - `marker_transport`: `backtraced` (first order) or `maccormack` (second order, bounded).
-    - `marker_source`: of the marker, a unit of time: a function of the point, or an array.
+    - `scalar_transport`: `backtraced` (first order) or `maccormack` (second order, bounded).
+    - `sources`: of scalars, a unit of time, by name: functions of the point, constants or arrays.
     - `slip_length` >= 0: depth behind a sticking side at which the velocity along it would be the
       side's (Navier 1823). Half a cell is what a row of cells beyond the side that holds its
       velocity amounts to, the usual padding of image-like codes.
@@ -173,10 +187,16 @@ def stable_fluids(
             "stable_fluids needs an equidistant grid; `incompressible` solves on graded ones"
         )
     checks.non_negative("slip_length", slip_length)
-    flow = incompressible(equation, grid, dt, sides, marker_source=marker_source)
+    flow = incompressible(equation, grid, dt, sides, sources=sources)
     with jax.ensure_compile_time_eval():  # whatever the state: refused before it is there
-        flow.refuse_above(_diffusive_limit(equation.viscosity, grid))
-    return StableStep(flow, jnp.asarray(slip_length, grid.dtype), marker_transport)
+        for one in (equation.viscosity, *(s.diffusivity for s in equation.scalars.values())):
+            flow.refuse_above(_diffusive_limit(one, grid))
+    return StableStep(flow, jnp.asarray(slip_length, grid.dtype), scalar_transport)
+
+
+def _brought(side: OnSide) -> Array | None:
+    """By fluid that comes from beyond a side."""
+    return side.value if side.returning is None else side.returning
 
 
 def _diffusive_limit(coefficient: ArrayLike, grid: Cells) -> Array:

@@ -24,7 +24,7 @@ class LinearStencils(eqx.Module):
 
     def __call__(self, stencil: Stencil) -> Float[Array, "*places"]:
         if stencil.component is None:
-            raise ValueError("LinearStencils are for the velocity, a marker has `limited` ones")
+            raise ValueError("LinearStencils are for the velocity, not for scalars")
         ndim = self.coefficients.ndim - 1
         first = 3 * (ndim * stencil.component + stencil.axis)
         mean, steps = stencil.mean, (stencil.rise, stencil.before, stencil.after)

@@ -2,6 +2,7 @@
 
 from jaxpbdl.solvers.time.adams import etd_adams
 from jaxpbdl.solvers.time.adams_bashforth import adams_bashforth
+from jaxpbdl.solvers.time.backward_difference import StiffSystem, backward_difference
 from jaxpbdl.solvers.time.explicit import ExplicitStep, explicit, substepped
 from jaxpbdl.solvers.time.exponential import etd_multistep, etdrk1, etdrk2, etdrk3, etdrk4, phi
 from jaxpbdl.solvers.time.implicit_explicit import imex
@@ -21,8 +22,10 @@ __all__ = [
     "HamiltonianStep",
     "Scheme",
     "SeparableSystem",
+    "StiffSystem",
     "System",
     "adams_bashforth",
+    "backward_difference",
     "etd_adams",
     "etd_multistep",
     "etdrk1",

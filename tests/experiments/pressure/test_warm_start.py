@@ -60,7 +60,7 @@ def test_conjugate_gradients_are_differentiated_as_they_are():
     b, guess = source(5, 4), source(2, 5, 4)[1]
 
     def left(guess):
-        return jnp.sum((conjugate_gradients(b, guess, 3)[0] - exact(b)) ** 2)
+        return jnp.sum((conjugate_gradients(b, jnp.asarray(guess), 3)[0] - exact(b)) ** 2)
 
     check_grads(left, (guess,), order=1, modes=["rev"], atol=1e-5, rtol=1e-5)
     # Begun at the solution, where every step has length zero over zero.

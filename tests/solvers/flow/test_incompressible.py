@@ -21,7 +21,7 @@ from jaxpbdl.solvers.flow import (
 from jaxpbdl.solvers.time import adams_bashforth, rk3
 from tests.solvers.flow.cases import steady
 
-FLOW = jp.equations.IncompressibleFlow
+FLOW, SCALAR = jp.equations.IncompressibleFlow, jp.equations.Scalar
 
 
 def advanced(step, state, time):
@@ -126,10 +126,11 @@ def test_couette_flow_is_exact():
 
 @pytest.mark.x64
 def test_hydrostatic_balance():
-    """A uniform marker under buoyancy in a closed box stays at rest; the pressure carries it."""
+    """A layered scalar under buoyancy in a closed box stays at rest; the pressure carries it."""
     grid = jp.grids.Cells((5, 6), (1.0, 1.0))
-    step = incompressible(FLOW(0.1, buoyancy=(0.0, 2.0)), grid, 0.01)
-    start = step.start(marker=lambda point: point[1])
+    salt = SCALAR(buoyancy=(0.0, 2.0))
+    step = incompressible(FLOW(0.1, scalars={"salt": salt}), grid, 0.01)
+    start = step.start(salt=lambda point: point[1])
     end = advanced(step, start, 0.5)
     assert largest(end.velocity, start.velocity) < 1e-14
     slope = jnp.diff(step.pressure(end), axis=1) / grid.widths[1][0]
@@ -137,17 +138,17 @@ def test_hydrostatic_balance():
 
 
 @pytest.mark.x64
-def test_marker_is_conserved_and_bounded():
+def test_a_scalar_is_conserved_and_bounded():
     grid = jp.grids.Cells((16, 12), 2 * jnp.pi, periodic=True)
-    step = incompressible(FLOW(0.01, diffusivity=0.001), grid, 0.05)
+    step = incompressible(FLOW(0.01, scalars={"smoke": SCALAR(0.001)}), grid, 0.05)
 
     def blob(point):
         return (jnp.abs(point[0] - 3) < 1.0) * (jnp.abs(point[1] - 3) < 1.0) * 1.0
 
-    start = step.start(vortices, marker=blob)
-    end = advanced(step, start, 2.0)
-    assert float(jnp.sum(end.marker)) == pytest.approx(float(jnp.sum(start.marker)), rel=1e-12)
-    assert jnp.min(end.marker) > -1e-3 and jnp.max(end.marker) < 1.001
+    start = step.start(vortices, smoke=blob)
+    before, after = start.scalars["smoke"], advanced(step, start, 2.0).scalars["smoke"]
+    assert float(jnp.sum(after)) == pytest.approx(float(jnp.sum(before)), rel=1e-12)
+    assert jnp.min(after) > -1e-3 and jnp.max(after) < 1.001
 
 
 @pytest.mark.x64
@@ -210,40 +211,34 @@ def test_fault_24_transformations(scheme):
 
 
 LIMITS = {
-    "advection": (FLOW(0.02), False),
-    "viscosity": (FLOW(0.5), False),
-    "diffusivity": (FLOW(1e-3, diffusivity=1.0), True),
-    "drag": (FLOW(1e-3, drag=30.0), False),
+    "advection": FLOW(0.02),
+    "viscosity": FLOW(0.5),
+    "diffusivity": FLOW(1e-3, scalars={"smoke": SCALAR(1.0), "dye": SCALAR(0.01)}),
+    "drag": FLOW(1e-3, drag=30.0),
 }
 
 
 @pytest.mark.parametrize("scheme", [rk3, adams_bashforth])
 @pytest.mark.parametrize("name", LIMITS)
 def test_fault_11_a_dt_above_the_limit_is_refused(name, scheme):
-    equation, marked = LIMITS[name]
+    equation = LIMITS[name]
     grid = jp.grids.Cells((16, 16), 2 * jnp.pi, periodic=True)
 
     def step(dt):
         return incompressible(equation, grid, dt, scheme=scheme)
 
     checkers = jnp.indices(grid.shape).sum(0) % 2  # the wave that diffusion takes away first
-    state = step(1.0).start(vortices, marker=checkers if marked else None)
+    state = step(1.0).start(vortices, **dict.fromkeys(equation.scalars, checkers))
     limit = float(step(1.0).largest_dt(state))
     end = jp.rollout(step(0.99 * limit), state, 200, 200)
-    assert all(jnp.max(jnp.abs(u)) < 1.5 for u in jax.tree.leaves((end.velocity, end.marker)))
+    assert all(jnp.max(jnp.abs(u)) < 1.5 for u in jax.tree.leaves((end.velocity, end.scalars)))
     with pytest.raises(ValueError, match="stability limit of this state: use dt <= ") as error:
         jp.rollout(step(1.5 * limit), state, 2)
     assert float(re.search(r"<= ([\d.e+-]+)", str(error.value)).group(1)) < 1.1 * limit
 
 
-def test_diffusivity_sets_no_limit_without_a_marker():
+def test_the_limit_before_there_is_a_state_counts_the_diffusivity():
     grid = jp.grids.Cells((16, 16), 2 * jnp.pi, periodic=True)
-    fast, still = FLOW(1e-3, diffusivity=1.0), FLOW(1e-3)
-    step = incompressible(fast, grid, 1.0)
-    alone, marked = step.start(vortices), step.start(vortices, marker=1.0)
-    without = incompressible(still, grid, 1.0).largest_dt(marked)
-    np.testing.assert_allclose(step.largest_dt(alone), without)
-    assert step.largest_dt(marked) < 0.2 * without
     width = grid.widths[0][0]
     np.testing.assert_allclose(
         stable_dt((1.0, 1.0), (width, width), 1e-3, diffusivity=1.0),
