@@ -187,7 +187,7 @@ def judge(task: Task, member: Member, constants: PyTree) -> tuple[Member, Float[
     return new._replace(active=member.active & patient(new, task.patience)), value
 
 
-def patient(member: Member, patience: int | None) -> Bool[Array, ""]:
+def patient(member: Member, patience: int | None) -> Bool[Array, "*members"]:
     """Whether a member may go on: it has not diverged and was lately better than before."""
     going_on = member.bad_step < 0
     return going_on if patience is None else going_on & (member.stale < patience)
