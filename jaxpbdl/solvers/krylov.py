@@ -7,6 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 
@@ -26,7 +27,7 @@ def gmres(
     apply: Callable[[Array], Array],
     b: Float[Array, " n"],
     *,
-    tolerance: float,
+    tolerance: ArrayLike,
     restart: int = 100,
     restarts: int = 20,
 ) -> Float[Array, " n"]:
