@@ -167,7 +167,7 @@ def test_any_key_drives_a_bath(make):
 
 @pytest.mark.parametrize("bath", [False, True])
 def test_fault_15_single_precision_stays_where_double_is_on(bath):
-    state = thermal(jax.random.key(1), np.float32(triangle().positions), MASSES, 300.0)
+    state = thermal(jax.random.key(1), jnp.float32(triangle().positions), MASSES, 300.0)
     step = langevin(bonds, MASSES, 0.5, 0.1, 300.0) if bath else verlet(bonds, MASSES, 0.5)
     snapshots = jp.rollout(step, state, 4)
     assert snapshots.positions.dtype == snapshots.velocities.dtype == np.float32

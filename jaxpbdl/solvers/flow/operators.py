@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxpbdl.grids.cells import Cells, along, close
@@ -65,7 +66,7 @@ def neighbours(rises: Array, axis: int, periodic: bool, repeated: int) -> tuple[
 def carried(
     values: Array,
     carrying: Array,
-    diffusivity: Array,
+    diffusivity: ArrayLike,
     axis: int,
     grid: Cells,
     ends: tuple,
@@ -86,7 +87,7 @@ def carried(
 def momentum_rate(
     velocity: Velocity,
     planes: Sequence[tuple[Plane, Plane] | None],
-    viscosity: Array,
+    viscosity: ArrayLike,
     grid: Cells,
     interpolation: Interpolation = central,
 ) -> Velocity:
@@ -120,7 +121,7 @@ def momentum_rate(
     return tuple(rates)
 
 
-def _own(u: Array, axis: int, viscosity: Array, grid: Cells, interpolation: Interpolation) -> Array:
+def _own(u: Array, axis: int, viscosity: ArrayLike, grid: Cells, interpolation: Interpolation) -> Array:
     """Derivative along its own axis of the flux of a component, whose values lie on the faces and
     whose fluxes lie in the cells."""
     n = grid.shape[axis]

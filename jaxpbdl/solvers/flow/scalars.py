@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxpbdl.grids.cells import Cells, along, close
@@ -15,7 +16,7 @@ from jaxpbdl.solvers.flow.operators import Interpolation, carried
 def scalar_rate(
     values: Float[Array, "*cells"],
     velocity: Velocity,
-    diffusivity: Array,
+    diffusivity: ArrayLike,
     sides: Sequence[tuple[OnSide, OnSide]],
     grid: Cells,
     interpolation: Interpolation,
@@ -37,7 +38,7 @@ def scalar_rate(
 
 def scalar_diffusion(
     values: Float[Array, "*cells"],
-    diffusivity: Array,
+    diffusivity: ArrayLike,
     sides: Sequence[tuple[OnSide, OnSide]],
     grid: Cells,
 ) -> Float[Array, "*cells"]:
@@ -77,7 +78,7 @@ def _plus_entering(
 
 def flux_through_sides(
     values: Float[Array, "*cells"],
-    diffusivity: Array,
+    diffusivity: ArrayLike,
     sides: Sequence[tuple[OnSide, OnSide]],
     grid: Cells,
 ) -> list[tuple[Array, Array] | None]:
