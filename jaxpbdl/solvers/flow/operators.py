@@ -121,7 +121,9 @@ def momentum_rate(
     return tuple(rates)
 
 
-def _own(u: Array, axis: int, viscosity: ArrayLike, grid: Cells, interpolation: Interpolation) -> Array:
+def _own(
+    u: Array, axis: int, viscosity: ArrayLike, grid: Cells, interpolation: Interpolation
+) -> Array:
     """Derivative along its own axis of the flux of a component, whose values lie on the faces and
     whose fluxes lie in the cells."""
     n = grid.shape[axis]
