@@ -133,7 +133,7 @@ def _cluster(
         jnp.where(upper, pairs(given, distance), jnp.inf),
     )
 
-    def join(_: int, state: tuple[Array, ...]) -> tuple[Array, ...]:
+    def join(_: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         now, active, parent, table = state
         at = jnp.argmin(table)
         first, second = at // count, at % count

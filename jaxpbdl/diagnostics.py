@@ -118,7 +118,7 @@ def _vector(state: PyTree) -> Float[Array, " values"]:
     return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(state)])
 
 
-def time_above(times: ArrayLike, values: ArrayLike, threshold: float) -> float:
+def time_above(times: checks.Numbers, values: checks.Numbers, threshold: float) -> float:
     """The time until which `values` stay above `threshold`, linear between samples; the last time
     if they always do.
     """

@@ -108,7 +108,7 @@ def _shared_out(priority: Array, limit: Array, both: Array, target: Array) -> Ar
     def amounts(level: Array) -> Array:
         return jnp.where(both, jnp.exp(jnp.where(both, jnp.minimum(limit, priority + level), 0)), 0)
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Array, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
         enough = jnp.sum(amounts(middle)) >= target

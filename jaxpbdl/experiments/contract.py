@@ -73,7 +73,7 @@ class Result:
         notes: what a reader of the table must know about a method, by its name.
     """
 
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | np.number]
     published: Mapping[str, Published] = field(default_factory=dict)
     histories: Mapping[str, Numbers] = field(default_factory=dict)
     trained_here: Mapping[str, Published] = field(default_factory=dict)

@@ -39,7 +39,7 @@ class Evaluation(NamedTuple):
 def evaluate(
     step: AnyStep,
     reference: PyTree[Float[Array, "trajectories snapshots ..."]],
-    times: Float[np.ndarray, " snapshots"],
+    times: Float[np.ndarray | Array, " snapshots"],
     every: int = 1,
     *,
     initial: PyTree = None,

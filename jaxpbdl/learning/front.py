@@ -73,7 +73,7 @@ class PayOff(NamedTuple):
 def evaluations(
     methods: Mapping[str, Method],
     reference: PyTree[Float[Array, "trajectories snapshots ..."]],
-    times: Float[np.ndarray, " snapshots"],
+    times: Float[np.ndarray | Array, " snapshots"],
 ) -> dict[str, Evaluation]:
     """Each method rolled out beside the reference (see `evaluate`)."""
     return {

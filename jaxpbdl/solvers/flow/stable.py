@@ -6,7 +6,7 @@ Every part but diffusion is stable at any dt (Stam, Stable Fluids, SIGGRAPH 1999
 may cross several cells in a step: the smoke of the Physics-based Deep Learning book.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import equinox as eqx
 import jax
@@ -205,5 +205,5 @@ def _diffusive_limit(coefficient: ArrayLike, grid: Cells) -> Array:
     return 2 / jnp.maximum(rate, 1e-30)
 
 
-def _plus(velocity: Velocity, dt: Array, rates: Velocity) -> Velocity:
+def _plus(velocity: Velocity, dt: Array, rates: Sequence[ArrayLike] | Array) -> Velocity:
     return tuple(u + dt * rate for u, rate in zip(velocity, rates, strict=True))
