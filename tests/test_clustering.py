@@ -73,7 +73,7 @@ def test_the_jets_are_those_of_fastjet(real_data, name):
     found = jax.jit(jax.vmap(CASES[name]))(momenta, mask)
     minimum = 5.0 if name.startswith("inclusive") else 0.0  # GeV, as in the file
     for jets, truth in zip(np.asarray(found.momenta), expected(real_data, name), strict=True):
-        jets = jets[np.asarray(transverse(jets)) > minimum]
+        jets = jets[np.asarray(transverse(jnp.asarray(jets))) > minimum]
         jets = by_azimuth(cylindrical(jets))
         np.testing.assert_allclose(jets, by_azimuth(truth), rtol=1e-9, atol=1e-9)
 

@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxpbdl.equations.equation import Parameter, parameter
@@ -20,7 +21,7 @@ class Kolmogorov(eqx.Module):
         return jnp.zeros_like(position).at[0].set(strength)
 
 
-def kolmogorov(wavenumber: float = 4.0, amplitude: float = 1.0) -> Kolmogorov:
+def kolmogorov(wavenumber: ArrayLike = 4.0, amplitude: ArrayLike = 1.0) -> Kolmogorov:
     """f = amplitude sin(wavenumber y) along x (Kolmogorov flow; Kochkov et al. 2021 use 4 and
     1).
     """
