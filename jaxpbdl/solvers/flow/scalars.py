@@ -90,7 +90,9 @@ def flux_through_sides(
             made.append(None)
             continue
         n = values.shape[axis]
-        slopes = jnp.asarray(diffusivity) * slope(values, axis, grid, (pair[0].value, pair[1].value))
+        slopes = jnp.asarray(diffusivity) * slope(
+            values, axis, grid, (pair[0].value, pair[1].value)
+        )
         low, high = -along(slopes, axis, 0, 1), along(slopes, axis, n, n + 1)
         low = low if pair[0].flux is None else jnp.broadcast_to(pair[0].flux, low.shape)
         high = high if pair[1].flux is None else jnp.broadcast_to(pair[1].flux, high.shape)
