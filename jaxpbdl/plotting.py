@@ -258,6 +258,27 @@ def spread_against_error(ax: Axes, times: Any, deviation: Any, error: Any) -> No
     ax.set_ylim(bottom=0)
 
 
+def cost_and_error(
+    ax: Axes, plain: Any, front: Any, learned: Any, *, unit: str = "ms a unit of time"
+) -> None:
+    """Draw relative error against cost, both axes logarithmic: plain solvers, the line of those
+    that no other beats, and learned ones, which pay where they lie beneath that line.
+
+    Args:
+        plain, front, learned: pairs `(n, 2)` of cost and error.
+    """
+    blue, red, grey = LINES[0], LINES[1], LINES[-1]
+    for pairs, look, colour, label in (
+        (plain, "o", grey, "plain solvers"),
+        (front, "o-", blue, "their front"),
+        (learned, "s", red, "learned"),
+    ):
+        cost, error = np.asarray(pairs, float).reshape(-1, 2).T
+        ax.plot(cost, error, look, color=colour, label=label, markersize=5)
+    ax.set(xscale="log", yscale="log", xlabel=unit, ylabel="relative L2 error")
+    _legend(ax, 3)
+
+
 def animate(
     rows: Mapping[str, Any],
     path: str | Path,

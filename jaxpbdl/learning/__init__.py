@@ -9,6 +9,7 @@ from jaxpbdl.learning.dmd import LinearStep, dynamic_modes
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
+from jaxpbdl.learning.front import Method, PayOff, Point, break_even_solves, pay_off
 from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, Varied, Varying
 from jaxpbdl.learning.judge import residual_of
 from jaxpbdl.learning.lock import RunLock
@@ -35,8 +36,11 @@ __all__ = [
     "Evaluation",
     "History",
     "LinearStep",
+    "Method",
     "Parametrised",
+    "PayOff",
     "PerChunk",
+    "Point",
     "RunLock",
     "Samples",
     "Varied",
@@ -44,6 +48,7 @@ __all__ = [
     "Windows",
     "ascent",
     "balance",
+    "break_even_solves",
     "causal_weights",
     "compare",
     "data_factors",
@@ -60,6 +65,7 @@ __all__ = [
     "muon",
     "one_step",
     "operator_residual_loss",
+    "pay_off",
     "pushforward",
     "quasi_newton",
     "relative_h1_loss",
