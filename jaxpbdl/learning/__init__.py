@@ -9,6 +9,7 @@ from jaxpbdl.learning.dmd import LinearStep, dynamic_modes
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.fit import Diverged, fit
+from jaxpbdl.learning.forced import Forced
 from jaxpbdl.learning.front import Method, PayOff, Point, break_even_solves, pay_off
 from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, Varied, Varying
 from jaxpbdl.learning.judge import residual_of
@@ -34,6 +35,7 @@ __all__ = [
     "Diverged",
     "Emulator",
     "Evaluation",
+    "Forced",
     "History",
     "LinearStep",
     "Method",

@@ -79,7 +79,7 @@ class Corrected(Step):
         state = self.solver.leave(inner)
         features = self.solver.channels if self.features is None else self.features
         change = self.solver.corrected if self.change is None else self.change
-        return change(state, _scaled(self.network(features(state)), self.scale))
+        return change(state, scaled(self.network(features(state)), self.scale))
 
     def check(self, state: PyTree) -> None:
         self.solver.check(state)
@@ -226,12 +226,13 @@ class Emulator(Step):
         self.change = _sum if change is None else change
 
     def advance(self, working: PyTree) -> PyTree:
-        return self.change(working, _scaled(self.network(self.features(working)), self.scale))
+        return self.change(working, scaled(self.network(self.features(working)), self.scale))
 
 
 def _sum(state: Array, increment: Array) -> Array:
     return state + increment.reshape(state.shape).astype(state.dtype)
 
 
-def _scaled(increments: PyTree, scale: Array) -> PyTree:
+def scaled(increments: PyTree, scale: Array) -> PyTree:
+    """Each leaf times a number, in the leaf's own precision."""
     return jax.tree.map(lambda leaf: scale.astype(leaf.dtype) * leaf, increments)

@@ -18,6 +18,7 @@ from jaxpbdl.networks.dense import Dense, parameter_count
 from jaxpbdl.networks.environments import Environments
 from jaxpbdl.networks.flax_bridge import FlaxModule
 from jaxpbdl.networks.fno import FNO
+from jaxpbdl.networks.patches import PatchNet
 from jaxpbdl.networks.set_layers import (
     AttentionFlow,
     AttentionPooling,
@@ -62,6 +63,7 @@ __all__ = [
     "ParticleFlow",
     "ParticleTagger",
     "PeriodicFeatures",
+    "PatchNet",
     "PirateNet",
     "ResNet",
     "SelfAttention",
