@@ -1,6 +1,5 @@
 """Rows, numbers and pictures of `turbulence-correction` and `learned-interpolation`."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from jaxpbdl.experiments.turbulence.setting import Config
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
+from jaxpbdl.learning.front import shortest_times
 from jaxpbdl.rollouts import repeat
 from jaxpbdl.step import AnyStep
 
@@ -118,18 +118,14 @@ def mean_spectrum(trajectories: Array, grid: Periodic) -> Array:
 
 
 def milliseconds(rows: Sequence[Row], repeats: int = 9) -> dict[str, float]:
-    """Wall time of an interval of one state by each row that has a step, compiled: the minimum of
-    `repeats` rounds in which all take turns, so that what else the machine does meets all alike."""
+    """Wall time of an interval of one state by each row that has a step (see `shortest_times`)."""
     turns = 4  # several intervals in one call, so that entering and leaving do not count
-    timed = [row for row in rows if row.step is not None]
-    best = {row.name: np.inf for row in timed}
-    for number in range(repeats + 1):
-        for row in timed:
-            start = time.perf_counter()
-            jax.block_until_ready(_run(row.step, row.initial, turns * row.every))  # type: ignore[arg-type]
-            if number:  # the first round compiles
-                best[row.name] = min(best[row.name], time.perf_counter() - start)
-    return {name: 1e3 * seconds / turns for name, seconds in best.items()}
+    calls = {
+        row.name: partial(_run, row.step, row.initial, turns * row.every)
+        for row in rows
+        if row.step is not None
+    }
+    return {name: 1e3 * t / turns for name, t in shortest_times(calls, repeats).items()}
 
 
 @eqx.filter_jit
