@@ -7,6 +7,7 @@ unless they are there.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,6 +164,20 @@ PLAIN = _table(
     (4.0, 18, 44, 18, 46),
 )
 """The plain solvers, cheap ones first."""
+
+
+def chosen(central_grids: Sequence[float], limited_grids: Sequence[float]) -> tuple[Plain, ...]:
+    """The rows of `PLAIN` with grids so many times finer. **Raises:** ValueError for a grid
+    that has no row."""
+    for name, grids in (("central_grids", central_grids), ("limited_grids", limited_grids)):
+        unknown = sorted(set(grids) - {row.finer for row in PLAIN})
+        if unknown:
+            raise ValueError(
+                f"{name} must be of {sorted({row.finer for row in PLAIN})}, got {unknown}"
+            )
+    return tuple(
+        row for row in PLAIN if row.finer in (limited_grids if row.limited else central_grids)
+    )
 
 
 if __name__ == "__main__":

@@ -8,23 +8,16 @@ import pytest
 from jaxpbdl.experiments.training import Training
 from jaxpbdl.experiments.wakes import hybrid as hybrids
 from jaxpbdl.experiments.wakes import wake_correction
+from jaxpbdl.experiments.wakes.comparison import coarse, same_cost, summary
 from jaxpbdl.experiments.wakes.data import Wake
 from jaxpbdl.experiments.wakes.flow import Setting, fluxes
 from jaxpbdl.experiments.wakes.hybrid import Hybrid, RolloutError, build
 from jaxpbdl.experiments.wakes.plain import PLAIN, Plain, fewest_steps, windows
-from jaxpbdl.experiments.wakes.wake_correction import (
-    EXPERIMENT,
-    Config,
-    coarse,
-    run,
-    same_cost,
-    simulated,
-    summary,
-)
+from jaxpbdl.experiments.wakes.setting import Config, simulated
+from jaxpbdl.experiments.wakes.wake_correction import EXPERIMENT, run
 from jaxpbdl.learning import Varied
 
 CELLS = (32, 16)
-ROWS = (Plain(1.0, True, False, 4), Plain(1.0, False, True, 10), Plain(1.5, False, False, 6))
 TINY = Config(
     train=(60.0, 140.0),
     validation=(100.0,),
@@ -32,12 +25,13 @@ TINY = Config(
     outside=(150.0,),
     cells=CELLS,
     finer=2,
-    window=2.0,
+    window=1.2,
     windows=1,
     test_windows=2,
-    spin_up=4.0,
-    settling=0.4,
-    plain=ROWS,
+    spin_up=2.0,
+    settling=0.2,
+    central_grids=(1.5,),
+    limited_grids=(1.0,),
     hybrid=Hybrid(
         width=8, depth=2, unroll=2, members=2, chunk=10,
         training=Training(
@@ -62,7 +56,7 @@ def test_a_tiny_run(folder, monkeypatch):
     again = simulated(config, folder)
     np.testing.assert_array_equal(first.test.streams, again.test.streams)
     assert first.test.starts.shape == (1, 2, 65, 33)
-    assert first.test.streams.shape == (1, 41, 33, 17)
+    assert first.test.streams.shape == (1, 25, 33, 17)
     monkeypatch.setattr(wake_correction, "simulated", lambda *_: first)
     metrics = run(config, folder).metrics
     assert metrics["hybrid.relative_l2"] < 0.9 * metrics[f"{coarse(config)}.relative_l2"]
@@ -92,8 +86,9 @@ def test_the_summary_of_known_errors_and_costs():
     assert metrics["break_even_solves_outside"] == np.inf
     assert metrics["hybrid.relative_l2"] == 0.01 and metrics["hybrid.relative_l2_outside"] == 0.1
     assert metrics["front_3x.ms_per_time"] == 1e5 and metrics["hybrid.ms_per_time"] == 2e3
-    assert set(notes) == {"hybrid_2", "hybrid_0_outside"}
-    assert "at least 50" in notes["hybrid_2"] and "at most" in notes["hybrid_0_outside"]
+    assert set(notes) == {"hybrid_2", "hybrid_0"}
+    assert notes["hybrid_2"].startswith("inside: pay-off at least 50 (beyond")
+    assert notes["hybrid_0"].startswith("outside: pay-off at most 0.5 (beyond")
     assert same_cost(inside, prices) == "front_3x"
     assert same_cost(inside, prices | {"front_1x": 2.5}) == "front_1x"
 
@@ -179,7 +174,9 @@ def test_the_fewest_steps_of_a_plain_solver(folder):
 def test_presets_and_settings():
     assert set(EXPERIMENT.presets) == {"quick", "full"}
     assert coarse(Config()) == "front_1x_limited_rk3"
-    assert {row.name for row in EXPERIMENT.presets["quick"].plain} <= {row.name for row in PLAIN}
+    assert Config().plain == PLAIN
+    quick = {(row.finer, row.limited) for row in EXPERIMENT.presets["quick"].plain}
+    assert quick == {(1.0, True), *((f, False) for f in (1.0, 1.5, 2.0, 2.5, 3.0))}
     assert Plain(1.5, False, True, 3).name == "front_1_5x_central_ab3"
     with pytest.raises(ValueError, match="must not share"):
         Config(train=(60.0, 75.0), test=(75.0,), outside=(100.0,))
@@ -187,5 +184,9 @@ def test_presets_and_settings():
         Config(test=(55.0,))
     with pytest.raises(ValueError, match="outside beyond it"):
         Config(outside=(65.0,))
+    with pytest.raises(ValueError, match="central_grids must be of .* got .1.7"):
+        Config(central_grids=(1.7,))
+    with pytest.raises(ValueError, match="must have 1, the grid of the solver"):
+        Config(limited_grids=())
     with pytest.raises(ValueError, match="every must be one of 1, 2, 4, got 3"):
         Hybrid(every=3)
