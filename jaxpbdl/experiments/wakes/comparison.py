@@ -59,9 +59,11 @@ def all_methods(
     return made
 
 
-def _evaluated(methods: dict[str, Method], split: str, data: Data) -> list[tuple[str, Evaluation]]:
-    _, truth, times = windows(getattr(data, split))
-    return list(evaluations(methods, truth, times).items())
+def window_errors(methods: dict[str, Method], wake: Wake) -> dict[str, float]:
+    """The mean error of rollouts over the windows of the wakes."""
+    _, truth, times = windows(wake)
+    found = evaluations(methods, truth, times)
+    return {name: mean_error(result) for name, result in found.items()}
 
 
 def timed(config: Config, methods: dict[str, Method]) -> dict[str, float]:

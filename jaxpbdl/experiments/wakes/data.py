@@ -1,5 +1,12 @@
-"""Simulated wakes over Reynolds numbers, as stream functions at the corners of the coarse grid."""
+"""Simulated wakes over Reynolds numbers, as stream functions at the corners of the coarse grid.
 
+    python -m jaxpbdl.experiments.wakes.data FOLDER
+
+prints how far the simulations themselves are from converged, by others on a grid eight times finer
+than the coarse one, from states in `FOLDER`, where simulations are left that are not there.
+"""
+
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +18,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import jaxpbdl as jp
+from jaxpbdl.checks import BlowUp
+from jaxpbdl.diagnostics import relative_l2
 from jaxpbdl.experiments.wakes.flow import (
     Setting,
+    Stream,
     flow_from,
+    fluxes,
     kicked,
     sampled,
     stepped,
@@ -63,26 +74,52 @@ def simulate(
     kept `interval` apart for a `duration` of as many whole windows.
     """
     begin = time.perf_counter()
+    cells = setting.cells
     coarse = at(setting.solver(1.0, SPIN_UP_GRID, limited), reynolds)
     state = coarse.start(kicked)
     steps = stepped(float(coarse.largest_dt(state)), interval, 0.6)
     coarse = eqx.tree_at(lambda step: step.dt, coarse, jnp.asarray(interval / steps))
     state = jp.repeat(coarse, steps * round(spin_up / interval), checkpoint=False)(state)
-    fine = at(setting.solver(1.0, finer), reynolds)
-    state = flow_from(fine, stream_function(coarse, state.velocity))
-    steps = stepped(float(fine.largest_dt(state)), interval, SHARE)
-    fine = eqx.tree_at(lambda step: step.dt, fine, jnp.asarray(interval / steps))
-    state, _ = _run(fine, state, steps, round(settling / interval), setting.cells)
-    starts, parts = [], [sampled(stream_function(fine, state.velocity), setting.cells)[None]]
+    fine, state, steps = _begun(
+        setting, finer, reynolds, stream_function(coarse, state.velocity), interval
+    )
+    state, _ = _run(fine, state, steps, round(settling / interval), cells)
+    starts, parts = [], [sampled(stream_function(fine, state.velocity), cells)[None]]
     for _ in range(round(duration / window)):
         starts.append(stream_function(fine, state.velocity))
-        state, streams = _run(fine, state, steps, round(window / interval), setting.cells)
+        state, streams = _run(fine, state, steps, round(window / interval), cells)
         parts.append(streams)
     whole = jnp.concatenate(parts)
     if not bool(jnp.all(jnp.isfinite(whole))):
-        raise jp.checks.BlowUp(f"the wake at Re {reynolds:g} left the finite numbers")
+        raise BlowUp(f"the wake at Re {reynolds:g} left the finite numbers")
     seconds = jnp.asarray(time.perf_counter() - begin)
     return Wake(whole, jnp.stack(starts), jnp.asarray(reynolds), seconds)
+
+
+def _begun(
+    setting: Setting, finer: float, reynolds: float, stream: Stream, interval: float
+) -> tuple[IncompressibleStep, Flow, int]:
+    """A solver, its state with a given stream function, and its steps in an interval."""
+    solver = at(setting.solver(1.0, finer), reynolds)
+    state = flow_from(solver, stream)
+    steps = stepped(float(solver.largest_dt(state)), interval, SHARE)
+    dt = jnp.asarray(interval / steps, solver.grid.dtype)
+    return eqx.tree_at(lambda step: step.dt, solver, dt), state, steps
+
+
+def distance_to_converged(
+    setting: Setting, stream: Stream, reynolds: float, finer: float, finest: float, duration: float
+) -> float:
+    """The relative L2 error of fluxes on the coarse mesh of a simulation on a grid `finer` times
+    finer, mean over snapshots: from the distance to one on a still finer grid with the same start,
+    if errors fall with the square of the cell width."""
+    found = []
+    for factor in (finer, finest):
+        solver, state, steps = _begun(setting, factor, reynolds, stream, INTERVAL)
+        count = round(duration / INTERVAL)
+        found.append(jax.vmap(fluxes)(_run(solver, state, steps, count, setting.cells)[1]))
+    apart = jnp.mean(jax.vmap(relative_l2)(*found))
+    return float(apart) / (1 - (finer / finest) ** 2)
 
 
 @eqx.filter_jit
@@ -143,3 +180,11 @@ def states(step: IncompressibleStep, wake: Wake, streams: Array) -> Varied:
     flows = jax.tree.map(lambda leaf: leaf.reshape(*streams.shape[:2], *leaf.shape[1:]), flows)
     viscosity = jnp.broadcast_to(1 / wake.reynolds[:, None], streams.shape[:2])
     return Varied(flows, viscosity)
+
+
+if __name__ == "__main__":
+    base = Setting()
+    for number in (110.0, 170.0):
+        start = wakes(Path(sys.argv[1]), base, 6, (number,), 20.0).starts[0, 0]
+        error = distance_to_converged(base, start, number, 6, 8, 10.0)
+        print(f"Re {number:g}: {error:.2g} from converged, mean over 10 units of time", flush=True)

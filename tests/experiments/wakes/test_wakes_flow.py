@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpbdl.experiments.wakes import data
 from jaxpbdl.experiments.wakes.flow import (
     LENGTHS,
     Fluxes,
@@ -101,6 +102,20 @@ def test_fluxes_of_a_stream_function_and_back():
     np.testing.assert_allclose(vorticity(through), 2.0, atol=1e-3)
     level = stream - stream[:, :1]
     np.testing.assert_allclose(stream_of(through), level, atol=1e-4)
+
+
+def test_the_distance_to_converged_of_second_order(monkeypatch):
+    """Fluxes that are off by 0.36 / factor^2: 0.01 on the grid six times finer."""
+    stream = jnp.arange(5.0) * jnp.ones((7, 1))
+    monkeypatch.setattr(data, "_begun", lambda setting, factor, *_: (factor, None, 3))
+
+    def run(factor, state, steps, count, cells):
+        assert (steps, count, cells) == (3, 20, CELLS)
+        return None, jnp.stack([stream * (1 + 0.36 / factor**2)] * count)
+
+    monkeypatch.setattr(data, "_run", run)
+    found = data.distance_to_converged(SETTING, stream, 100.0, 6, 8, 2.0)
+    assert found == pytest.approx(0.01 / (1 + 0.36 / 64), rel=1e-3)
 
 
 def test_steps_and_grids():
