@@ -15,9 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxpbdl.equations.incompressible import IncompressibleFlow
-from jaxpbdl.fields import Interpolant
-from jaxpbdl.grids.cells import Cells, FieldLike
+from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.helmholtz import Helmholtz
 from jaxpbdl.grids.location import cell, face
 from jaxpbdl.grids.operators import Ends
@@ -29,9 +27,9 @@ from jaxpbdl.solvers.flow.projection import IncompressibleStep
 from jaxpbdl.solvers.flow.scalars import scalar_diffusion
 from jaxpbdl.solvers.flow.sides import Boundary
 from jaxpbdl.solvers.flow.state import Flow, Rates
+from jaxpbdl.solvers.flow.step_of_flow import StepOfFlow
 from jaxpbdl.solvers.time.backward_difference import StiffSystem, backward_difference
 from jaxpbdl.solvers.time.scheme import check_inputs
-from jaxpbdl.step import Step
 
 
 class Pressed(NamedTuple):
@@ -41,7 +39,7 @@ class Pressed(NamedTuple):
     pressure: Float[Array, "*cells"]
 
 
-class SemiImplicitStep(Step):
+class SemiImplicitStep(StepOfFlow):
     """One step of a flow with implicit diffusion; created by `semi_implicit`.
 
     Its working variables hold the pressure and the step before: a rollout is of second order, a
@@ -51,29 +49,9 @@ class SemiImplicitStep(Step):
     solvers of each component, and of each scalar.
     """
 
-    trainable_fields = ()
-
     flow: IncompressibleStep
     viscous: tuple[Helmholtz, ...]
     diffusive: dict[str, Helmholtz]
-
-    @property
-    def grid(self) -> Cells:
-        return self.flow.grid
-
-    @property
-    def equation(self) -> IncompressibleFlow:
-        return self.flow.equation
-
-    @property
-    def interval(self) -> Array:
-        return self.flow.dt
-
-    def start(
-        self, velocity: FieldLike | None = None, *, time: float = 0.0, **scalars: FieldLike
-    ) -> Flow:
-        """A state, as `IncompressibleStep.start` makes it."""
-        return self.flow.start(velocity, time=time, **scalars)
 
     def system(self) -> StiffSystem:
         """Velocity, time and scalars; the pressure is taken on."""
@@ -128,10 +106,6 @@ class SemiImplicitStep(Step):
         spread = scalar_diffusion(values, amount, sides, self.grid)
         return values + self.diffusive[name](right - level * values + spread, level, amount)
 
-    def check_state(self, state: Flow) -> None:
-        """Refuse a state of other shapes, or with values that are not finite."""
-        self.flow.check_state(state)
-
     @eqx.filter_jit
     def largest_dt(self, state: Flow) -> Array | float:
         """The largest stable dt about a state: of what is carried, buoyancy and drag."""
@@ -139,20 +113,6 @@ class SemiImplicitStep(Step):
         rate = rate + buoyancy_frequency(state.scalars, self.equation, self.grid)
         drag = 0.0 if self.equation.drag is None else self.equation.drag
         return backward_difference.largest_dt(rate, drag)
-
-    def channels(self, state: Flow) -> Float[Array, "channels *cells"]:
-        """As of `IncompressibleStep`."""
-        return self.flow.channels(state)
-
-    def corrected(self, state: Flow, change: Float[Array, "channels *cells"]) -> Flow:
-        """As of `IncompressibleStep`."""
-        return self.flow.corrected(state, change)
-
-    def equation_and_field(
-        self, states: Flow, times: Float[Array, " times"], degree: int = 4
-    ) -> tuple[IncompressibleFlow, Interpolant]:
-        """As of `IncompressibleStep`."""
-        return self.flow.equation_and_field(states, times, degree)
 
 
 def carried_part(state: Pressed) -> Rates:

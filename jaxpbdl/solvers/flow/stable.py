@@ -12,11 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.equations.incompressible import IncompressibleFlow
-from jaxpbdl.fields import Interpolant
 from jaxpbdl.grids.cells import Cells, FieldLike, along
 from jaxpbdl.grids.operators import Ends, Velocity
 from jaxpbdl.solvers.flow.assembly import incompressible
@@ -28,10 +27,10 @@ from jaxpbdl.solvers.flow.projection import IncompressibleStep
 from jaxpbdl.solvers.flow.scalars import scalar_diffusion
 from jaxpbdl.solvers.flow.sides import Sides
 from jaxpbdl.solvers.flow.state import Flow
-from jaxpbdl.step import Step
+from jaxpbdl.solvers.flow.step_of_flow import StepOfFlow
 
 
-class StableStep(Step):
+class StableStep(StepOfFlow):
     """One step of stable fluids; created by `stable_fluids`. An input is an acceleration, as of
     `IncompressibleStep`.
 
@@ -39,25 +38,13 @@ class StableStep(Step):
     are the arguments of `stable_fluids`.
     """
 
-    trainable_fields = ()
-
     flow: IncompressibleStep
     slip_length: Array
     scalar_transport: Transport = eqx.field(static=True)
 
     @property
-    def grid(self) -> Cells:
-        return self.flow.grid
-
-    @property
     def dt(self) -> Array:
         return self.flow.dt
-
-    def start(
-        self, velocity: FieldLike | None = None, *, time: float = 0.0, **scalars: FieldLike
-    ) -> Flow:
-        """A state, as `IncompressibleStep.start` makes it."""
-        return self.flow.start(velocity, time=time, **scalars)
 
     def advance(self, working: Flow, *inputs: PyTree) -> Flow:
         velocity, time, scalars = working
@@ -123,34 +110,12 @@ class StableStep(Step):
             ends.append(pairs)
         return ends
 
-    @property
-    def interval(self) -> Array:
-        return self.dt
-
-    def check_state(self, state: Flow) -> None:
-        """Refuse a state of other shapes, or with values that are not finite."""
-        self.flow.check_state(state)
-
     def largest_dt(self, state: Flow) -> Array:
         """The largest stable dt: that of the explicit diffusion, at any velocity."""
         equation = self.flow.equation
         coefficients = [equation.viscosity, *(s.diffusivity for s in equation.scalars.values())]
         limits = [_diffusive_limit(one, self.grid) for one in coefficients]
         return jnp.min(jnp.stack(limits))
-
-    def channels(self, state: Flow) -> Float[Array, "channels *cells"]:
-        """As of `IncompressibleStep`."""
-        return self.flow.channels(state)
-
-    def corrected(self, state: Flow, change: Float[Array, "channels *cells"]) -> Flow:
-        """As of `IncompressibleStep`."""
-        return self.flow.corrected(state, change)
-
-    def equation_and_field(
-        self, states: Flow, times: Float[Array, " times"], degree: int = 4
-    ) -> tuple[IncompressibleFlow, Interpolant]:
-        """As of `IncompressibleStep`."""
-        return self.flow.equation_and_field(states, times, degree)
 
 
 def stable_fluids(
