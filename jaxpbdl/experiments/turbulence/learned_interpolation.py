@@ -8,6 +8,7 @@ with the network in it. Beside it, on the data and with the updates of `turbulen
 corrector of a finite-volume solver and that of a spectral one.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,6 +31,7 @@ from jaxpbdl.experiments.turbulence.report import (
     mean_spectrum,
     measured,
     member_rows,
+    pay_offs,
     plain_row,
     plain_rows,
     speed_up,
@@ -62,7 +64,7 @@ class Config(setting.Config):
     def volumes(self, points: int) -> tuple[VorticityForm, int]:
         """The finite-volume solver with `points` per side, those of the coarse grid or of a mark,
         and how many of its steps make an interval."""
-        steps = self.steps_of(points)
+        _, steps = self.setting_of(points)
         equation = IncompressibleFlow(self.viscosity, kolmogorov(self.wavenumber), drag=self.drag)
         grid = Cells((points,) * 2, 2 * np.pi, periodic=True)
         return vorticity_form(incompressible(equation, grid, self.interval / steps)), steps
@@ -101,8 +103,10 @@ def interpolated(config: Config, scale: Array, key: PRNGKeyArray) -> Parametrise
 
 def run(config: Config, folder: Path) -> Result:
     """Simulate, train, compare; a picture goes to `folder`."""
+    begin = time.perf_counter()
     keys = iter(jax.random.split(jax.random.key(config.seed), 8))
     train, test = trajectories(config, folder, next(keys), next(keys))
+    simulated = time.perf_counter() - begin
     coarse, scale = Periodic((config.coarse,) * 2), jnp.std(train)
     features = Features(coarse, scale)
     spectral_solver = config.solver(config.coarse, config.keep)
@@ -119,16 +123,20 @@ def run(config: Config, folder: Path) -> Result:
         solver = config.solver(round(factor * config.coarse), config.keep)
         rows.append(plain_row(name, *solver, test, times, coarse))
     histories: dict[str, np.ndarray] = {}
+    trainings: dict[str, float] = {}
     for name in ENSEMBLES:
-        key = next(keys)
+        key, begin = next(keys), time.perf_counter()
         trained, losses = train_ensemble(
             config, folder, train, scale, makers[name], config.members, key, name
         )
         histories |= losses
+        trainings[name] = time.perf_counter() - begin
         rows += member_rows(name, trained, truth, times)
     metrics = measured(rows, ENSEMBLES, truth, coarse, config.interval)
     metrics["effective_refinement"] = metrics["interpolated.as_grid_finer"]
     metrics["speed_up"] = speed_up(metrics, rows, "interpolated")
+    invested = simulated + trainings["interpolated"] / config.members
+    metrics |= pay_offs(metrics, rows, ENSEMBLES, "interpolated", invested, float(times[-1]))
     _picture(rows, truth, times, coarse, folder)
     published = {
         "effective_refinement": Published(10.27, SOURCE),

@@ -1,6 +1,5 @@
 """Rows, numbers and pictures of `turbulence-correction` and `learned-interpolation`."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +18,7 @@ from jaxpbdl.experiments.turbulence.setting import Config
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
+from jaxpbdl.learning.front import Point, break_even_solves, pay_off, shortest_times
 from jaxpbdl.rollouts import repeat
 from jaxpbdl.solvers.flow.vorticity import VorticityForm
 from jaxpbdl.solvers.spectral.semilinear import SpectralStep
@@ -121,18 +121,14 @@ def mean_spectrum(trajectories: Array, grid: Periodic) -> Array:
 
 
 def milliseconds(rows: Sequence[Row], repeats: int = 9) -> dict[str, float]:
-    """Wall time of an interval of one state by each row that has a step, compiled: the minimum of
-    `repeats` rounds in which all take turns, so that what else the machine does meets all alike."""
+    """Wall time of an interval of one state by each row that has a step (see `shortest_times`)."""
     turns = 4  # several intervals in one call, so that entering and leaving do not count
-    timed = [row for row in rows if row.step is not None]
-    best = {row.name: np.inf for row in timed}
-    for number in range(repeats + 1):
-        for row in timed:
-            start = time.perf_counter()
-            jax.block_until_ready(_run(row.step, row.initial, turns * row.every))  # type: ignore[arg-type]
-            if number:  # the first round compiles
-                best[row.name] = min(best[row.name], time.perf_counter() - start)
-    return {name: 1e3 * seconds / turns for name, seconds in best.items()}
+    calls = {
+        row.name: partial(_run, row.step, row.initial, turns * row.every)
+        for row in rows
+        if row.step is not None
+    }
+    return {name: 1e3 * t / turns for name, t in shortest_times(calls, repeats).items()}
 
 
 @eqx.filter_jit
@@ -192,16 +188,57 @@ def measured(
 
 def speed_up(metrics: dict[str, float], rows: list[Row], name: str) -> float:
     """What the plain solver of the grid that `name` is as good as costs, between marks, over what
-    `name` costs."""
+    `name` costs: the published measure, by the time to correlation 0.95."""
     prices = {row.factor: metrics[f"{row.name}.ms_per_time"] for row in rows if row.factor}
     factors, costs = np.log(list(prices)), np.log(list(prices.values()))
     refinement = np.log(metrics[f"{name}.as_grid_finer"])
     return float(np.exp(np.interp(refinement, factors, costs))) / metrics[f"{name}.ms_per_time"]
 
 
-def summary(rows: list[Row], truth: Array, grid: Periodic, interval: float) -> dict[str, float]:
-    """The metrics of `turbulence-correction`."""
-    metrics = measured(rows, ("emulator", "corrected"), truth, grid, interval)
+def early_error(row: Row) -> float:
+    """The mean over trajectories and snapshots up to the last of `ERROR_TIMES`, but the first, of
+    the relative L2 error: later all predictions of turbulence are equally wrong."""
+    early = row.result.times <= ERROR_TIMES[-1] + 1e-6
+    return float(np.mean(row.result.relative_l2[:, early][:, 1:]))
+
+
+def pay_offs(
+    metrics: dict[str, float],
+    rows: list[Row],
+    names: Sequence[str],
+    name: str,
+    invested: float,
+    length: float,
+) -> dict[str, float]:
+    """Whether the ensemble `name` pays beside the best plain solvers: the median and the minimum of
+    its members' pay-offs, and the solves of a given `length` that win back the `invested` seconds.
+
+    **Arguments:** `names` of all ensembles, whose members are no plain solvers.
+    """
+    learned = {row.name for each in names for row in group(rows, each)}
+
+    def point(row: Row) -> Point:
+        return Point(row.name, early_error(row), 1e-3 * metrics[f"{row.name}.ms_per_time"])
+
+    plain = [point(row) for row in rows if row.step is not None and row.name not in learned]
+    members = [point(row) for row in group(rows, name)]
+    ratios = [pay_off(member, plain).ratio for member in members]
+    solves = [break_even_solves(invested, member, plain, length) for member in members]
+    return {
+        "pay_off": float(np.median(ratios)),
+        "pay_off_min": min(ratios),
+        "break_even_solves": float(np.median(solves)),
+    }
+
+
+def summary(
+    rows: list[Row], truth: Array, grid: Periodic, interval: float, invested: float
+) -> dict[str, float]:
+    """The metrics of `turbulence-correction`; `invested`, seconds of data and training."""
+    names = ("emulator", "corrected")
+    metrics = measured(rows, names, truth, grid, interval)
+    length = interval * (truth.shape[1] - 1)
+    metrics |= pay_offs(metrics, rows, names, "corrected", invested, length)
     metrics["effective_refinement"] = metrics["corrected.as_grid_finer"]
     metrics["as_long_as_coarse"] = metrics["corrected.as_long_as_coarse"]
     metrics["speed_up"] = speed_up(metrics, rows, "corrected")

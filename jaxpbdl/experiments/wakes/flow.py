@@ -1,22 +1,27 @@
-"""Wakes of a cylinder over Reynolds numbers, on a coarse grid and on one four times finer.
+"""Wakes of a body in a channel without friction, on grids of any fineness of one box.
 
-A box of 10 by 5 diameters with the cylinder a quarter in, a uniform inflow of speed one, slip along
-the stream: the set-up of the book's wake flow. A state is a flow and its viscosity, so that one
-solver serves all Reynolds numbers.
+A box of 10 by 5 diameters with a cylinder a quarter in, a uniform inflow of speed one, slip along
+the stream: the set-up of the wake flow in the Physics-based Deep Learning book.
+
+What grids have in common is the stream function at their corners, the volume that passes below a
+point: its differences are the fluxes through the faces, whatever part of a face is open. A coarse
+grid whose corners are corners of the fine one takes over its fluxes exactly; on others the stream
+function is interpolated, and fluxes still balance in every cell.
 """
 
 from dataclasses import dataclass
-from functools import partial
+from typing import Literal, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-import jaxpbdl as jp
 from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.operators import Velocity
 from jaxpbdl.learning import Varied, Varying
+from jaxpbdl.shapes import Ball, Cuboid, Shape, Union
 from jaxpbdl.solvers.flow import (
     Flow,
     IncompressibleStep,
@@ -27,135 +32,180 @@ from jaxpbdl.solvers.flow import (
     slip,
 )
 from jaxpbdl.solvers.flow.operators import Interpolation
+from jaxpbdl.solvers.time import rk3
+from jaxpbdl.solvers.time.scheme import Scheme
+from jaxpbdl.step import Step
 
 LENGTHS, CENTRE, RADIUS = (10.0, 5.0), (2.5, 2.5), 0.5
 
+Body: TypeAlias = Literal["cylinder", "wide", "pair", "square"]
+BODIES: dict[Body, Shape] = {
+    "cylinder": Ball(CENTRE, RADIUS),
+    "wide": Ball(CENTRE, 0.65),
+    "pair": Union([Ball((2.5, 1.7), 0.35), Ball((2.5, 3.3), 0.35)]),
+    "square": Cuboid(CENTRE, (0.5, 0.5)),
+}
+"""In the box; all but the cylinder serve tests alone."""
 
-def viscosity_of(step: IncompressibleStep) -> PyTree:
-    """The part of the solver that travels in the state: an array, or what `eqx.tree_at` puts in its
-    place to find it."""
-    return step.equation.viscosity
+Stream = Float[Array, "nx_1 ny_1"]
+"""The stream function at the corners of a grid, zero on the lower side."""
 
 
-def velocity(state: Varied) -> tuple[Array, ...]:
-    """What of a state is compared."""
-    return state.state.velocity
+class Fluxes(NamedTuple):
+    """Volume through the faces of a mesh a unit of time, over their area."""
+
+    x: Float[Array, "nx_1 ny"]
+    y: Float[Array, "nx ny_1"]
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Cells of the coarse grid and its time step; the fine one has `finer` times as many."""
+    """Cells of the coarse grid, and the body in the box."""
 
     cells: tuple[int, int] = (64, 32)
-    finer: int = 4
-    dt: float = 0.1
+    body: Body = "cylinder"
 
-    def solver(self, factor: int = 1, interpolation: Interpolation = central) -> Varying:
-        grid = Cells(tuple(factor * n for n in self.cells), LENGTHS)
+    @property
+    def mesh(self) -> tuple[int, int]:
+        """Cells of the mesh on which solvers are compared: half as fine as the coarse grid, so that
+        grids 1, 1.5, 2, 2.5, 3 .. times as fine as that one have its corners and nothing has to be
+        interpolated."""
+        nx, ny = self.cells
+        return nx // 2, ny // 2
+
+    def solver(
+        self,
+        dt: float,
+        finer: float = 1,
+        interpolation: Interpolation = central,
+        scheme: Scheme = rk3,
+    ) -> IncompressibleStep:
+        """The solver with `finer` times as many cells along each axis.
+
+        **Raises:** ValueError unless that is a whole number of cells.
+        """
+        shape = tuple(round(finer * n) for n in self.cells)
+        if any(abs(finer * n - m) > 1e-9 for n, m in zip(self.cells, shape, strict=True)):
+            raise ValueError(f"finer must give whole cells of {self.cells}, got {finer}")
         sides = ((inflow((1.0, 0.0)), outflow()), slip())
-        step = incompressible(
+        return incompressible(
             IncompressibleFlow(0.01),
-            grid,
-            self.dt / factor,
+            Cells(shape, LENGTHS),
+            dt,
             sides=sides,
-            body=jp.shapes.Ball(CENTRE, RADIUS),
+            body=BODIES[self.body],
+            scheme=scheme,
             interpolation=interpolation,
         )
-        return Varying(step, viscosity_of)
 
 
-def flow_of(solver: Varying) -> IncompressibleStep:
-    """The solver of one flow."""
-    step = solver.solver
+def viscosity_of(step: IncompressibleStep) -> PyTree:
+    """The part of the solver that travels in the state."""
+    return step.equation.viscosity
+
+
+def family(step: IncompressibleStep) -> Varying:
+    """The solver for states `Varied(flow, viscosity)`: one step for all Reynolds numbers."""
+    return Varying(step, viscosity_of)
+
+
+def flow_of(solver: Step) -> IncompressibleStep:
+    """The solver of one flow in a family."""
+    step = solver.solver if isinstance(solver, Varying) else solver
     assert isinstance(step, IncompressibleStep) and step.body is not None
     return step
 
 
-def simulate(
-    fine: Varying,
-    coarse: Varying,
-    reynolds: Float[Array, " n"],
-    warm_up: int,
-    snapshots: int,
-) -> Varied:
-    """States of the fine solver, brought to the coarse grid, a coarse time step apart, after
-    `warm_up` of these from an uneven start: leaves `(n, snapshots, ..)`."""
-    every = _factor(fine, coarse)
-
-    def one(number: Array) -> Varied:
-        start = Varied(flow_of(fine).start(_kicked), 1 / number)
-        developed = jp.repeat(fine, warm_up * every, checkpoint=False)(start)
-        observe = partial(coarsened, fine, coarse)
-        steps = (snapshots - 1) * every
-        return jp.rollout(fine, developed, steps, every, observe=observe, checkpoint=False)
-
-    return jp.distributed.map_members(one, jnp.asarray(reynolds, jnp.float32))
+def stream_function(step: IncompressibleStep, velocity: Velocity) -> Stream:
+    """Of a velocity without divergence."""
+    assert step.body is not None
+    width = jnp.asarray(step.grid.widths[1], step.grid.dtype)
+    below = jnp.cumsum(step.body.open[0] * velocity[0] * width, axis=1)
+    return jnp.pad(below, ((0, 0), (1, 0)))
 
 
-def _kicked(point: Array) -> Array:
+def sampled(stream: Stream, cells: tuple[int, ...]) -> Float[Array, "mx_1 my_1"]:
+    """At the corners of another equidistant mesh of the same box: taken over where corners
+    coincide along an axis, else interpolated by cubic polynomials."""
+    for axis, count in enumerate(cells):
+        present = stream.shape[axis] - 1
+        if present % count == 0:
+            stream = jnp.take(stream, jnp.arange(count + 1) * (present // count), axis)
+        else:
+            matrix = jnp.asarray(cubic(present, count), stream.dtype)
+            stream = jnp.moveaxis(jnp.tensordot(matrix, stream, ([1], [axis])), 0, axis)
+    return stream
+
+
+def cubic(present: int, wanted: int) -> Float[np.ndarray, "wanted_1 present_1"]:
+    """The matrix that interpolates values at `present + 1` equidistant points of an interval to
+    `wanted + 1` others, by the polynomial through the four nearest."""
+    where = np.arange(wanted + 1) * present / wanted
+    first = np.clip(np.floor(where).astype(int) - 1, 0, present - 3)
+    matrix = np.zeros((wanted + 1, present + 1))
+    nodes = np.arange(4)
+    for own in nodes:
+        others = nodes[nodes != own]
+        offsets = (where - first)[:, None]
+        matrix[np.arange(wanted + 1), first + own] = np.prod(
+            (offsets - others) / (own - others), axis=1
+        )
+    return matrix
+
+
+def fluxes(stream: Stream) -> Fluxes:
+    """Through the faces of the mesh whose corners it is given at."""
+    nx, ny = (n - 1 for n in stream.shape)
+    dx, dy = LENGTHS[0] / nx, LENGTHS[1] / ny
+    return Fluxes(jnp.diff(stream, axis=1) / dy, -jnp.diff(stream, axis=0) / dx)
+
+
+def flow_from(step: IncompressibleStep, stream: Stream) -> Flow:
+    """The flow on the grid of `step` with the fluxes of a stream function on any mesh, freed of
+    what passes through faces that its body closes."""
+    assert step.body is not None
+    through = fluxes(sampled(stream, step.grid.shape))
+    velocity = tuple(
+        jnp.where(fraction > 0, flux / jnp.where(fraction > 0, fraction, 1.0), 0.0)
+        for flux, fraction in zip(through, step.body.open, strict=True)
+    )
+    # The inflow is steady: the time of a state does not matter.
+    still = jnp.zeros((), step.grid.dtype)
+    return Flow(step.projected(velocity, still)[0], still)
+
+
+class Observer(eqx.Module):
+    """From a state of a solver to its fluxes through the faces of a common mesh."""
+
+    trainable_fields = ()
+
+    step: IncompressibleStep
+    cells: tuple[int, ...] = eqx.field(static=True)
+
+    def __call__(self, state: Varied) -> Fluxes:
+        return fluxes(sampled(stream_function(self.step, state.state.velocity), self.cells))
+
+
+def kicked(point: Array) -> Array:
     """The stream with a vortex to one side, so that shedding sets in early."""
     offset = point - jnp.asarray([4.0, 3.0])
     swirl = jnp.exp(-2 * jnp.sum(offset**2))
     return jnp.stack([1.0 - swirl * offset[1], swirl * offset[0]])
 
 
-def coarsened(fine: Varying, coarse: Varying, state: Varied) -> Varied:
-    """The mean flow through the fine faces that make up each coarse face, freed of the divergence
-    that the coarse body's other openings leave."""
-    body = flow_of(fine).body
-    assert body is not None
-    coarse_faces = []
-    for axis, (u, fraction) in enumerate(zip(velocity(state), body.open, strict=True)):
-        flux, opened = (_block_mean(part, axis, fine, coarse) for part in (fraction * u, fraction))
-        coarse_faces.append(jnp.where(opened > 0, flux / jnp.where(opened > 0, opened, 1.0), 0.0))
-    # The inflow is steady: the time of a state does not matter, and is not stored.
-    still = jnp.zeros((), flow_of(coarse).grid.dtype)
-    clean, _ = flow_of(coarse).projected(tuple(coarse_faces), still)
-    return Varied(Flow(clean, still), state.parameter)
+def stream_of(through: Fluxes) -> Stream:
+    """The inverse of `fluxes`."""
+    dy = LENGTHS[1] / through.x.shape[1]
+    return jnp.pad(jnp.cumsum(dy * through.x, axis=1), ((0, 0), (1, 0)))
 
 
-def _block_mean(values: Array, axis: int, fine: Varying, coarse: Varying) -> Array:
-    factor = _factor(fine, coarse)
-    n = flow_of(coarse).grid.shape[1 - axis]
-    on_faces = values[::factor] if axis == 0 else values[:, ::factor]
-    if axis == 0:
-        return on_faces.reshape(-1, n, factor).mean(axis=2)
-    return on_faces.reshape(n, factor, -1).mean(axis=1)
+def vorticity(through: Fluxes) -> Float[Array, "nx_1 ny_1"]:
+    """At the inner corners of the mesh."""
+    nx, ny = through.y.shape[0], through.x.shape[1]
+    dx, dy = LENGTHS[0] / nx, LENGTHS[1] / ny
+    return jnp.diff(through.y[:, 1:-1], axis=0) / dx - jnp.diff(through.x[1:-1], axis=1) / dy
 
 
-def _factor(fine: Varying, coarse: Varying) -> int:
-    return flow_of(fine).grid.shape[0] // flow_of(coarse).grid.shape[0]
-
-
-def vorticity(solver: Varying, faces: tuple[Array, ...]) -> Float[Array, "nx ny"]:
-    """Of a velocity, for pictures."""
-    return flow_of(solver).grid.vorticity(faces)
-
-
-def relative_l1(
-    prediction: tuple[Array, ...], truth: tuple[Array, ...]
-) -> Float[np.ndarray, "runs snapshots"]:
-    """Sum of the distances of velocities over the sum of the speeds, as the book's figure has it;
-    components with leading axes of runs and snapshots."""
-
-    def size(faces: tuple[Array, ...]) -> Array:
-        return sum((jnp.sum(jnp.abs(u), axis=(2, 3)) for u in faces), start=jnp.zeros(()))
-
-    apart = tuple(p - u for p, u in zip(prediction, truth, strict=True))
-    return np.asarray(size(apart) / size(truth))
-
-
-class Features(eqx.Module):
-    """What a network sees of a state: velocity in the cells, the open part of each cell, the
-    Reynolds number."""
-
-    trainable_fields = ()
-
-    solver: Varying
-
-    def __call__(self, state: Varied) -> Float[Array, "4 nx ny"]:
-        flow = flow_of(self.solver)
-        assert flow.body is not None
-        opened = jnp.mean(flow.grid.to_cells(flow.body.open), axis=0)
-        number = jnp.full(flow.grid.shape, jnp.log(0.01 / state.parameter))
-        return jnp.concatenate([flow.channels(state.state), jnp.stack([opened, number])])
+def stepped(limit: float, interval: float, share: float) -> int:
+    """Steps in an interval so that each is at most a share of a stability limit."""
+    return int(np.ceil(interval / (share * limit)))

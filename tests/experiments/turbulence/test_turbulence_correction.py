@@ -16,10 +16,11 @@ from jaxpbdl.experiments.turbulence import learned_interpolation, report, turbul
 from jaxpbdl.experiments.turbulence.data import read_trajectories, simulate
 from jaxpbdl.experiments.turbulence.setting import Config
 from jaxpbdl.experiments.turbulence.turbulence_correction import EXPERIMENT
-from jaxpbdl.learning.evaluate import compare, evaluate
+from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 
 TINY = Config(
     viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), mark_steps=(4, 6, 8),
+    mark_keep=(0.9, 0.9, 0.8),
     warm_up=1.0, train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0,
     members=2, emulators=2, width=4, depth=3, unroll=2, pretraining=2,
     training=replace(Config.training, batch=2, updates=4),
@@ -92,6 +93,8 @@ def test_bad_input(tmp_path):
         replace(TINY, viscosity=-1.0)
     with pytest.raises(ValueError, match="mark_steps must be 3 numbers"):
         replace(TINY, mark_steps=(3, 4))
+    with pytest.raises(ValueError, match="mark_keep must be 3 numbers"):
+        replace(TINY, mark_keep=(0.9,))
 
 
 def test_effective_refinement_interpolates_between_marks():
@@ -141,6 +144,27 @@ def test_the_metrics_of_known_predictions():
     assert report.speed_up(metrics, rows, "corrected") == pytest.approx(marks[2.0] / paid)
 
 
+def test_the_pay_off_of_known_errors():
+    """Plain solvers that cost 1 and 16 and err 0.16 and 0.01: 4 at 0.04."""
+    times = 0.5 * np.arange(13)  # until 6: the last two snapshots do not count
+    off = {"coarse": 0.16, "finer_4x": 0.01, "corrected_0": 0.04, "corrected_1": 0.16}
+
+    def row(name, error):
+        errors = np.full((2, 13), error)
+        errors[:, 0], errors[:, 11:] = 0.0, 7.0
+        return report.Row(name, Evaluation(times, None, errors, errors), Perturbed(0.5))
+
+    rows = [row(name, error) for name, error in off.items()]
+    costs = {"coarse": 1.0, "finer_4x": 16.0, "corrected_0": 2.0, "corrected_1": 2.0}
+    metrics = {f"{name}.ms_per_time": cost for name, cost in costs.items()}
+    found = report.pay_offs(metrics, rows, ("corrected",), "corrected", 1.0, 10.0)
+    assert found["pay_off"] == pytest.approx((2.0 + 0.5) / 2) and found["pay_off_min"] < 0.501
+    assert found["break_even_solves"] == np.inf
+    rows.pop()
+    found = report.pay_offs(metrics, rows, ("corrected",), "corrected", 1.0, 10.0)
+    assert found["break_even_solves"] == pytest.approx(1.0 / (10.0 * 2e-3))
+
+
 def test_times_of_correlation_are_those_of_the_prediction():
     """White noise that is mixed in more and more: the correlation is known at every snapshot."""
     rng, interval = np.random.default_rng(0), 0.2
@@ -158,6 +182,7 @@ AFTER_TRAINING = {  # what of each experiment looks at the test trajectories
     turbulence_correction: {"_compare": [], "summary": {}, "pictures": None},
     learned_interpolation: {
         "plain_rows": [], "plain_row": None, "member_rows": [], "_picture": None, "speed_up": 1.0,
+        "pay_offs": {},
         "measured": {"interpolated.as_grid_finer": 1.0},
     },
 }  # fmt: skip

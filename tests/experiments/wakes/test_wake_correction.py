@@ -1,144 +1,220 @@
-"""wake-correction, tiny: viscosity in the state, targets without divergence, a useful network."""
+"""wake-correction, tiny: fronts, medians and pay-offs of known errors, a network that helps."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpbdl.experiments.training import Training
+from jaxpbdl.experiments.wakes import hybrid as hybrids
 from jaxpbdl.experiments.wakes import wake_correction
-from jaxpbdl.experiments.wakes.flow import Setting, coarsened, flow_of, velocity, viscosity_of
-from jaxpbdl.experiments.wakes.wake_correction import EXPERIMENT, Config, run
-from jaxpbdl.learning import History, Varied
-from jaxpbdl.solvers.flow import Flow, limited
-from tests.experiments.fakes import LOSSES, Scaled
+from jaxpbdl.experiments.wakes.comparison import coarse, same_cost, summary
+from jaxpbdl.experiments.wakes.data import Wake
+from jaxpbdl.experiments.wakes.flow import Setting, family, fluxes, sampled
+from jaxpbdl.experiments.wakes.hybrid import Hybrid, RolloutError, build, mirrored
+from jaxpbdl.experiments.wakes.plain import PLAIN, Plain, fewest_steps, windows
+from jaxpbdl.experiments.wakes.setting import Config, simulated
+from jaxpbdl.experiments.wakes.wake_correction import EXPERIMENT, run
+from jaxpbdl.learning import Varied
 
 CELLS = (32, 16)
+TINY = Config(
+    train=(60.0, 140.0),
+    validation=(100.0,),
+    test=(90.0,),
+    outside=(150.0,),
+    cells=CELLS,
+    finer=2,
+    bodies=("square",),
+    bodies_at=(90.0,),
+    window=1.2,
+    horizon=0.8,
+    windows=1,
+    test_windows=2,
+    body_windows=1,
+    spin_up=2.0,
+    settling=0.2,
+    central_grids=(1.0, 1.5),
+    limited_grids=(),
+    hybrid=Hybrid(
+        width=8, depth=2, unroll=2, members=2, chunk=10,
+        training=Training(
+            updates=30, batch=2, learning_rate=3e-3, warmup_fraction=0.1, average=None
+        ),
+    ),
+    timing_repeats=1,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def solvers():
-    setting = Setting(CELLS, finer=2, dt=0.15)
-    return setting.solver(), setting.solver(2)
+def folder(tmp_path_factory):
+    """Where the simulations of the tests are left."""
+    return tmp_path_factory.mktemp("wakes")
 
 
-def test_the_viscosity_of_a_state_is_that_of_its_flow(solvers):
-    coarse, _ = solvers
-    step = flow_of(coarse)
-    start = step.start((1.0, 0.0))
-    after = jax.jit(coarse)(Varied(start, jnp.asarray(0.02)))
-    assert after.parameter == pytest.approx(0.02)
-    own = eqx.tree_at(viscosity_of, step, jnp.asarray(0.02))(start)
-    other = step(start)
-    for mine, expected, wrong in zip(velocity(after), own.velocity, other.velocity, strict=True):
-        np.testing.assert_allclose(mine, expected, atol=1e-6)
-        assert jnp.max(jnp.abs(mine - wrong)) > 1e-3
+def test_a_tiny_run(folder, monkeypatch):
+    """A few updates already correct the coarse solver at Reynolds numbers between, and what is read
+    back from the folder of simulations is what was left there."""
+    config = TINY
+    first = simulated(config, folder)
+    again = simulated(config, folder)
+    parts = [{"inside": slice(1), "outside": slice(1, None)}, {"square": slice(None)}]
+    assert [test.parts for test in first.tests] == parts
+    wake, square = (test.wake for test in first.tests)
+    np.testing.assert_array_equal(wake.streams, again.tests[0].wake.streams)
+    np.testing.assert_allclose(wake.reynolds, [90.0, 150.0])
+    assert wake.starts.shape == (2, 2, 65, 33) and wake.streams.shape == (2, 25, 33, 17)
+    assert square.starts.shape == (1, 1, 65, 33)
+    assert jnp.max(jnp.abs(square.streams[0, 0] - wake.streams[0, 0])) > 0.05
+    monkeypatch.setattr(wake_correction, "simulated", lambda *_: first)
+    metrics = run(config, folder).metrics
+    assert metrics["hybrid.relative_l2"] < 0.9 * metrics[f"{coarse(config)}.relative_l2"]
+    assert metrics["invested_seconds"] > float(jnp.sum(first.train.seconds))
+    for name in ("front.png", "wakes.png", "wakes.gif"):
+        assert (folder / name).stat().st_size > 10_000
+    named = {"hybrid", "same_cost", "coarse"}
+    for metric in ("strouhal_error", "mean_drag_error", "lift_error", "relative_l2_long"):
+        assert {f"{name}.{metric}{end}" for name in named for end in ("", "_outside")} <= set(
+            metrics
+        )
 
 
-def test_targets_and_corrections_have_no_divergence(solvers):
-    coarse, fine = solvers
-    step = flow_of(coarse)
-    state = Varied(flow_of(fine).start((1.0, 0.0)), jnp.asarray(0.02))
-    small = coarsened(fine, coarse, state)
-    assert jnp.max(jnp.abs(step.divergence(velocity(small)))) < 1e-5
-    assert velocity(small)[0][0].mean() == pytest.approx(1.0, rel=1e-3)
-    noise = jax.random.normal(jax.random.key(0), (2, *CELLS))
-    changed = coarse.corrected(small, noise)
-    assert jnp.max(jnp.abs(step.divergence(velocity(changed)))) < 1e-4
-    assert changed.parameter == small.parameter
-    change = velocity(changed)[0] - velocity(small)[0]
-    np.testing.assert_allclose(change[0], 0.0, atol=1e-6)
-    assert jnp.max(jnp.abs(change)) > 0.1
+COARSE, FINE = "front_1x_central_rk3", "front_3x_central_rk3"
 
 
-def test_a_tiny_run(tmp_path):
-    """A few dozen updates already correct the coarse solver at a Reynolds number between."""
-    config = Config(
-        train=(60.0, 140.0),
-        test=(100.0,),
-        cells=CELLS,
-        finer=2,
-        warm_up=20,
-        snapshots=12,
-        test_snapshots=5,
-        width=8,
-        depth=2,
-        batch=2,
-        unroll=2,
-        updates=40,
-    )
-    result = run(config, tmp_path)
-    assert result.metrics["corrected.relative_l2"] < 0.9 * result.metrics["coarse.relative_l2"]
-    assert (tmp_path / "wakes.png").stat().st_size > 10_000
-
-
-@pytest.mark.stand_ins
-def test_metrics_of_known_errors_and_what_training_sees(tmp_path, monkeypatch):
-    """In a steady flow models grow by a known share a snapshot; whatever the test wakes are,
-    training is given the same."""
-    shares = {
-        "coarse_central_differences": 0.4,
-        "coarse": 0.3, "supervised": 0.2, "cut": 0.1, "corrected": 0.05,
+def test_the_summary_of_known_errors_and_costs():
+    """Plain costs 1 at error 0.1 and 100 at 0.001: 10 at 0.01."""
+    prices = {COARSE: 1.0, FINE: 100.0} | {f"hybrid_{k}": 2.0 for k in range(3)}
+    inside = {
+        COARSE: 0.1, FINE: 0.001, "hybrid_0": 0.01, "hybrid_1": 0.1, "hybrid_2": 0.0005,
     }  # fmt: skip
-    config = Config(
-        train=(60.0, 140.0),
-        test=(100.0, 90.0),
-        snapshots=6,
-        test_snapshots=3,
-        width=2,
-        depth=1,
-        unroll=2,
+    outside = inside | {"hybrid_0": 0.2, "hybrid_2": 0.1}
+    metrics, notes = summary({"inside": inside, "outside": outside}, prices, 1000.0, 50.0)
+    gains = [metrics[f"hybrid_{k}.pay_off"] for k in range(3)]
+    assert gains == pytest.approx([5.0, 0.5, 50.0])
+    assert metrics["pay_off"] == pytest.approx(5.0) and metrics["pay_off_min"] == 0.5
+    assert metrics["pay_off_outside"] == metrics["pay_off_min_outside"] == 0.5
+    assert metrics["break_even_solves"] == pytest.approx(1000 / (50 * 8))
+    assert metrics["break_even_solves_outside"] == np.inf
+    assert metrics["hybrid.relative_l2"] == 0.01 and metrics["hybrid.relative_l2_outside"] == 0.1
+    assert metrics[f"{FINE}.ms_per_time"] == 1e5 and metrics["hybrid.ms_per_time"] == 2e3
+    assert notes == {"hybrid_2": "pay-off at least 50 (beyond the front)"}
+    assert same_cost(Config(), inside, prices) == FINE
+    assert same_cost(Config(), inside, prices | {COARSE: 2.5}) == COARSE
+
+
+def test_what_trains_and_validates(folder, monkeypatch):
+    """The test wakes reach neither training nor validation; targets are those of the snapshots that
+    a step of the hybrid ends on."""
+    data, seen = simulated(TINY, folder), []
+
+    def fit_ensemble(make, loss, batches, *arguments, keys, validate, **settings):
+        seen.append((batches, validate))
+        model = make(keys[0])
+        snapshots = batches.trajectories
+        window = jax.tree.map(lambda u: u[:, [0, 4]], snapshots)
+        still = window._replace(
+            state=jax.tree.map(lambda u: jnp.stack([u[:, 1], u[:, 1]], 1), window.state)
+        )
+        seen.append((float(loss(model, window)), float(loss(lambda state: state, still))))
+        raise StopIteration
+
+    monkeypatch.setattr(hybrids, "fit_ensemble", fit_ensemble)
+    with pytest.raises(StopIteration):
+        hybrids.train(
+            TINY.hybrid, TINY.setting, data.train, data.validation, TINY.horizon,
+            jax.random.key(0), folder,
+        )  # fmt: skip
+    (batches, validate), losses = seen
+    assert batches.stride == 4 and batches.steps == 2
+    inverse = [1 / 60, 1 / 140] * 2  # and each run upside down
+    np.testing.assert_allclose(batches.trajectories.parameter[:, 0], inverse, rtol=1e-6)
+    np.testing.assert_allclose(validate.initial.parameter, [1 / 100], rtol=1e-6)
+    expected = fluxes(sampled(data.validation.streams[0, 8], (16, 8)))
+    for mine, true in zip(validate.truth, expected, strict=True):
+        np.testing.assert_array_equal(mine[0, 2], true)
+    assert losses[1] == 0.0 and 0.0 < losses[0] < 1.0
+
+
+@pytest.mark.parametrize("form", ["correction", "force"])
+def test_a_hybrid_starts_as_its_solver(form):
+    hybrid = Hybrid(form=form, calls=2, steps=2, limited=True, width=4, depth=2)
+    model = build(hybrid, Setting(CELLS), jax.random.key(0))
+    step = model.solver.solver
+    state = Varied(step.start((1.0, 0.0)), jnp.asarray(0.02))
+    ahead = jax.jit(model)(state)
+    expected = jax.jit(lambda state: model.solver(model.solver(state)))(state)
+    for mine, other in zip(ahead.state.velocity, expected.state.velocity, strict=True):
+        np.testing.assert_allclose(mine, other, atol=1e-5)
+    assert model.interval == pytest.approx(0.2)
+
+
+def test_the_mirror_image_of_a_flow_is_one():
+    """The step of the image is the image of the step; without its sign v would not be."""
+    step = family(Setting(CELLS).solver(0.1))
+    flow = step.solver.start(lambda x: jnp.stack([1 + 0.2 * jnp.sin(x[1]), 0.3 * jnp.cos(x[0])]))
+    state, ahead = Varied(flow, jnp.asarray(0.02)), jax.jit(step)
+    found, expected = ahead(mirrored(state)), mirrored(ahead(state))
+    for mine, other in zip(found.state.velocity, expected.state.velocity, strict=True):
+        np.testing.assert_allclose(mine, other, atol=2e-5)
+    assert jnp.max(jnp.abs(found.state.velocity[1])) > 0.1
+
+
+def test_the_validation_error_of_a_known_model():
+    """Fluxes that are twice the truth, and two steps of a model a snapshot."""
+    truth = fluxes(jnp.asarray(np.random.default_rng(0).normal(size=(5, 4)), jnp.float32))
+    whole = jax.tree.map(lambda u: jnp.broadcast_to(u, (1, 3, *u.shape)), truth)
+    initial = Varied(jax.tree.map(lambda u: u[:, 0], whole), jnp.ones(1))
+
+    def grown(state):
+        return Varied(jax.tree.map(lambda u: 2**0.5 * u, state.state), state.parameter)
+
+    error = RolloutError(initial, whole, lambda state: state.state, 2)
+    assert float(error(grown)) == pytest.approx((1.0 + 3.0) / 2, rel=1e-5)
+
+
+def test_windows_follow_one_another():
+    """Numbers instead of stream functions: the windows of a run share their ends."""
+    streams = jnp.broadcast_to(
+        (jnp.arange(17.0) + 100 * jnp.arange(2.0)[:, None])[..., None, None], (2, 17, 3, 3)
+    ) * jnp.arange(3.0)
+    wake = Wake(streams, jnp.zeros((2, 2, 5, 5)), jnp.ones(2), jnp.ones(2))
+    _, truth, times = windows(wake, Setting((4, 4)), 0.8)
+    heights = truth.x[:, :, 0, 0] * (5.0 / 2)
+    np.testing.assert_allclose(
+        heights, [[0, 4, 8], [8, 12, 16], [100, 104, 108], [108, 112, 116]], atol=1e-4
     )
-    states = jax.random.normal(jax.random.key(0), (2, 6, 5, 4))
-    steady = jnp.broadcast_to(jnp.arange(1.0, 41).reshape(2, 1, 5, 4), (2, 4, 5, 4))
+    np.testing.assert_allclose(times, [0.0, 0.4, 0.8])
 
-    def varied(values):
-        return Varied(Flow((values, 2 * values), jnp.zeros(values.shape[:2])), values[..., 0, 0])
 
-    seen = []
-
-    class Known(Setting):
-        def solver(self, factor=1, interpolation=None):
-            name = "coarse" if interpolation is limited else "coarse_central_differences"
-            return Scaled(1 + shares[name])
-
-    def fit(model, loss, batches, *arguments, key, name, **settings):
-        windows = jax.tree.map(lambda leaf: leaf[:, : batches.steps + 1], varied(states))
-        of_known = loss(Scaled(2.0), windows)
-        given = (model, batches, of_known, jax.random.key_data(key))
-        seen.append((name, eqx.filter(given, eqx.is_array)))
-        return Scaled(1 + shares[name]), History(LOSSES, np.empty(0), np.empty(0), None, 0.0)
-
-    monkeypatch.setattr(wake_correction, "Setting", Known)
-    monkeypatch.setattr(wake_correction, "fit", fit)
-    monkeypatch.setattr(wake_correction, "_pictures", lambda *_: None)
-    for factor in (1.0, np.nan):
-
-        def data(folder, fine, coarse, numbers, warm_up, snapshots, factor=factor):
-            values = {config.train: states, config.test: factor * steady}[numbers]
-            assert values.shape[1] == snapshots
-            return varied(values)
-
-        monkeypatch.setattr(wake_correction, "_data", data)
-        result = run(config, tmp_path)
-        if factor == 1:
-            found = result.metrics
-    assert len(seen) == 6 and eqx.tree_equal(seen[:3], seen[3:])
-    for name, share in shares.items():
-        growth = (1 + share) ** np.arange(1, 4) - 1
-        for metric in ("relative_l2", "relative_l1"):
-            assert found[f"{name}.{metric}"] == pytest.approx(growth.mean(), rel=1e-4)
-        assert found[f"{name}.at_end"] == pytest.approx(growth[-1], rel=1e-4)
-    gain = found["coarse.relative_l1"] / found["corrected.relative_l1"]
-    assert found["gain"] == pytest.approx(gain)
-    assert {name: list(loss) for name, loss in result.histories.items()} == dict.fromkeys(
-        ("supervised", "cut", "corrected"), list(LOSSES)
-    )
+def test_the_fewest_steps_of_a_plain_solver(folder):
+    """Between those that linear stability grants and half as many, and as accurate."""
+    data = simulated(TINY, folder)
+    found = fewest_steps(Plain(1.0, False, False, 4), TINY.setting, data.validation, 0.8)
+    assert 1 <= found <= 4
 
 
 def test_presets_and_settings():
     assert set(EXPERIMENT.presets) == {"quick", "full"}
-    with pytest.raises(ValueError, match="must not repeat"):
-        Config(train=(60.0, 73.0), test=(73.0,))
-    with pytest.raises(ValueError, match="updates"):
-        Config(updates=0)
+    assert coarse(Config()) == "front_1x_central_rk3"
+    assert Config().plain == PLAIN
+    quick = {(row.finer, row.limited) for row in EXPERIMENT.presets["quick"].plain}
+    assert quick == {(1.0, True), *((f, False) for f in (1.0, 1.5, 2.0, 2.5, 3.0, 4.0))}
+    assert not any(row.multistep for row in EXPERIMENT.presets["quick"].plain)
+    assert Plain(1.5, False, True, 3).name == "front_1_5x_central_ab3"
+    with pytest.raises(ValueError, match="must not share"):
+        Config(train=(60.0, 75.0), test=(75.0,), outside=(100.0,))
+    with pytest.raises(ValueError, match="must lie within 60 .. 300"):
+        Config(test=(55.0,))
+    with pytest.raises(ValueError, match="outside beyond it"):
+        Config(outside=(65.0,))
+    with pytest.raises(ValueError, match="central_grids must be of .* got .1.7"):
+        Config(central_grids=(1.0, 1.7))
+    with pytest.raises(ValueError, match="must have 1, the grid of the solver"):
+        Config(central_grids=(2.0,))
+    with pytest.raises(ValueError, match="horizon must be at most window = 10"):
+        Config(horizon=11.0)
+    with pytest.raises(ValueError, match="bodies.0. must be one of"):
+        Config(bodies=("cube",))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="calls must be one of 1, 2, 4, got 3"):
+        Hybrid(calls=3)  # type: ignore[arg-type]
