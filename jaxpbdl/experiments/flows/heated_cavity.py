@@ -173,7 +173,7 @@ EXPERIMENT = Experiment(
     summary="heat that air carries between a hot and a cold wall, against de Vahl Davis",
     presets={
         "quick": Config(),
-        "full": Config(rayleigh=(1e3, 1e4, 1e5, 1e6), cells=64),
+        "full": Config(rayleigh=(1e3, 1e4, 1e5, 1e6), cells=96),
     },
     run=run,
 )

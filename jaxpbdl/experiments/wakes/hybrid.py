@@ -63,7 +63,7 @@ class Hybrid(Validated):
     scale: Positive = 0.1
     """Change of the velocity that a network output of one stands for, a unit of time."""
     training: Training = Training(
-        updates=1000, batch=4, learning_rate=1e-2, warmup_fraction=0.05, final_fraction=0.02,
+        updates=500, batch=4, learning_rate=1e-2, warmup_fraction=0.05, final_fraction=0.02,
         average=None,
     )  # fmt: skip
 

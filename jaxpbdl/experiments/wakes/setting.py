@@ -31,6 +31,9 @@ class Config(Validated):
     """Of the coarse grid."""
     finer: Count = 6
     """How many times finer the grid of the simulations is."""
+    finest: Count | None = 8
+    """Of those of the test `finest`, one window of each Reynolds number of `test`; None: no such
+    test."""
     window: Positive = 10.0
     """Time from one rollout whose error is measured to the next."""
     horizon: Positive = 8.0
@@ -101,7 +104,8 @@ class Test(NamedTuple):
 
 class Data(NamedTuple):
     """Wakes for each purpose. The first test is that of the cylinder, `inside` and `outside` the
-    range of the training; those of other bodies have their names."""
+    range of the training; `finest` is on a finer grid than that; those of other bodies have their
+    names."""
 
     train: Wake
     validation: Wake
@@ -112,9 +116,11 @@ def simulated(config: Config, folder: Path) -> Data:
     """The wakes of all sets."""
     where = folder / "wakes" if config.data is None else config.data
 
-    def some(setting: Setting, numbers: tuple[float, ...], count: int) -> Wake:
+    def some(
+        setting: Setting, numbers: tuple[float, ...], count: int, finer: int = config.finer
+    ) -> Wake:
         return wakes(
-            where, setting, config.finer, numbers, count * config.window, config.window,
+            where, setting, finer, numbers, count * config.window, config.window,
             spin_up=config.spin_up, settling=config.settling,
         )  # fmt: skip
 
@@ -122,6 +128,9 @@ def simulated(config: Config, folder: Path) -> Data:
     numbers = config.test + config.outside
     parts = {"inside": slice(inside), "outside": slice(inside, None)}
     tests = [Test(cylinder, some(cylinder, numbers, config.test_windows), parts)]
+    if config.finest is not None:
+        wake = some(cylinder, config.test, 1, config.finest)
+        tests.append(Test(cylinder, wake, {"finest": slice(None)}))
     for body in config.bodies:
         other = replace(cylinder, body=body)
         wake = some(other, config.bodies_at, config.body_windows)
