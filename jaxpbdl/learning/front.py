@@ -161,9 +161,11 @@ def front(candidates: Iterable[Point]) -> list[Point]:
 def pay_off(hybrid: Point, plain: Iterable[Point]) -> PayOff:
     """How many times more a plain solver as accurate costs than the hybrid; below one it does not
     pay. Between neighbours of the front straight in the logarithms of error and cost, and never
-    extrapolated: see `PayOff`."""
+    extrapolated: see `PayOff`. A hybrid that blew up has none, 0."""
     line = front(plain)
-    if not hybrid.error <= line[0].error:
+    if not math.isfinite(hybrid.error):
+        return PayOff(0.0)
+    if hybrid.error > line[0].error:
         return PayOff(line[0].cost / hybrid.cost, "at most")
     if hybrid.error < line[-1].error:
         return PayOff(line[-1].cost / hybrid.cost, "at least")

@@ -40,8 +40,8 @@ def test_the_front_holds_what_no_other_beats():
         (0.01 / 10**0.5, 1.0, PayOff(100.0)),  # slope -2
         (0.0005, 10.0, PayOff(100.0, "at least")),
         (0.3, 2.0, PayOff(0.5, "at most")),
-        (math.inf, 2.0, PayOff(0.5, "at most")),
-        (math.nan, 2.0, PayOff(0.5, "at most")),
+        (math.inf, 2.0, PayOff(0.0)),
+        (math.nan, 2.0, PayOff(0.0)),
     ],
 )
 def test_pay_off_between_and_beyond_neighbours_of_the_front(error, cost, expected):

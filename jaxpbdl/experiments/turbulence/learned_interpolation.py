@@ -64,7 +64,7 @@ class Config(setting.Config):
     def volumes(self, points: int) -> tuple[VorticityForm, int]:
         """The finite-volume solver with `points` per side, those of the coarse grid or of a mark,
         and how many of its steps make an interval."""
-        _, steps = self.setting_of(points)
+        steps = self.steps_of(points)
         equation = IncompressibleFlow(self.viscosity, kolmogorov(self.wavenumber), drag=self.drag)
         grid = Cells((points,) * 2, 2 * np.pi, periodic=True)
         return vorticity_form(incompressible(equation, grid, self.interval / steps)), steps

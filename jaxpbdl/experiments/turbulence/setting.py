@@ -29,11 +29,8 @@ class Config(Validated):
     """Points per side of the simulations that everything is tested against."""
     marks: tuple[float, ...] = (1.25, 1.5, 2.0, 4.0)
     """Finer grids, in multiples of the coarse one, whose plain solvers are the marks that a learned
-    solver is measured by: each with `mark_keep` and `mark_steps`, its best setting."""
-    mark_keep: tuple[float, ...] = (0.9, 0.9, 0.8, 0.8, 0.8)
-    """Share of the wavenumbers that the plain solver on the coarse grid and on each mark keeps: of
-    2/3, 0.8, 0.9 and 0.99 that which follows the reference for longest."""
-    mark_steps: tuple[int, ...] = (3, 4, 5, 6, 15)
+    solver is measured by: each with `keep` and `mark_steps`, its best setting."""
+    mark_steps: tuple[int, ...] = (3, 4, 5, 8, 20)
     """Steps in an interval of the plain solver on the coarse grid and on each mark: the fewest that
     stay finite and are as accurate as more."""
     dt: Positive = 0.05
@@ -41,8 +38,9 @@ class Config(Validated):
     substeps: Count = 4
     """Solver steps between corrections."""
     keep: float = 0.9
-    """Share of the wavenumbers that the corrected solver keeps. Beyond 2/3 they alias, but what
-    they resolve more weighs more here."""
+    """Share of the wavenumbers that the corrected solver and the marks keep. Beyond 2/3 they alias,
+    but what they resolve more weighs more here: all of them follow the reference for longer.
+    """
     warm_up: float = 20.0
     train_trajectories: Count = 12
     train_time: Positive = 25.0
@@ -62,13 +60,11 @@ class Config(Validated):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("mark_keep", "mark_steps"):
-            settings = getattr(self, name)
-            if len(settings) != len(self.marks) + 1:
-                raise ValueError(
-                    f"{name} must be {len(self.marks) + 1} numbers, of the coarse grid and of each "
-                    f"of the marks {self.marks}, got {settings}"
-                )
+        if len(self.mark_steps) != len(self.marks) + 1:
+            raise ValueError(
+                f"mark_steps must be {len(self.marks) + 1} numbers, of the coarse grid and of each "
+                f"of the marks {self.marks}, got {self.mark_steps}"
+            )
         if self.reference < self.fine or self.fine <= self.coarse:
             raise ValueError(
                 "grids must satisfy coarse < fine <= reference, "
@@ -98,10 +94,9 @@ class Config(Validated):
     def mark(self, points: int) -> tuple[SpectralStep, int]:
         """The plain solver with `points` per side, those of the coarse grid or of a mark, at its
         best setting."""
-        keep, steps = self.setting_of(points)
-        return self.solver(points, keep, steps)
+        return self.solver(points, self.keep, self.steps_of(points))
 
-    def setting_of(self, points: int) -> tuple[float, int]:
-        """The entries of `mark_keep` and `mark_steps` for a grid of `points` per side."""
-        place = [round(self.coarse * factor) for factor in (1.0, *self.marks)].index(points)
-        return self.mark_keep[place], self.mark_steps[place]
+    def steps_of(self, points: int) -> int:
+        """The entry of `mark_steps` for a grid of `points` per side."""
+        sizes = [round(self.coarse * factor) for factor in (1.0, *self.marks)]
+        return self.mark_steps[sizes.index(points)]

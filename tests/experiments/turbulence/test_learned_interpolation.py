@@ -14,8 +14,7 @@ from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.turbulence.learned_interpolation import EXPERIMENT, Config, interpolated
 
 TINY = Config(
-    viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5,), mark_steps=(5, 8),
-    mark_keep=(0.9, 0.9), warm_up=1.0,
+    viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5,), mark_steps=(5, 8), warm_up=1.0,
     train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0, width=4, depth=2,
     unroll=2, pretraining=2, training=replace(Config.training, batch=2, updates=4),
 )  # fmt: skip

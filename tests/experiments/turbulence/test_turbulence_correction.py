@@ -19,9 +19,7 @@ from jaxpbdl.experiments.turbulence.turbulence_correction import EXPERIMENT
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 
 TINY = Config(
-    viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), mark_steps=(4, 6, 8),
-    mark_keep=(0.9, 0.9, 0.8),
-    warm_up=1.0, train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0,
+    viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), mark_steps=(4, 6, 8), warm_up=1.0, train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0,
     members=2, emulators=2, width=4, depth=3, unroll=2, pretraining=2,
     training=replace(Config.training, batch=2, updates=4),
 )  # fmt: skip
@@ -93,8 +91,6 @@ def test_bad_input(tmp_path):
         replace(TINY, viscosity=-1.0)
     with pytest.raises(ValueError, match="mark_steps must be 3 numbers"):
         replace(TINY, mark_steps=(3, 4))
-    with pytest.raises(ValueError, match="mark_keep must be 3 numbers"):
-        replace(TINY, mark_keep=(0.9,))
 
 
 def test_effective_refinement_interpolates_between_marks():

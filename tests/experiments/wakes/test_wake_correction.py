@@ -37,6 +37,7 @@ TINY = Config(
     settling=0.2,
     central_grids=(1.0, 1.5),
     limited_grids=(),
+    multistep=False,
     hybrid=Hybrid(
         width=8, depth=2, unroll=2, members=2, chunk=10,
         training=Training(
@@ -137,7 +138,7 @@ def test_what_trains_and_validates(folder, monkeypatch):
     expected = fluxes(sampled(data.validation.streams[0, 8], (16, 8)))
     for mine, true in zip(validate.truth, expected, strict=True):
         np.testing.assert_array_equal(mine[0, 2], true)
-    assert losses[1] == 0.0 and 0.0 < losses[0] < 1.0
+    assert losses[1] == 0.0 and 0.1 < losses[0] < 2.0
 
 
 @pytest.mark.parametrize("form", ["correction", "force"])
