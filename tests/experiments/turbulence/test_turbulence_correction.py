@@ -19,7 +19,8 @@ from jaxpbdl.experiments.turbulence.turbulence_correction import EXPERIMENT
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 
 TINY = Config(
-    viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), mark_steps=(4, 6, 8), warm_up=1.0, train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0,
+    viscosity=0.02, coarse=12, fine=18, reference=24, marks=(1.5, 2.0), mark_steps=(4, 6, 8),
+    warm_up=1.0, train_trajectories=2, train_time=2.0, test_trajectories=2, test_time=2.0,
     members=2, emulators=2, width=4, depth=3, unroll=2, pretraining=2,
     training=replace(Config.training, batch=2, updates=4),
 )  # fmt: skip
