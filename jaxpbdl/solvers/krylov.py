@@ -97,3 +97,38 @@ def _extended(apply: Callable, state: Arnoldi) -> Arnoldi:
         right.at[step + 1].set(-sine * right[step]).at[step].set(cosine * right[step]),
         step + 1,
     )
+
+
+def conjugate_gradients(
+    apply: Callable[[Array], Array],
+    b: Float[Array, "*n"],
+    precondition: Callable[[Array], Array],
+    *,
+    tolerance: ArrayLike,
+    iterations: int = 200,
+) -> Float[Array, "*n"]:
+    """The x with `apply(x) = b`, to a residual of `tolerance` times the norm of b, or what was
+    reached after so many iterations (Hestenes and Stiefel, J. Res. Nat. Bur. Stand. 49 (1952) 409).
+
+    **Arguments:** `apply`, `precondition`: symmetric and positive, the second an approximate
+    inverse of the first. Both may be singular where b has no part.
+    """
+    goal = tolerance * jnp.linalg.norm(b)
+    first = precondition(b)
+
+    def once(carry: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, residual, direction, product, count = carry
+        image = apply(direction)
+        curvature = jnp.vdot(direction, image)
+        length = product / jnp.where(curvature > 0, curvature, 1.0)
+        x, residual = x + length * direction, residual - length * image
+        conditioned = precondition(residual)
+        after = jnp.vdot(residual, conditioned)
+        share = after / jnp.where(product > 0, product, 1.0)
+        return x, residual, conditioned + share * direction, after, count + 1
+
+    def going(carry: tuple[Array, ...]) -> Array:
+        return (jnp.linalg.norm(carry[1]) > goal) & (carry[4] < iterations)
+
+    start = (jnp.zeros_like(b), b, first, jnp.vdot(b, first), jnp.asarray(0))
+    return lax.while_loop(going, once, start)[0]

@@ -26,6 +26,7 @@ from jaxpbdl.solvers.flow import (
     outflow,
     slip,
 )
+from jaxpbdl.solvers.flow.bodies import Body
 from jaxpbdl.solvers.flow.operators import Interpolation
 
 LENGTHS, CENTRE, RADIUS = (10.0, 5.0), (2.5, 2.5), 0.5
@@ -103,7 +104,7 @@ def coarsened(fine: Varying, coarse: Varying, state: Varied) -> Varied:
     """The mean flow through the fine faces that make up each coarse face, freed of the divergence
     that the coarse body's other openings leave."""
     body = flow_of(fine).body
-    assert body is not None
+    assert isinstance(body, Body)
     coarse_faces = []
     for axis, (u, fraction) in enumerate(zip(velocity(state), body.open, strict=True)):
         flux, opened = (_block_mean(part, axis, fine, coarse) for part in (fraction * u, fraction))
@@ -155,7 +156,7 @@ class Features(eqx.Module):
 
     def __call__(self, state: Varied) -> Float[Array, "4 nx ny"]:
         flow = flow_of(self.solver)
-        assert flow.body is not None
+        assert isinstance(flow.body, Body)
         opened = jnp.mean(flow.grid.to_cells(flow.body.open), axis=0)
         number = jnp.full(flow.grid.shape, jnp.log(0.01 / state.parameter))
         return jnp.concatenate([flow.channels(state.state), jnp.stack([opened, number])])

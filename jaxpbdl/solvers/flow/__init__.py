@@ -3,8 +3,10 @@
 from jaxpbdl.solvers.flow.assembly import incompressible
 from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
 from jaxpbdl.solvers.flow.conditions import Flux, Held, flux, held
-from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body
+from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body, torque_on_body
 from jaxpbdl.solvers.flow.limits import stable_dt
+from jaxpbdl.solvers.flow.motion import moving, sliding, spin
+from jaxpbdl.solvers.flow.moving_bodies import check_path
 from jaxpbdl.solvers.flow.operators import central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
 from jaxpbdl.solvers.flow.semi_implicit import SemiImplicitStep, semi_implicit
@@ -27,6 +29,7 @@ __all__ = [
     "VorticityForm",
     "backtraced",
     "central",
+    "check_path",
     "flux",
     "force_on_body",
     "held",
@@ -34,13 +37,17 @@ __all__ = [
     "inflow",
     "limited",
     "maccormack",
+    "moving",
     "outflow",
     "pressure_on_body",
     "semi_implicit",
+    "sliding",
     "slip",
+    "spin",
     "stable_dt",
     "stable_fluids",
     "vorticity_form",
     "steady",
+    "torque_on_body",
     "wall",
 ]

@@ -12,7 +12,8 @@ from jaxpbdl.grids.cells import Cells, FieldLike
 from jaxpbdl.grids.poisson import FastSolver
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.body_scalars import held_on_body
-from jaxpbdl.solvers.flow.immersion import immersed
+from jaxpbdl.solvers.flow.motion import moves, resting
+from jaxpbdl.solvers.flow.moving_bodies import embodied
 from jaxpbdl.solvers.flow.operators import Interpolation, central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep, StateForce
 from jaxpbdl.solvers.flow.sides import Boundary, Sides
@@ -47,9 +48,10 @@ def incompressible(
       one for both, or None for a periodic axis; walls by default. Each says what the scalars do
       there, as in `wall(temperature=1.0)`.
     - `body`: a signed distance, negative inside; the fluid sticks to it. Gradients reach its
-      parameters.
-    - `max_cut_faces`: where the shape is traced, how many faces it may cut (see `immersed`). A
-      fixed shape needs none, also inside jit.
+      parameters. `moving(shape, path)` is a body on a path, `sliding(shape, velocity)` one whose
+      surface moves along itself, `shapes.Union` several with motions of their own.
+    - `max_cut_faces`: where the shape or its path is traced, how many faces it may cut. A fixed
+      shape needs none, also inside jit.
     - `on_body`: values of scalars on the surface of the body (functions of the point or constants)
       by name; nothing of the others passes it.
     - `force`: an acceleration that depends on the state, `Flow -> acceleration`: (dim, *cells), or
@@ -71,13 +73,18 @@ def incompressible(
     with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
         fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
     bounded = interpolation is limited
-    inside = None if body is None else immersed(body, grid, fast, max_cut_faces, bounded)
+    inside = None if body is None else embodied(body, grid, fast, max_cut_faces, bounded)
     forces = None if equation.forcing is None else grid.velocity(equation.forcing)
     on_body, sources = dict(on_body or {}), dict(sources or {})
     known_scalars("on_body", on_body, equation)
     known_scalars("sources", sources, equation)
     if on_body and body is None:
         raise ValueError(f"on_body gives {sorted(on_body)}, but there is no body")
+    if body is not None and moves(body) and equation.scalar_names:
+        raise ValueError(
+            f"a body on a path takes no scalars, got {list(equation.scalar_names)}: only one at "
+            "rest, whose surface may be `sliding`, does"
+        )
     return IncompressibleStep(
         equation,
         grid,
@@ -88,7 +95,7 @@ def incompressible(
         forces,
         force,
         {name: grid.scalar(field) for name, field in sources.items()},
-        {} if body is None else held_on_body(body, on_body, grid, max_cut_faces),
+        {} if body is None else held_on_body(resting(body), on_body, grid, max_cut_faces),
         scheme,
         interpolation,
         scalar_interpolation,

@@ -1,5 +1,5 @@
 """A body inside the box: the velocity just inside its surface, and the pressure that keeps the flow
-out. `immersion` makes one from a shape.
+out. `immersion` makes one from a shape, `moving_bodies` one whose surface moves.
 
 A face takes part in the flow with its open fraction (the projection of Ng, Min and Gibou, J.
 Comput. Phys. 228 (2009) 8807). On closed faces next to open ones the velocity is continued through
@@ -7,19 +7,26 @@ the surface, where it is that of the body; all stencils are then those of the op
 
 The pressure's matrix differs from that of the open box in the faces cut or closed by the surface
 alone, so the fast solver gives the exact solution with one small dense matrix more (Buzbee, Dorr,
-George and Golub, SIAM J. Numer. Anal. 8 (1971) 722).
+George and Golub, SIAM J. Numer. Anal. 8 (1971) 722). The dense matrix of a body that moves would
+change at every stage: there the fast solver is the preconditioner of conjugate gradients.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.cells import Cells, along, close, outer
 from jaxpbdl.grids.operators import Velocity, divergence, gradient
 from jaxpbdl.grids.poisson import FastSolver
+from jaxpbdl.solvers.krylov import conjugate_gradients
+
+NEARLY_CLOSED = 0.5
+"""Cells with less of the conductance of open ones than this."""
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+"""Of the pressure about a body that moves: the residual over the right side."""
 
 
 class Continuation(eqx.Module):
@@ -41,7 +48,7 @@ class Continuation(eqx.Module):
 
 
 class Body(eqx.Module):
-    """A fixed body on a grid.
+    """A body on a grid as it is at a time.
 
     **Attributes:**
 
@@ -50,7 +57,8 @@ class Body(eqx.Module):
       control volume of a face that is not fluid.
     - `continuations`: per component.
     - `cells`: (here, there) of each face with less than full opening; `roots`: the square roots of
-      what their conductance lacks; `inverse`: the dense matrix.
+      what their conductance lacks; `inverse`: the dense matrix. Empty, None, for a body that moves.
+    - `walls`: the velocity of the body on the faces; None where it is zero.
     """
 
     trainable_fields = ()
@@ -60,29 +68,72 @@ class Body(eqx.Module):
     continuations: tuple[Continuation, ...]
     cells: Int[Array, "2 m"]
     roots: Float[Array, " m"]
-    inverse: Float[Array, "m m"]
+    inverse: Float[Array, "m m"] | None
+    walls: Velocity | None = None
+
+    def at(self, time: Array) -> "Body":
+        """The body at a time: always the same."""
+        return self
 
     def continued(self, velocity: Velocity) -> Velocity:
-        """The velocity with its closed faces set: continued near the surface, zero deeper."""
+        """The velocity with its closed faces set: continued near the surface, that of the body
+        deeper."""
         pairs = zip(self.continuations, self.opened(velocity), strict=True)
         return tuple(fill(u) for fill, u in pairs)
 
     def opened(self, velocity: Velocity) -> Velocity:
-        """Zero on closed faces."""
-        pairs = zip(velocity, self.open, strict=True)
-        return tuple(jnp.where(fraction > 0, u, 0.0) for u, fraction in pairs)
+        """On closed faces that of the body, zero where it has none."""
+        walls = (0.0,) * len(velocity) if self.walls is None else self.walls
+        return tuple(
+            jnp.where(fraction > 0, u, wall)
+            for u, fraction, wall in zip(velocity, self.open, walls, strict=True)
+        )
+
+    @property
+    def moves(self) -> bool:
+        return self.inverse is None
 
     def weighted(self, velocity: Velocity) -> Velocity:
         """Times the open fractions."""
         return tuple(f * u for f, u in zip(self.open, velocity, strict=True))
 
+    def outflow(self, velocity: Velocity, grid: Cells) -> Array:
+        """Volume that leaves each cell a unit of time: through the open part of its faces, and with
+        the body through the rest. Zero within the body."""
+        through = self.weighted(velocity)
+        if self.walls is None:
+            return divergence(through, grid)
+        with_body = tuple(
+            u + (1 - f) * wall for u, f, wall in zip(through, self.open, self.walls, strict=True)
+        )
+        # Within the body it is that of the body, zero but for rounding.
+        wet = diagonal(self.open, grid) > 0
+        return jnp.where(wet, divergence(with_body, grid), 0.0)
+
     def solve(self, b: Array, fast: FastSolver) -> Array:
         """The pressure of `b` with the body, from two fast solutions without it."""
+        assert self.inverse is not None
         here, there = self.cells
         first = fast(b).reshape(-1)
         jumps = self.roots * (self.inverse @ (self.roots * (first[here] - first[there])))
         extra = jnp.zeros(b.size, b.dtype).at[here].add(jumps).at[there].add(-jumps)
         return first.reshape(b.shape) + fast(extra.reshape(b.shape))
+
+
+def diagonal(open_: Velocity, grid: Cells) -> Float[Array, "*cells"]:
+    """Of the pressure's matrix: the conductances of the faces of each cell, times a fraction."""
+    total = jnp.zeros(grid.shape, open_[0].dtype)
+    for axis, (fraction, n) in enumerate(zip(open_, grid.shape, strict=True)):
+        weighted = close(fraction, axis, grid.periodic[axis]) * conductance(axis, grid)
+        total = total + along(weighted, axis, 1, n + 1) + along(weighted, axis, 0, n)
+    return total
+
+
+def conductance(axis: int, grid: Cells) -> Array:
+    """Area over gap of all faces across an axis."""
+    lines = list(grid.widths)
+    lines[axis] = 1 / grid.gaps[axis]
+    return jnp.asarray(outer(lines), grid.dtype)
 
 
 def pressure_of(
@@ -102,6 +153,21 @@ def pressure_of(
     def apply(pressure: Array) -> Array:
         return -divergence(body.weighted(gradient(pressure, grid, holds)), grid)
 
-    return lax.custom_linear_solve(
-        apply, b, lambda _, right: body.solve(right, fast), symmetric=True
-    )
+    def solve(_: Callable, right: Array) -> Array:
+        if body.inverse is not None:
+            return body.solve(right, fast)
+        tolerance = TOLERANCE[str(right.dtype)]
+        return conjugate_gradients(apply, right, preconditioner, tolerance=tolerance)
+
+    preconditioner = fast if body.inverse is not None else with_slivers(body, fast, grid)
+    return lax.custom_linear_solve(apply, b, solve, symmetric=True)
+
+
+def with_slivers(body: Body, fast: FastSolver, grid: Cells) -> Callable[[Array], Array]:
+    """The fast solver, plus the inverse of the diagonal in cells that are nearly closed: these hang
+    on their neighbours by less than the open box has it, which the fast solver does not see."""
+    ones = tuple(jnp.ones_like(fraction) for fraction in body.open)
+    open_, full = (diagonal(part, grid) for part in (body.open, ones))
+    nearly = (open_ > 0) & (open_ < NEARLY_CLOSED * full)
+    extra = jnp.where(nearly, 1 / jnp.where(nearly, open_, 1.0), 0.0)
+    return lambda residual: fast(residual) + extra * residual

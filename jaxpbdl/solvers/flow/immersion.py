@@ -18,13 +18,13 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxpbdl import checks
-from jaxpbdl.grids.cells import Cells, along, close, outer
+from jaxpbdl.grids.cells import Cells, along, close
 from jaxpbdl.grids.grid import points_of
 from jaxpbdl.grids.location import face
 from jaxpbdl.grids.operators import Velocity
 from jaxpbdl.grids.poisson import FastSolver, times
 from jaxpbdl.shapes import Shape, Union
-from jaxpbdl.solvers.flow.bodies import Body, Continuation
+from jaxpbdl.solvers.flow.bodies import Body, Continuation, conductance
 from jaxpbdl.solvers.flow.resolution import (
     distances,
     local_width,
@@ -84,7 +84,7 @@ def _body(
     shape: Shape, grid: Cells, fast: FastSolver, max_cut_faces: int | None, bounded: bool
 ) -> Body:
     """With space for `max_cut_faces` faces; None: for those of a fixed shape."""
-    corners, survey = _survey(shape, grid)
+    corners, survey = survey_of(shape, grid)
     if max_cut_faces is not None:
         many = sum(jnp.sum(mark) for mark in survey.cut) > max_cut_faces
         message = f"the shape cuts more faces than `max_cut_faces` = {max_cut_faces}"
@@ -118,7 +118,7 @@ class Survey(NamedTuple):
 
 
 @eqx.filter_jit
-def _survey(shape: Shape, grid: Cells) -> tuple[Array, Survey]:
+def survey_of(shape: Shape, grid: Cells) -> tuple[Array, Survey]:
     """The distances of the corners, and what follows for the faces."""
     corners = distances(shape, grid.corner_points)
     components = range(grid.ndim)
@@ -140,12 +140,6 @@ def _assembled(
     max_cut_faces: int,
     capacities: tuple[int, ...],
 ) -> Body:
-    solid = []
-    for component, fraction in enumerate(survey.open):
-        width = local_width(component, grid)
-        share = jnp.clip(0.5 - survey.distances[component] / width, 0.0, 1.0)
-        # What the stencils give on a closed face is taken up by the body alone.
-        solid.append(jnp.where(fraction > 0, share, 1.0))
     continuations = tuple(
         continuation(
             shape,
@@ -158,7 +152,18 @@ def _assembled(
     )
     cells, roots = _lacking(survey, grid, max_cut_faces)
     inverse = _dense(cells, lax.stop_gradient(roots), fast, grid)
-    return Body(survey.open, tuple(solid), continuations, cells, roots, inverse)
+    return Body(survey.open, solid_shares(survey, grid), continuations, cells, roots, inverse)
+
+
+def solid_shares(survey: Survey, grid: Cells) -> Velocity:
+    """The share of the control volume of each face that is not fluid."""
+    solid = []
+    for component, fraction in enumerate(survey.open):
+        width = local_width(component, grid)
+        share = jnp.clip(0.5 - survey.distances[component] / width, 0.0, 1.0)
+        # What the stencils give on a closed face is taken up by the body alone.
+        solid.append(jnp.where(fraction > 0, share, 1.0))
+    return tuple(solid)
 
 
 def _open_fraction(corners: Array, component: int, grid: Cells) -> Array:
@@ -196,14 +201,9 @@ def continuation(
     each; `count`: how many to reserve space for; `surface`: the value at points of the surface,
     zero by default.
     """
-    dtype = width.dtype
-    points = points_of(lines, dtype).reshape(-1, len(lines))
+    points = points_of(lines, width.dtype).reshape(-1, len(lines))
     chosen = jnp.nonzero(near.reshape(-1), size=count, fill_value=len(points))[0]
-    safe = jnp.minimum(chosen, len(points) - 1)
-    where, h = points[safe], width.reshape(-1)[safe]
-    value, normal = jax.vmap(jax.value_and_grad(shape))(where)
-    reach = REACH * h
-    foot = where - value[:, None] * normal
+    foot, normal, value, reach = feet_of(shape, chosen, lines, width)
     once = (value * (2 * reach - value) / reach**2)[:, None]
     twice = (value * (value - reach) / (2 * reach**2))[:, None]
     first = interpolation_stencil(foot + reach[:, None] * normal, lines)
@@ -212,8 +212,25 @@ def continuation(
     weights = jnp.concatenate([once * first[1], twice * second[1]], axis=1)
     if surface is None:
         return Continuation(chosen, sources, weights)
-    share = (value - reach) * (value - 2 * reach) / (2 * reach**2)
+    share = surface_share(value, reach)
     return Continuation(chosen, sources, weights, share * jax.vmap(surface)(foot))
+
+
+def feet_of(
+    shape: Shape, chosen: Array, lines: Sequence[np.ndarray], width: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Of chosen values: the nearest point of the surface, the normal there, the distance, and that
+    of the first point in the fluid from the surface."""
+    points = points_of(lines, width.dtype).reshape(-1, len(lines))
+    safe = jnp.minimum(chosen, len(points) - 1)
+    where = points[safe]
+    value, normal = jax.vmap(jax.value_and_grad(shape))(where)
+    return where - value[:, None] * normal, normal, value, REACH * width.reshape(-1)[safe]
+
+
+def surface_share(value: Array, reach: Array) -> Array:
+    """Of the surface in the parabola through it and points one and two `reach` away."""
+    return (value - reach) * (value - 2 * reach) / (2 * reach**2)
 
 
 def interpolation_stencil(
@@ -280,13 +297,6 @@ def _lacking(survey: Survey, grid: Cells, max_cut_faces: int) -> tuple[Array, Ar
     cells = jnp.stack([jnp.concatenate(here)[safe], jnp.concatenate(there)[safe]])
     inside = jnp.where(used, lack[safe], 1.0)
     return cells, jnp.where(used, jnp.sqrt(inside), 0.0)
-
-
-def conductance(axis: int, grid: Cells) -> Array:
-    """Area over gap of all faces across an axis."""
-    lines = list(grid.widths)
-    lines[axis] = 1 / grid.gaps[axis]
-    return jnp.asarray(outer(lines), grid.dtype)
 
 
 def _dense(cells: Array, roots: Array, fast: FastSolver, grid: Cells) -> Array:

@@ -6,6 +6,7 @@
 Second order in space, third in time.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import equinox as eqx
@@ -25,6 +26,7 @@ from jaxpbdl.solvers.flow.bodies import Body, pressure_of
 from jaxpbdl.solvers.flow.body_scalars import HeldOnBody
 from jaxpbdl.solvers.flow.conditions import OnSide
 from jaxpbdl.solvers.flow.limits import buoyancy_frequency, crossing_rate, fastest_decay
+from jaxpbdl.solvers.flow.moving_bodies import MovingBody, SlidingBody
 from jaxpbdl.solvers.flow.operators import (
     Interpolation,
     momentum_rate,
@@ -55,7 +57,7 @@ class IncompressibleStep(Step):
     dt: Array
     boundary: Boundary
     fast: FastSolver
-    body: Body | None
+    body: Body | SlidingBody | MovingBody | None
     forces: Velocity | None
     force: StateForce | None
     sources: dict[str, Array]
@@ -94,33 +96,47 @@ class IncompressibleStep(Step):
         return System(lambda flow: self.rates(flow, push), self.dt, self.moved)
 
     def enter(self, state: Flow) -> PyTree:
-        return self.scheme.start(state, self.system())
+        return self.scheme.start(self._entered(state), self.system())
 
     def advance(self, working: PyTree, *inputs: PyTree) -> PyTree:
         check_inputs(self.scheme, inputs)
         return self.scheme.advance(working, self.system(*inputs))
 
     def leave(self, working: PyTree) -> Flow:
-        return self.scheme.current(working)
+        state = self.scheme.current(working)
+        if not isinstance(self.body, MovingBody):
+            return state
+        return state._replace(velocity=self.body.at(state.time).opened(state.velocity))
+
+    def _entered(self, state: Flow) -> Flow:
+        """Between stages the velocity is continued into a body that moves: faces that open until
+        the next stage start from there."""
+        if not isinstance(self.body, MovingBody):
+            return state
+        return state._replace(velocity=self.body.at(state.time).continued(state.velocity))
 
     def rates(self, flow: Flow, push: Sequence[ArrayLike] | Array | None = None) -> Rates:
-        """How fast velocity and scalars change but for the pressure, with an acceleration."""
-        inside = self._continued(flow.velocity)
+        """How fast velocity and scalars change but for the pressure, with an acceleration; of
+        working variables, whose velocity is continued into bodies that move."""
+        inside, body = flow.velocity, None
+        if self.body is not None and not isinstance(self.body, MovingBody):
+            body = self.body.at(flow.time)
+            inside = body.continued(inside)
         rates = self._with_forces(self._stress(inside, flow.time), flow)
         if push is not None:
             rates = tuple(rate + push[axis] for axis, rate in enumerate(rates))
-        scalars = {name: self._scalar_rate(name, flow, inside) for name in flow.scalars}
+        scalars = {name: self._scalar_rate(name, flow, inside, body) for name in flow.scalars}
         return Rates(rates, jnp.ones_like(flow.time), scalars)
 
     def scalar_sides(self, name: str, time: Array) -> list[tuple[OnSide, OnSide]]:
         """What is given of a scalar on the sides of each axis at a time."""
         return self.boundary.scalars[name].at(time)
 
-    def _scalar_rate(self, name: str, flow: Flow, inside: Velocity) -> Array:
+    def _scalar_rate(self, name: str, flow: Flow, inside: Velocity, body: Body | None) -> Array:
         """`inside`: the velocity, continued into the body."""
         values, sides = flow.scalars[name], self.scalar_sides(name, flow.time)
         diffusivity, grid = self.equation.scalars[name].diffusivity, self.grid
-        on_body, body = self.on_body.get(name), self.body
+        on_body = self.on_body.get(name)
         if on_body is not None:
             values, body = on_body.continued(values), None
         rate = scalar_rate(
@@ -135,21 +151,30 @@ class IncompressibleStep(Step):
         velocity = tuple(u + du for u, du in zip(flow.velocity, change.velocity, strict=True))
         time = flow.time + change.time
         scalars = {name: values + change.scalars[name] for name, values in flow.scalars.items()}
-        return Flow(self.projected(velocity, time)[0], time, scalars)
+        body = self._body(time)
+        velocity = self._freed(velocity, time, body)[0]
+        if body is not None and body.moves:
+            velocity = body.continued(velocity)
+        return Flow(velocity, time, scalars)
 
     def projected(self, velocity: Velocity, time: Array) -> tuple[Velocity, Array]:
-        """The velocity with its sides as given and without divergence, and the potential whose
-        gradient that took."""
-        velocity = with_sides(velocity, self.boundary.at(time), self.grid)
-        potential, push = self._potential(velocity)
-        clean = tuple(u - slope for u, slope in zip(velocity, push, strict=True))
-        return clean if self.body is None else self.body.opened(clean), potential
+        """The velocity with its sides and bodies as given at a time and without divergence, and the
+        potential whose gradient that took."""
+        return self._freed(velocity, time, self._body(time))
 
-    def divergence(self, velocity: Velocity) -> Float[Array, "*cells"]:
-        """Volume that leaves each cell a unit of time, through the open part of its faces."""
-        if self.body is not None:
-            velocity = self.body.weighted(velocity)
-        return divergence(velocity, self.grid)
+    def _freed(self, velocity: Velocity, time: Array, body: Body | None) -> tuple[Velocity, Array]:
+        velocity = with_sides(velocity, self.boundary.at(time), self.grid)
+        potential, push = self._potential(velocity, body)
+        clean = tuple(u - slope for u, slope in zip(velocity, push, strict=True))
+        return clean if body is None else body.opened(clean), potential
+
+    def divergence(self, velocity: Velocity, time: ArrayLike = 0.0) -> Float[Array, "*cells"]:
+        """Volume that leaves each cell a unit of time, through the open part of its faces and with
+        the body, as that is at a time."""
+        body = self._body(jnp.asarray(time, self.grid.dtype))
+        return (
+            divergence(velocity, self.grid) if body is None else body.outflow(velocity, self.grid)
+        )
 
     def pressure(self, state: Flow) -> Float[Array, "*cells"]:
         """Pressure over density at a state, zero at an outflow, of mean zero in a closed box."""
@@ -158,29 +183,33 @@ class IncompressibleStep(Step):
     def balance(self, state: Flow) -> tuple[Array, Velocity, Velocity]:
         """Pressure, what the stencils give as the rate of change without it and without forces,
         and its gradient."""
-        inside = self._continued(state.velocity)
+        body = self._body(state.time)
+        inside = state.velocity if body is None else body.continued(state.velocity)
         stress = self._stress(inside, state.time)
         rates = self._with_forces(stress, state)
         # Sides whose velocity is given do not change but by their ramp, which is smooth.
         before, after = (self.boundary.at(state.time + lag) for lag in (0.0, self.dt))
         sides = jax.tree.map(lambda first, second: (second - first) / self.dt, before, after)
-        pressure, push = self._potential(with_sides(rates, sides, self.grid))
+        if body is not None and isinstance(self.body, MovingBody):
+            body = dataclasses.replace(body, walls=self.body.accelerations(state.time))
+        pressure, push = self._potential(with_sides(rates, sides, self.grid), body)
         return pressure, stress, push
 
-    def _potential(self, velocity: Velocity) -> tuple[Array, Velocity]:
+    def _body(self, time: Array) -> Body | None:
+        return None if self.body is None else self.body.at(time)
+
+    def _potential(self, velocity: Velocity, body: Body | None) -> tuple[Array, Velocity]:
         """Whose gradient holds the divergence of a velocity, and that gradient."""
-        if self.body is not None:
-            velocity = self.body.opened(velocity)
-        missing = -self.divergence(velocity)
-        potential = pressure_of(missing, self.body, self.fast, self.grid, self.holds)
+        if body is None:
+            missing = -divergence(velocity, self.grid)
+        else:
+            missing = -body.outflow(body.opened(velocity), self.grid)
+        potential = pressure_of(missing, body, self.fast, self.grid, self.holds)
         return potential, self.pressure_gradient(potential)
 
     def pressure_gradient(self, pressure: Array) -> Velocity:
         """On the faces, zero on sides where the velocity is given."""
         return gradient(pressure, self.grid, self.holds)
-
-    def _continued(self, velocity: Velocity) -> Velocity:
-        return velocity if self.body is None else self.body.continued(velocity)
 
     def _stress(self, velocity: Velocity, time: Array) -> Velocity:
         """What momentum carried and friction do."""
@@ -264,8 +293,11 @@ class IncompressibleStep(Step):
 
     @property
     def surface_faces(self) -> int:
-        """Faces that the body's surface cuts or closes; of a traced body those with space."""
+        """Faces that the body's surface cuts or closes; of a traced or moving body those with
+        space."""
         if self.body is None:
             return 0
-        roots = self.body.roots
+        if isinstance(self.body, MovingBody):
+            return self.body.capacity
+        roots = (self.body if isinstance(self.body, Body) else self.body.fixed).roots
         return int(np.count_nonzero(roots)) if checks.is_concrete(roots) else len(roots)
