@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
+from jaxpbdl.checks import Numbers
 from jaxpbdl.grids.cells import Cells, face_widths
 from jaxpbdl.grids.grid import outer
 from jaxpbdl.grids.location import face
@@ -40,7 +40,7 @@ def force_on_body(
 def torque_on_body(
     step: IncompressibleStep,
     state: Flow,
-    about: ArrayLike,
+    about: Numbers,
     shape: Shape | None = None,
 ) -> Float[Array, "*vector"]:
     """The torque of the fluid on the body about a point, over density: anticlockwise, a number in

@@ -13,6 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxpbdl import checks
+from jaxpbdl.checks import Numbers
 from jaxpbdl.shapes import Shape, Union
 
 Path: TypeAlias = Callable[[Array], ArrayLike | tuple[ArrayLike, ArrayLike]]
@@ -96,8 +97,8 @@ class Sliding(eqx.Module):
 class Spin(eqx.Module):
     """The velocity of a rotation about a centre; created by `spin`."""
 
-    centre: Array = eqx.field(converter=checks.as_floats)
-    rate: ArrayLike | Callable[[Array], ArrayLike]
+    centre: Array
+    rate: Array | Callable[[Array], ArrayLike]
 
     def __call__(self, point: Array, time: Array) -> Array:
         rate = jnp.asarray(self.rate(time) if callable(self.rate) else self.rate, point.dtype)
@@ -112,7 +113,7 @@ class Spin(eqx.Module):
         return jnp.cross(rate, away)
 
 
-def moving(shape: Shape, path: Path, pivot: ArrayLike | None = None) -> Moving:
+def moving(shape: Shape, path: Path, pivot: Numbers | None = None) -> Moving:
     """A rigid body on a prescribed path.
 
         moving(Ball((2.0, 2.0), 0.5), lambda t: jnp.stack([amplitude * jnp.sin(t), 0 * t]))
@@ -141,13 +142,13 @@ def sliding(shape: Shape, velocity: SurfaceVelocity) -> Sliding:
     return Sliding(shape, velocity)
 
 
-def spin(centre: ArrayLike, rate: ArrayLike | Callable[[Array], ArrayLike]) -> Spin:
+def spin(centre: Numbers, rate: Numbers | Callable[[Array], ArrayLike]) -> Spin:
     """The velocity of points that rotate about a centre.
 
     **Arguments:** `rate`: radians a unit of time, anticlockwise, a vector (3,) in three dimensions;
     or a function of the time.
     """
-    return Spin(centre, rate if callable(rate) else checks.as_floats(rate))
+    return Spin(checks.as_floats(centre), rate if callable(rate) else checks.as_floats(rate))
 
 
 def moves(body: Shape) -> bool:
