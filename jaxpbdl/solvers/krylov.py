@@ -128,7 +128,9 @@ def conjugate_gradients(
         return x, residual, conditioned + share * direction, after, count + 1
 
     def going(carry: tuple[Array, ...]) -> Array:
-        return (jnp.linalg.norm(carry[1]) > goal) & (carry[4] < iterations)
+        # The product is positive until the residual is all rounding.
+        going_down = (jnp.linalg.norm(carry[1]) > goal) & (carry[3] > 0)
+        return going_down & (carry[4] < iterations)
 
     start = (jnp.zeros_like(b), b, first, jnp.vdot(b, first), jnp.asarray(0))
     return lax.while_loop(going, once, start)[0]

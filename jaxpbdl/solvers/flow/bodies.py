@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxpbdl.grids.cells import Cells, along, close, outer
+from jaxpbdl.grids.cells import Cells, along, close, face_widths, outer
 from jaxpbdl.grids.operators import Velocity, divergence, gradient
 from jaxpbdl.grids.poisson import FastSolver
 from jaxpbdl.solvers.krylov import conjugate_gradients
@@ -58,7 +58,7 @@ class Body(eqx.Module):
     - `continuations`: per component.
     - `cells`: (here, there) of each face with less than full opening; `roots`: the square roots of
       what their conductance lacks; `inverse`: the dense matrix. Empty, None, for a body that moves.
-    - `walls`: the velocity of the body on the faces; None where it is zero.
+    - `walls`: the velocity of the surface, on all faces; None where it is zero.
     """
 
     trainable_fields = ()
@@ -83,7 +83,7 @@ class Body(eqx.Module):
 
     def opened(self, velocity: Velocity) -> Velocity:
         """On closed faces that of the body, zero where it has none."""
-        walls = (0.0,) * len(velocity) if self.walls is None else self.walls
+        walls = self.walls if self.moves and self.walls is not None else (0.0,) * len(velocity)
         return tuple(
             jnp.where(fraction > 0, u, wall)
             for u, fraction, wall in zip(velocity, self.open, walls, strict=True)
@@ -91,6 +91,7 @@ class Body(eqx.Module):
 
     @property
     def moves(self) -> bool:
+        """Whether it takes volume along; a surface that slides along itself does not."""
         return self.inverse is None
 
     def weighted(self, velocity: Velocity) -> Velocity:
@@ -101,7 +102,7 @@ class Body(eqx.Module):
         """Volume that leaves each cell a unit of time: through the open part of its faces, and with
         the body through the rest. Zero within the body."""
         through = self.weighted(velocity)
-        if self.walls is None:
+        if self.walls is None or not self.moves:
             return divergence(through, grid)
         with_body = tuple(
             u + (1 - f) * wall for u, f, wall in zip(through, self.open, self.walls, strict=True)
@@ -109,6 +110,25 @@ class Body(eqx.Module):
         # Within the body it is that of the body, zero but for rounding.
         wet = diagonal(self.open, grid) > 0
         return jnp.where(wet, divergence(with_body, grid), 0.0)
+
+    def unbrought(self, velocity: Velocity, grid: Cells) -> Velocity | None:
+        """The momentum that the conservative form brings in with the divergence that a continued
+        velocity has next to the surface, at the speed of the surface: to be taken out. About a body
+        that moves the flow is then what it is in the frame of the body."""
+        if self.walls is None:
+            return None
+        away, found = divergence(velocity, grid), []
+        for axis, wall in enumerate(self.walls):
+            n = grid.shape[axis]
+            last, first = along(away, axis, n - 1, n), along(away, axis, 0, 1)
+            if not grid.periodic[axis]:
+                last, first = jnp.zeros_like(last), jnp.zeros_like(first)
+            before = jnp.concatenate([last, away], axis)
+            after = jnp.concatenate([away, first], axis)
+            both = along(before + after, axis, 0, wall.shape[axis])
+            volume = jnp.asarray(outer(face_widths(axis, grid)), grid.dtype)
+            found.append(wall * both / (2 * volume))
+        return tuple(found)
 
     def solve(self, b: Array, fast: FastSolver) -> Array:
         """The pressure of `b` with the body, from two fast solutions without it."""
@@ -156,6 +176,11 @@ def pressure_of(
     def solve(_: Callable, right: Array) -> Array:
         if body.inverse is not None:
             return body.solve(right, fast)
+        if all(lower and upper for lower, upper in holds):
+            # A closed box has a solution only without a mean; what rounding leaves would keep the
+            # iterations from their goal.
+            wet = diagonal(body.open, grid) > 0
+            right = jnp.where(wet, right - jnp.sum(right) / jnp.sum(wet), 0.0)
         tolerance = TOLERANCE[str(right.dtype)]
         return conjugate_gradients(apply, right, preconditioner, tolerance=tolerance)
 

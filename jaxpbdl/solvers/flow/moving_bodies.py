@@ -71,7 +71,8 @@ class SlidingBody(eqx.Module):
             )
             surface = self.shares[component] * velocity[:, component]
             filled.append(Continuation(old.faces, old.sources, old.weights, surface))
-        return dataclasses.replace(self.fixed, continuations=tuple(filled))
+        walls = walls_of(self.shape, self.grid, time)
+        return dataclasses.replace(self.fixed, continuations=tuple(filled), walls=walls)
 
 
 class MovingBody(eqx.Module):
@@ -106,7 +107,7 @@ class MovingBody(eqx.Module):
 
     def walls(self, time: Array) -> Velocity:
         """The velocity of the body, continued to all faces."""
-        return self.grid.velocity(lambda point: velocity_of(self.shape, point, time))
+        return walls_of(self.shape, self.grid, time)
 
     def accelerations(self, time: Array) -> Velocity:
         """The rate of change of `walls`."""
@@ -126,6 +127,11 @@ class MovingBody(eqx.Module):
         }
         marks = jnp.stack(list(wrong.values()))
         return eqx.branched_error_if(survey, jnp.any(marks), jnp.argmax(marks), list(wrong))
+
+
+def walls_of(shape: Shape, grid: Cells, time: Array) -> Velocity:
+    """The velocity of a body's surface, continued to all faces."""
+    return grid.velocity(lambda point: velocity_of(shape, point, time))
 
 
 def near_sides(corners: Array) -> Array:

@@ -116,13 +116,12 @@ class IncompressibleStep(Step):
         return state._replace(velocity=self.body.at(state.time).continued(state.velocity))
 
     def rates(self, flow: Flow, push: Sequence[ArrayLike] | Array | None = None) -> Rates:
-        """How fast velocity and scalars change but for the pressure, with an acceleration; of
-        working variables, whose velocity is continued into bodies that move."""
-        inside, body = flow.velocity, None
-        if self.body is not None and not isinstance(self.body, MovingBody):
-            body = self.body.at(flow.time)
-            inside = body.continued(inside)
-        rates = self._with_forces(self._stress(inside, flow.time), flow)
+        """How fast velocity and scalars change but for the pressure, with an acceleration."""
+        body = self._body(flow.time)
+        inside = flow.velocity if body is None else body.continued(flow.velocity)
+        rates = self._with_forces(
+            _corrected(self._stress(inside, flow.time), inside, body, self.grid), flow
+        )
         if push is not None:
             rates = tuple(rate + push[axis] for axis, rate in enumerate(rates))
         scalars = {name: self._scalar_rate(name, flow, inside, body) for name in flow.scalars}
@@ -186,7 +185,7 @@ class IncompressibleStep(Step):
         body = self._body(state.time)
         inside = state.velocity if body is None else body.continued(state.velocity)
         stress = self._stress(inside, state.time)
-        rates = self._with_forces(stress, state)
+        rates = self._with_forces(_corrected(stress, inside, body, self.grid), state)
         # Sides whose velocity is given do not change but by their ramp, which is smooth.
         before, after = (self.boundary.at(state.time + lag) for lag in (0.0, self.dt))
         sides = jax.tree.map(lambda first, second: (second - first) / self.dt, before, after)
@@ -301,3 +300,11 @@ class IncompressibleStep(Step):
             return self.body.capacity
         roots = (self.body if isinstance(self.body, Body) else self.body.fixed).roots
         return int(np.count_nonzero(roots)) if checks.is_concrete(roots) else len(roots)
+
+
+def _corrected(rates: Velocity, velocity: Velocity, body: Body | None, grid: Cells) -> Velocity:
+    """The rates of the fluid, without what the divergence of the continued velocity brings in."""
+    spurious = None if body is None else body.unbrought(velocity, grid)
+    if spurious is None:
+        return rates
+    return tuple(rate + extra for rate, extra in zip(rates, spurious, strict=True))
