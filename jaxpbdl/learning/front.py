@@ -89,10 +89,13 @@ def evaluations(
     }
 
 
-def mean_error(result: Evaluation) -> float:
-    """The mean over trajectories and over all snapshots but the first, which is given, of the
-    relative L2 error; infinite where one of them blew up."""
-    return float(np.mean(result.relative_l2[:, 1:]))
+def mean_error(
+    result: Evaluation, trajectories: slice = slice(None), until: float = math.inf
+) -> float:
+    """The mean over trajectories, by default all of them, and over the snapshots up to a time, but
+    the first, which is given, of the relative L2 error; infinite where one of them blew up."""
+    early = result.times <= until + 1e-6
+    return float(np.mean(result.relative_l2[trajectories, early][:, 1:]))
 
 
 def costs(
@@ -188,6 +191,24 @@ def break_even_solves(
     checks.positive("length", length)
     won = length * hybrid.cost * (pay_off(hybrid, plain).ratio - 1)
     return invested / won if won > 0 else math.inf
+
+
+def ensemble_pay_off(
+    members: Sequence[Point], plain: Sequence[Point], invested: float, length: float
+) -> dict[str, float]:
+    """Whether an ensemble pays: `pay_off`, the median over its members, and `pay_off_min`, their
+    minimum; `break_even_solves`, the median.
+
+    **Arguments:** `invested` seconds for data and the training of one member, and the `length` of a
+    solve, as of `break_even_solves`.
+    """
+    ratios = [pay_off(member, plain).ratio for member in members]
+    solves = [break_even_solves(invested, member, plain, length) for member in members]
+    return {
+        "pay_off": float(np.median(ratios)),
+        "pay_off_min": min(ratios),
+        "break_even_solves": float(np.median(solves)),
+    }
 
 
 def rows(

@@ -18,7 +18,7 @@ from jaxpbdl.experiments.turbulence.setting import Config
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
-from jaxpbdl.learning.front import Point, break_even_solves, pay_off, shortest_times
+from jaxpbdl.learning.front import Point, ensemble_pay_off, mean_error, shortest_times
 from jaxpbdl.rollouts import repeat
 from jaxpbdl.solvers.flow.vorticity import VorticityForm
 from jaxpbdl.solvers.spectral.semilinear import SpectralStep
@@ -195,13 +195,6 @@ def speed_up(metrics: dict[str, float], rows: list[Row], name: str) -> float:
     return float(np.exp(np.interp(refinement, factors, costs))) / metrics[f"{name}.ms_per_time"]
 
 
-def early_error(row: Row) -> float:
-    """The mean over trajectories and snapshots up to the last of `ERROR_TIMES`, but the first, of
-    the relative L2 error: later all predictions of turbulence are equally wrong."""
-    early = row.result.times <= ERROR_TIMES[-1] + 1e-6
-    return float(np.mean(row.result.relative_l2[:, early][:, 1:]))
-
-
 def pay_offs(
     metrics: dict[str, float],
     rows: list[Row],
@@ -210,25 +203,21 @@ def pay_offs(
     invested: float,
     length: float,
 ) -> dict[str, float]:
-    """Whether the ensemble `name` pays beside the best plain solvers: the median and the minimum of
-    its members' pay-offs, and the solves of a given `length` that win back the `invested` seconds.
+    """Whether the ensemble `name` pays beside the best plain solvers (see `ensemble_pay_off`), by
+    the mean error up to the last of `ERROR_TIMES`: later all predictions of turbulence are equally
+    wrong.
 
     **Arguments:** `names` of all ensembles, whose members are no plain solvers.
     """
     learned = {row.name for each in names for row in group(rows, each)}
 
     def point(row: Row) -> Point:
-        return Point(row.name, early_error(row), 1e-3 * metrics[f"{row.name}.ms_per_time"])
+        error = mean_error(row.result, until=ERROR_TIMES[-1])
+        return Point(row.name, error, 1e-3 * metrics[f"{row.name}.ms_per_time"])
 
     plain = [point(row) for row in rows if row.step is not None and row.name not in learned]
     members = [point(row) for row in group(rows, name)]
-    ratios = [pay_off(member, plain).ratio for member in members]
-    solves = [break_even_solves(invested, member, plain, length) for member in members]
-    return {
-        "pay_off": float(np.median(ratios)),
-        "pay_off_min": min(ratios),
-        "break_even_solves": float(np.median(solves)),
-    }
+    return ensemble_pay_off(members, plain, invested, length)
 
 
 def summary(

@@ -18,13 +18,15 @@ from jaxpbdl.experiments.wakes.flow import LENGTHS, Fluxes, vorticity
 from jaxpbdl.experiments.wakes.measures import Shedding, forces, shedding, shedding_errors
 from jaxpbdl.experiments.wakes.plain import SPAN, STRIDE, all_fluxes, windows
 from jaxpbdl.experiments.wakes.setting import Config, Test
-from jaxpbdl.learning import Corrected, Evaluation, Forced, break_even_solves, pay_off
+from jaxpbdl.learning import Corrected, Evaluation, Forced, pay_off
 from jaxpbdl.learning.front import (
     Method,
     Point,
     costs,
+    ensemble_pay_off,
     evaluations,
     front,
+    mean_error,
     points,
     rows,
 )
@@ -57,15 +59,15 @@ def all_methods(
     for row in config.plain:
         if names is None or row.name in names:
             found[row.name] = plains.method(row, setting, wake, starts)
-    for number, model in enumerate(models):
-        found[f"hybrid_{number}"] = hybrids.method(model, config.hybrid, setting, wake, starts)
-    return found
+    learned = hybrids.methods(models, config.hybrid, setting, wake, starts)
+    return found | {f"hybrid_{number}": method for number, method in enumerate(learned)}
 
 
 def window_errors(
     config: Config, methods: dict[str, Method], test: Test
 ) -> dict[str, dict[str, float]]:
     """The mean error of rollouts over the windows of the wakes: of each part, by method."""
+    print(f"comparing {len(config.plain)} plain solvers: {', '.join(test.parts)}", flush=True)
     starts, truth, times = windows(test.wake, test.setting, config.horizon)
     found = evaluations(methods, truth, times)
     runs = {
@@ -108,21 +110,19 @@ def summary(
     for part, found in errors.items():
         end = suffix(part)
         plain, learned = parted(found, prices)
-        gains = {point.name: pay_off(point, plain) for point in learned}
-        ratios = [gain.ratio for gain in gains.values()]
-        metrics[f"pay_off{end}"] = float(np.median(ratios))
-        metrics[f"pay_off_min{end}"] = min(ratios)
+        gains = ensemble_pay_off(learned, plain, invested, length)
+        metrics |= {f"{name}{end}": gain for name, gain in gains.items()}
         metrics[f"hybrid.relative_l2{end}"] = float(np.median([p.error for p in learned]))
         metrics |= {f"{point.name}.relative_l2{end}": point.error for point in plain}
-        for grid in {grid_of(point.name) for point in plain}:
-            errors_there = [point.error for point in plain if grid_of(point.name) == grid]
-            metrics[f"{grid}.relative_l2{end}"] = min(errors_there)
-        if part == "inside":
-            metrics |= {f"{point.name}.relative_l2": point.error for point in learned}
-            metrics |= {f"{name}.pay_off": gain.ratio for name, gain in gains.items()}
-            notes |= {name: f"pay-off {gain}" for name, gain in gains.items() if gain.bound}
-        solves = [break_even_solves(invested, point, plain, length) for point in learned]
-        metrics[f"break_even_solves{end}"] = float(np.median(solves))
+        for point in plain:
+            best = f"{grid_of(point.name)}.relative_l2{end}"
+            metrics[best] = min(metrics.get(best, point.error), point.error)
+        for point in learned if part == "inside" else ():
+            gain = pay_off(point, plain)
+            metrics[f"{point.name}.relative_l2"] = point.error
+            metrics[f"{point.name}.pay_off"] = gain.ratio
+            if gain.bound:
+                notes[point.name] = f"pay-off {gain}"
         columns, lines = rows(plain, learned)
         table(lines, columns, title=part)
     metrics |= {f"{name}.ms_per_time": 1e3 * price for name, price in prices.items()}
@@ -180,7 +180,7 @@ def over_long_times(
     for part, which in test.parts.items():
         found = {
             name: shedding_errors(shed[name][which], truth[which])
-            | {"relative_l2_long": float(np.mean(result.relative_l2[which, 1:]))}
+            | {"relative_l2_long": mean_error(result, which)}
             for name, result in long.items()
         }
         learned = [each for name, each in found.items() if name.startswith("hybrid")]

@@ -201,9 +201,7 @@ def stream_of(through: Fluxes) -> Stream:
 
 def vorticity(through: Fluxes) -> Float[Array, "nx_1 ny_1"]:
     """At the inner corners of the mesh."""
-    nx, ny = through.y.shape[0], through.x.shape[1]
-    dx, dy = LENGTHS[0] / nx, LENGTHS[1] / ny
-    return jnp.diff(through.y[:, 1:-1], axis=0) / dx - jnp.diff(through.x[1:-1], axis=1) / dy
+    return Cells((through.y.shape[0], through.x.shape[1]), LENGTHS).vorticity(through)
 
 
 def stepped(limit: float, interval: float, share: float) -> int:

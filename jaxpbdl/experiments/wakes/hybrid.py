@@ -1,6 +1,6 @@
 """The coarse solver of the wakes with a patch network in it, and its training."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -89,11 +89,14 @@ def velocity(state: Varied) -> tuple[Array, ...]:
     return state.state.velocity
 
 
-def build(hybrid: Hybrid, setting: Setting, key: PRNGKeyArray) -> Corrected | Forced:
-    """The hybrid before training, which is its solver."""
-    span = SPAN / hybrid.calls
+def solver_of(hybrid: Hybrid, setting: Setting) -> Varying:
+    """The solver that the hybrid holds."""
     kind = limited if hybrid.limited else central
-    solver = family(setting.solver(span / hybrid.steps, interpolation=kind))
+    return family(setting.solver(SPAN / hybrid.calls / hybrid.steps, interpolation=kind))
+
+
+def build(hybrid: Hybrid, solver: Varying, key: PRNGKeyArray) -> Corrected | Forced:
+    """The hybrid before training, which is its solver."""
     network = PatchNet(
         2, 4, 2, patch=hybrid.patch, width=hybrid.width, depth=hybrid.depth, periodic=False,
         zero_last=True, key=key,
@@ -105,15 +108,9 @@ def build(hybrid: Hybrid, setting: Setting, key: PRNGKeyArray) -> Corrected | Fo
             force=flow_of(solver).grid.to_faces,
         )  # fmt: skip
     return Corrected(
-        solver, network, scale=hybrid.scale * span, features=features,
+        solver, network, scale=hybrid.scale * SPAN / hybrid.calls, features=features,
         substeps=hybrid.steps,
     )  # fmt: skip
-
-
-def about(model: Corrected | Forced, hybrid: Hybrid, setting: Setting) -> Corrected | Forced:
-    """The hybrid with its network in the solver of another setting, about another body, say."""
-    other = build(hybrid, setting, jax.random.key(0))
-    return eqx.tree_at(lambda model: model.network, other, model.network)
 
 
 def mirrored(states: Varied) -> Varied:
@@ -151,7 +148,8 @@ def train(
 ) -> tuple[list[Corrected | Forced], list[History]]:
     """Members that differ in their key, each the best of its fit in rollouts over a time `horizon`
     of the validation wakes."""
-    step = flow_of(build(hybrid, setting, key).solver)
+    solver = solver_of(hybrid, setting)
+    step = flow_of(solver)
     stride = STRIDE // hybrid.calls
     runs = states(step, data, data.streams)
     before, after = (
@@ -168,7 +166,7 @@ def train(
     initial = flattened(states(step, validation, starts))
     training = hybrid.training
     fitted, histories = fit_ensemble(
-        lambda key: build(hybrid, setting, key),
+        lambda key: build(hybrid, solver, key),
         loss,
         Windows(runs, hybrid.unroll, training.batch, stride),
         training.optimiser(),
@@ -183,12 +181,23 @@ def train(
     return members(fitted), histories
 
 
-def method(
-    model: Corrected | Forced, hybrid: Hybrid, setting: Setting, wake: Wake, starts: Array
-) -> Method:
-    """A hybrid from the true states at `starts`, stream functions `(runs, times, ..)`, about the
-    body of the setting."""
-    model = about(model, hybrid, setting)
-    step = flow_of(model.solver)
-    initial = flattened(states(step, wake, starts))
-    return Method(model, initial, hybrid.calls, Observer(step, setting.mesh))
+def methods(
+    models: Sequence[Corrected | Forced],
+    hybrid: Hybrid,
+    setting: Setting,
+    wake: Wake,
+    starts: Array,
+) -> list[Method]:
+    """Each hybrid, its network in the solver of the setting, whose body may be another, from the
+    true states at `starts`, stream functions `(runs, times, ..)`."""
+    solver = solver_of(hybrid, setting)
+    step = flow_of(solver)
+    initial, observe = flattened(states(step, wake, starts)), Observer(step, setting.mesh)
+    bare = build(hybrid, solver, jax.random.key(0))
+    return [
+        Method(
+            eqx.tree_at(lambda model: model.network, bare, model.network),
+            initial, hybrid.calls, observe,
+        )
+        for model in models
+    ]  # fmt: skip

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jaxpbdl.diagnostics import relative_l2
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.wakes.data import INTERVAL, Wake, states, wakes
 from jaxpbdl.experiments.wakes.flow import (
@@ -114,7 +115,8 @@ def fewest_steps(plain: Plain, setting: Setting, wake: Wake, horizon: float = 8.
     harsh = [initial._replace(parameter=jnp.full_like(initial.parameter, 1 / e)) for e in EXTREMES]
     limits = [float(jnp.min(jax.vmap(solver.largest_dt)(each))) for each in (initial, *harsh)]
     safe = int(np.ceil(SPAN / (0.9 * min(limits))))
-    count = jax.tree.leaves(truth)[0].shape[1] - 1
+    later = jax.tree.map(lambda leaf: leaf[:, 1:], truth)
+    count = later.x.shape[1]
 
     def predicted(steps: int, initial: Varied) -> Fluxes:
         exact = eqx.tree_at(
@@ -123,9 +125,7 @@ def fewest_steps(plain: Plain, setting: Setting, wake: Wake, horizon: float = 8.
         return _predicted(exact, initial, jnp.asarray(steps), count, setting.mesh)
 
     def error(steps: int) -> float:
-        pairs = zip(predicted(steps, initial), truth, strict=True)
-        off = [(jnp.sum((p - t[:, 1:]) ** 2), jnp.sum(t[:, 1:] ** 2)) for p, t in pairs]
-        return float(jnp.sqrt(sum(a for a, _ in off) / sum(b for _, b in off)))
+        return float(relative_l2(predicted(steps, initial), later))
 
     bound = SLACK * error(safe)
     steps = max(1, int(safe / 2.2))

@@ -45,12 +45,12 @@ def run(config: Config, folder: Path) -> Result:
     models, histories = hybrids.train(
         config.hybrid, config.setting, data.train, data.validation, config.horizon, key, folder
     )
-    errors: dict[str, dict[str, float]] = {}
-    for test in data.tests:
-        print(f"comparing {len(config.plain)} plain solvers: {', '.join(test.parts)}", flush=True)
+    cylinder, *others = data.tests
+    methods = all_methods(config, models, cylinder)
+    errors = window_errors(config, methods, cylinder)
+    for test in others:
         errors |= window_errors(config, all_methods(config, models, test), test)
-    cylinder = data.tests[0]
-    prices = timed(config, all_methods(config, models, cylinder))
+    prices = timed(config, methods)
     invested = sum(float(jnp.sum(wake.seconds)) for wake in (data.train, data.validation))
     invested += sum(history.seconds for history in histories) / len(histories)
     length = config.window * config.test_windows

@@ -11,7 +11,7 @@ from jaxpbdl.experiments.wakes import wake_correction
 from jaxpbdl.experiments.wakes.comparison import coarse, same_cost, summary
 from jaxpbdl.experiments.wakes.data import Wake
 from jaxpbdl.experiments.wakes.flow import Setting, family, fluxes, sampled
-from jaxpbdl.experiments.wakes.hybrid import Hybrid, RolloutError, build, mirrored
+from jaxpbdl.experiments.wakes.hybrid import Hybrid, RolloutError, build, mirrored, solver_of
 from jaxpbdl.experiments.wakes.plain import PLAIN, Plain, fewest_steps, windows
 from jaxpbdl.experiments.wakes.setting import Config, simulated
 from jaxpbdl.experiments.wakes.wake_correction import EXPERIMENT, run
@@ -144,7 +144,7 @@ def test_what_trains_and_validates(folder, monkeypatch):
 @pytest.mark.parametrize("form", ["correction", "force"])
 def test_a_hybrid_starts_as_its_solver(form):
     hybrid = Hybrid(form=form, calls=2, steps=2, limited=True, width=4, depth=2)
-    model = build(hybrid, Setting(CELLS), jax.random.key(0))
+    model = build(hybrid, solver_of(hybrid, Setting(CELLS)), jax.random.key(0))
     step = model.solver.solver
     state = Varied(step.start((1.0, 0.0)), jnp.asarray(0.02))
     ahead = jax.jit(model)(state)
