@@ -13,7 +13,7 @@ cavity-newton                          the cavity at Re 1000 by Newton's method 
                                        against Botella and Peyret (Comput. Fluids 27 (1998) 421)
 
 The tables and the series are read below the folder `$JAXPBDL_DATA`. `--cells N` sets the cells a
-diameter (40 by default), a side of the cavity (128), the height of the heated fluid (32).
+diameter (40 by default), a side of the cavity (128), the height of the heated fluid (48).
 """
 
 import argparse
@@ -237,7 +237,7 @@ def cavity_by_newton(cells: int) -> Rows:
     """Extrema on the middle lines, of the lid's speed."""
     with jax.enable_x64(True):
         line = np.linspace(0, 1, cells + 1)
-        edges = line - 0.6 * np.sin(2 * np.pi * line) / (2 * np.pi)
+        edges = line - 0.75 * np.sin(2 * np.pi * line) / (2 * np.pi)
         grid = jp.grids.Cells((cells, cells), edges=(edges, edges))
         sides = (wall(), (wall(), wall((1.0, 0.0))))
 
@@ -275,7 +275,7 @@ CASES: dict[str, tuple[Callable[[int], Rows], int]] = {
     "dfg-2": (lambda cells: channel(2, cells), 40),
     "dfg-3": (lambda cells: channel(3, cells), 40),
     "cylinder-100": (lambda cells: cylinder(cells), 40),
-    "rayleigh-benard": (heated_from_below, 32),
+    "rayleigh-benard": (heated_from_below, 48),
     "stokes": (creeping, 128),
     "cavity-newton": (cavity_by_newton, 128),
 }

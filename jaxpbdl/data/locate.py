@@ -176,6 +176,15 @@ SOURCES = {
         ),
         licence="Apache-2.0",
     ),
+    "lynx-hare": Source(
+        files=("lynx-hare/hudson-bay-lynx-hare.csv",),
+        sha256="66d3b24d30221a5654ab48cc461ea1d3f725f8f5719016f702cfb56610b4ee63",
+        origin=(
+            "https://github.com/stan-dev/example-models, file "
+            "knitr/lotka-volterra/hudson-bay-lynx-hare.csv"
+        ),
+        licence="BSD-3-Clause",
+    ),
     "cylinder-wake": Source(
         files=(
             "pinns-raissi/cylinder_nektar_wake_f32.npz",
@@ -187,6 +196,26 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+}
+
+_UCI = {  # checksums of the tables of regression
+    "concrete": "6c880c8ee969a53240c43f872e59287c98a8efe017e9a5388f5d5c946c3388ee",
+    "kin8nm": "7b9bf0301ac936d88122557a151e1ba8f1ebc278fcf46d9f3c6d462debdbc8ad",
+    "naval-propulsion": "4c3a0690bba8ff072dc4a2ea88d35fec0a9c35dc63ced4179a235ef7aabe0990",
+    "power-plant": "5f49e17b52b8e9ebf7fb8e5c6dfd51a0d58703e2bcab36abf1661cd7edefd8e2",
+    "yacht": "daa31f9ee5383bfc2a64cba56214639534c6821d9403fbf82cddf6cd0798c843",
+}
+SOURCES |= {
+    name: Source(
+        files=(f"uci-regression/{name}.csv",),
+        sha256=checksum,
+        origin=(
+            f"https://github.com/nnuncert/nnuncert, file data/uci/{name}.csv (UCI Machine Learning "
+            "Repository; kin8nm: OpenML)"
+        ),
+        licence="MIT (repository); UCI and OpenML ask to be credited",
+    )
+    for name, checksum in _UCI.items()
 }
 
 

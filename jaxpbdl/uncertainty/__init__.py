@@ -1,27 +1,87 @@
-"""What a model does not know: Gaussian processes and their kernels, conformal intervals,
-committees.
+"""What a model does not know: predictive distributions of ensembles, scores, conformal intervals,
+Bayesian last layers, Gaussian processes and their kernels.
 """
 
+from jaxpbdl.uncertainty.bayesian_layer import LastLayer, last_layer
 from jaxpbdl.uncertainty.committee import force_deviation
-from jaxpbdl.uncertainty.conformal import conformal_interval, conformal_quantile
+from jaxpbdl.uncertainty.conformal import (
+    adaptive_bounds,
+    conformal_band,
+    conformal_interval,
+    conformal_quantile,
+    jackknife_plus,
+    quantile_interval,
+)
+from jaxpbdl.uncertainty.discrepancy import Discrepancy, confounded
 from jaxpbdl.uncertainty.gaussian_process import (
     GaussianProcess,
     Posterior,
     condition,
     negative_log_likelihood,
 )
+from jaxpbdl.uncertainty.heads import Heteroscedastic, Normal, beta_nll
 from jaxpbdl.uncertainty.kernels import AtomPairs, Gaussian, Kernel, Molecules
+from jaxpbdl.uncertainty.posterior import infer, laplace, sample
+from jaxpbdl.uncertainty.predictive import Prediction, batch, call, predict
+from jaxpbdl.uncertainty.resampling import Pool, Resampled, bootstrap, folds, on_own_rows
+from jaxpbdl.uncertainty.scores import (
+    calibration_curve,
+    calibration_error,
+    covered,
+    energy_score,
+    ensemble_crps,
+    gaussian_crps,
+    gaussian_nll,
+    gaussian_pit,
+    interval_score,
+    rank_histogram,
+    spread_skill,
+)
 
 __all__ = [
     "AtomPairs",
+    "Discrepancy",
     "Gaussian",
     "GaussianProcess",
+    "Heteroscedastic",
     "Kernel",
+    "LastLayer",
     "Molecules",
+    "Normal",
+    "Pool",
     "Posterior",
+    "Prediction",
+    "Resampled",
+    "adaptive_bounds",
+    "batch",
+    "beta_nll",
+    "bootstrap",
+    "calibration_curve",
+    "calibration_error",
+    "call",
     "condition",
+    "conformal_band",
     "conformal_interval",
     "conformal_quantile",
+    "confounded",
+    "covered",
+    "energy_score",
+    "ensemble_crps",
+    "folds",
     "force_deviation",
+    "gaussian_crps",
+    "gaussian_nll",
+    "gaussian_pit",
+    "infer",
+    "interval_score",
+    "jackknife_plus",
+    "laplace",
+    "last_layer",
     "negative_log_likelihood",
+    "on_own_rows",
+    "predict",
+    "quantile_interval",
+    "rank_histogram",
+    "sample",
+    "spread_skill",
 ]

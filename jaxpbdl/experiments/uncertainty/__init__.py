@@ -1,0 +1,1 @@
+"""Experiments on what a model does not know."""
