@@ -37,6 +37,7 @@ from jaxpbdl.uncertainty.scores import (
     rank_histogram,
     spread_skill,
 )
+from jaxpbdl.uncertainty.together import Together, crps_unrolled, rescaled
 
 __all__ = [
     "AtomPairs",
@@ -52,6 +53,7 @@ __all__ = [
     "Posterior",
     "Prediction",
     "Resampled",
+    "Together",
     "adaptive_bounds",
     "batch",
     "beta_nll",
@@ -65,6 +67,7 @@ __all__ = [
     "conformal_quantile",
     "confounded",
     "covered",
+    "crps_unrolled",
     "energy_score",
     "ensemble_crps",
     "folds",
@@ -82,6 +85,7 @@ __all__ = [
     "predict",
     "quantile_interval",
     "rank_histogram",
+    "rescaled",
     "sample",
     "spread_skill",
 ]
