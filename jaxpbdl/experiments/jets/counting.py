@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,7 +72,8 @@ class Search(NamedTuple):
         places = np.linspace(np.log(0.2), np.log(10), 100)
         best = int(np.clip(np.argmin([loss(place) for place in places]), 1, len(places) - 2))
         bounds = places[best - 1], places[best + 1]
-        return cuts(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+        found = minimize_scalar(loss, bounds=bounds, method="bounded")
+        return cuts(np.exp(found.x))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Events(NamedTuple):
@@ -103,8 +105,12 @@ def softly_counted(
     search: Search, events: Events, cuts: Float[Array, " observables"], temperature: Array | float
 ) -> Float[Array, ""]:
     """The significance with soft steps at the cuts; `temperature` in units of the observables."""
-    kept = [jnp.mean(jnp.prod(soft_step(each - cuts, temperature), axis=1)) for each in events]
-    return search.significance(*(share.astype(float) for share in kept))
+
+    def kept(events: ArrayLike) -> Array:
+        passes = soft_step(jnp.asarray(events) - cuts, temperature)
+        return jnp.mean(jnp.prod(passes, axis=1)).astype(float)
+
+    return search.significance(kept(events.signal), kept(events.background))
 
 
 @partial(jax.jit, static_argnames=("learning_rate", "every"))
@@ -125,7 +131,7 @@ def descent(
         cuts, memory = state
         gradient = jax.grad(lambda c: -softly_counted(search, events, c, temperature))(cuts)
         change, memory = optimiser.update(gradient, memory)
-        cuts = cuts + change
+        cuts = eqx.apply_updates(cuts, change)
         return (cuts, memory), cuts
 
     return lax.scan(update, (start, optimiser.init(start)), temperatures)[1][every - 1 :: every]

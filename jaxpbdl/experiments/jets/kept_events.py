@@ -15,6 +15,7 @@ wide observables are: a classifier that is trained on all events gives these too
 from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,11 +44,14 @@ class Stream(NamedTuple):
         w = direction / np.linalg.norm(direction)
         width = np.linalg.norm(w * self.widths)
 
-        def excess(threshold: float) -> float:
-            signal, background = norm.sf(threshold - w @ self.mean), norm.sf(threshold / width)
-            return self.signal * signal + (1 - self.signal) * background - self.kept
+        def shares(threshold: float) -> tuple[float, float]:
+            return float(norm.sf(threshold - w @ self.mean)), float(norm.sf(threshold / width))
 
-        return float(norm.sf(brentq(excess, -30, 30) - w @ self.mean))
+        def excess(threshold: float) -> float:
+            return float(np.dot((self.signal, 1 - self.signal), shares(threshold))) - self.kept
+
+        threshold = brentq(excess, -30, 30)
+        return shares(threshold)[0]  # pyright: ignore[reportArgumentType]
 
     def optimum(self) -> Direction:
         """The best direction, by minimisation of the exact share from that of the means."""
@@ -105,7 +109,7 @@ def descent(
     ) -> tuple[tuple[Array, optax.OptState], Array]:
         direction, memory = state
         change, memory = optimiser.update(jax.grad(lost)(direction, temperature), memory)
-        direction = direction + change
+        direction = eqx.apply_updates(direction, change)
         return (direction, memory), direction / jnp.linalg.norm(direction)
 
     return lax.scan(update, (start, optimiser.init(start)), temperatures)[1][every - 1 :: every]
