@@ -30,6 +30,7 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.clustering import Distance, Mask, Momenta, durham, masked, pairs, transverse
+from jaxpbdl.relaxations import soft_step
 
 GONE = 1e-12
 """How far a particle exists that no longer counts."""
@@ -91,7 +92,7 @@ def _join(
     limit = jnp.log(alive)[:, None] + jnp.log(alive)
     amounts = _shared_out(-near / temperature, limit, jnp.triu(apart), target)
     energies = jnp.log(safe[:, 3])
-    harder = jax.nn.sigmoid((energies[:, None] - energies) / temperature)
+    harder = soft_step(energies[:, None] - energies, temperature)
     # The share of j that goes to i; several may ask, and get no more than there is.
     taken = (amounts + amounts.T) * harder / alive
     taken = taken / jnp.maximum(jnp.sum(taken, axis=0), 1)
