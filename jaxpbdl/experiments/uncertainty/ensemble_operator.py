@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import plotting
 from jaxpbdl.equations import Burgers
-from jaxpbdl.experiments.configuration import Count, Positive, Validated
+from jaxpbdl.experiments.configuration import Count, Fraction, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.training import warmup_cosine
 from jaxpbdl.grids import Periodic
@@ -42,8 +42,6 @@ VISCOSITY, DT, SUBSTEPS = 0.05, 0.01, 10
 STEPS = 30
 PEAK = 2.0
 """Wavenumber of the starts' largest waves."""
-LAST = 0.15
-"""Share of the updates in which the two ensembles differ."""
 COVERAGE = 0.9
 
 
@@ -55,13 +53,15 @@ class Config(Validated):
     members: Count = 4
     points: Count = 64
     train: Count = 200
-    calibration: Count = 500
-    test: Count = 1000
+    calibration: Count = 1500
+    test: Count = 1500
     width: Count = 24
     depth: Count = 4
     updates: Count = 1500
     batch: Count = 32
     learning_rate: Positive = 3e-3
+    last: Fraction = 0.15
+    """Share of the updates in which the two ensembles differ."""
     last_rate: Positive = 1e-3
     """The learning rate at the beginning of the last updates."""
 
@@ -98,7 +98,7 @@ def trajectories(
 def trained(config: Config, data: Array, folder: Path) -> dict[str, Emulator]:
     """The two ensembles, their members stacked."""
     start, first_key, last_key = jax.random.split(jax.random.key(config.seed), 3)
-    last = round(LAST * config.updates)
+    last = max(1, round(config.last * config.updates))
     first = config.updates - last
     solver = semilinear(Burgers(VISCOSITY), Periodic(config.points), DT)
 
@@ -158,17 +158,17 @@ def band_coverage(
     size = jnp.std(known, axis=0) + floor
     errors = jnp.mean(known, axis=0) - known_truth
 
-    def one(all_members: Array, right: Array) -> tuple[Array, Array]:
+    def one(all_members: Array, right: Array, errors: Array, size: Array) -> tuple[Array, Array]:
         deviation = jnp.std(all_members, axis=0) + floor
-        lower, upper = conformal_band(
-            jnp.mean(all_members, axis=0), deviation, errors, size, COVERAGE
-        )
-        within = covered(jnp.asarray(lower), jnp.asarray(upper), right)
-        return within == 1, jnp.mean(jnp.asarray(upper) - jnp.asarray(lower))
+        ends = conformal_band(jnp.mean(all_members, axis=0), deviation, errors, size, COVERAGE)
+        lower, upper = (jnp.asarray(end) for end in ends)
+        return covered(lower, upper, right) == 1, jnp.mean(upper - lower)
 
-    inside, width = jax.jit(lambda pair: jax.lax.map(lambda p: one(*p), pair))(
-        (jnp.moveaxis(members_, 1, 0), truth)
-    )
+    def every(members_: Array, truth: Array, errors: Array, size: Array) -> tuple[Array, Array]:
+        pairs = (jnp.moveaxis(members_, 1, 0), truth)
+        return jax.lax.map(lambda pair: one(pair[0], pair[1], errors, size), pairs)
+
+    inside, width = jax.jit(every)(members_, truth, errors, size)
     return float(jnp.mean(inside)), float(jnp.mean(width))
 
 
