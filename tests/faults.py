@@ -83,12 +83,13 @@ ROOMS = {
     "data": Room(("data",), ("tests/data", "tests/test_real_data.py")),
     "diagnostics": Room(("diagnostics.py",), ("tests/test_diagnostics.py",)),
     "shapes": Room(("shapes.py",), ("tests/test_shapes.py",)),
+    "generative": Room(("generative",), ("tests/generative",)),
     "relaxations": Room(("relaxations",), ("tests/test_relaxations.py",)),
     "clustering": Room(("clustering.py", "soft_clustering.py"), ("tests/test_clustering.py",)),
     **{
         f"experiments.{name}": Room((f"experiments/{name}",), (f"tests/experiments/{name}",))
         for name in (
-            "airfoils", "control", "jets", "molecules", "operators", "pinns", "pressure",
+            "airfoils", "control", "generative", "jets", "molecules", "operators", "pinns", "pressure",
             "turbulence", "uncertainty", "wakes",
         )
     },

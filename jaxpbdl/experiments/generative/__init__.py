@@ -1,0 +1,1 @@
+"""Generative models on distributions that are known exactly."""
