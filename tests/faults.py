@@ -89,8 +89,8 @@ ROOMS = {
     **{
         f"experiments.{name}": Room((f"experiments/{name}",), (f"tests/experiments/{name}",))
         for name in (
-            "airfoils", "control", "generative", "jets", "molecules", "operators", "pinns", "pressure",
-            "turbulence", "uncertainty", "wakes",
+            "airfoils", "control", "generative", "jets", "molecules", "operators", "pinns",
+            "pressure", "turbulence", "uncertainty", "wakes",
         )
     },
 }  # fmt: skip
