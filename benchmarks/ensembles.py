@@ -3,19 +3,22 @@ devices.
 """
 
 import time
+from collections.abc import Callable
 
 import jax
 
 jax.config.update("jax_num_cpu_devices", 2)
 
+import equinox as eqx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import optax  # noqa: E402
 from flows import FLOW, vorticity  # noqa: E402
 from timing import Line, Timing, side_by_side  # noqa: E402
 
 import jaxpbdl as jp  # noqa: E402
-from jaxpbdl.learning import Corrected, Windows, fit_ensemble, unrolled  # noqa: E402
+from jaxpbdl.learning import Corrected, Windows, fit_ensemble, stack, unrolled  # noqa: E402
 from jaxpbdl.networks import ConvNet  # noqa: E402
+from jaxpbdl.uncertainty import batch, predict  # noqa: E402
 
 
 def simulations(points: int = 128, members: int = 16, steps: int = 50) -> list[Line]:
@@ -93,5 +96,33 @@ def networks(members: int = 8, updates: int = 20) -> list[Line]:
     ]
 
 
+def predictions(count: int = 8, points: int = 64, states: int = 16) -> list[Line]:
+    """An ensemble asked at once against its members one after another, on one device and on all."""
+    keys = jax.random.split(jax.random.key(0), count)
+    models = [ConvNet(2, 1, 1, width=24, depth=5, key=key) for key in keys]
+    stacked = stack(models)
+    inputs = jax.random.normal(jax.random.key(1), (states, 1, points, points))
+    one = eqx.filter_jit(batch)
+    devices = jax.devices()
+
+    def together(used: list) -> Callable[[], jax.Array]:
+        mesh = jp.distributed.mesh("member", used)
+        return lambda: predict(stacked, inputs, batch, mesh=mesh).members
+
+    times = side_by_side(
+        {
+            "in turn": lambda: [one(model, inputs) for model in models],
+            "one device": together(devices[:1]),
+            "all": together(devices),
+        }
+    )
+    work = f"predictions of {count} networks for {states} fields of {points}²"
+    name = f"{count} in turn"
+    return [
+        Line(f"{work}, one device", times["one device"], name, times["in turn"], "ms", 0.83),
+        Line(f"{work}, {len(devices)} devices", times["all"], name, times["in turn"], "ms", 0.83),
+    ]
+
+
 def lines() -> list[Line]:
-    return [*simulations(), *networks()]
+    return [*simulations(), *networks(), *predictions()]
