@@ -152,6 +152,14 @@ def test_a_series_that_changes_keeps_its_coverage():
     assert float(jnp.mean(scores[3000:] <= fixed)) < 0.5
 
 
+def test_the_first_bounds_of_a_series():
+    """Nine scores are just enough for 90 %: their largest; one less bounds nothing."""
+    scores = jnp.array([3.0, 1, 4, 1, 5, 9, 2, 6, 5, 3, 8])
+    bounds = adaptive_bounds(scores, 0.9, window=9, rate=1e-3)
+    np.testing.assert_array_equal(bounds[9:], [9.0, 9.0])
+    assert np.all(np.isinf(adaptive_bounds(scores, 0.9, window=8, rate=1e-3)))
+
+
 def test_bad_input_of_fields_and_series():
     with pytest.raises(ValueError, match=r"errors must have shape \(3, 4\), got \(3, 5\)"):
         conformal_band(np.zeros(4), np.ones(4), np.ones((3, 5)), np.ones((3, 5)), 0.5)
