@@ -6,12 +6,16 @@ Energies in cm^-1, as the sources of the geometries have them, forces in meV/Ang
 from collections.abc import Mapping
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 from scipy.stats import rankdata
 
 from jaxpbdl import plotting
 from jaxpbdl.data.qm22 import WAVENUMBER
 from jaxpbdl.molecules.potentials import Labelled
+from jaxpbdl.uncertainty import conformal_interval, ensemble_crps, spread_skill
+
+COVERAGE = 0.9
 
 Answer = Mapping[str, np.ndarray]
 
@@ -26,20 +30,35 @@ def errors(name: str, answer: Answer, test: Labelled) -> dict[str, float]:
     return found
 
 
-def metrics(answers: Mapping[int, Answer], test: Labelled) -> dict[str, float]:
+def metrics(
+    answers: Mapping[int, Answer],
+    test: Labelled,
+    calibrated: Mapping[int, Answer],
+    calibration: Labelled,
+) -> dict[str, float]:
     """Of each size: the errors of the mean, that of a member alone, and what the standard deviation
-    is worth: its rank correlation with the size of the error, and the ratio of the two root mean
-    squares."""
+    is worth: its rank correlation with the size of the error, the ratio of spread and skill, the
+    CRPS of the members (cm^-1), and the share of the test within conformal intervals of 90 %
+    `mean +- q deviation` and their mean half width (cm^-1)."""
     found: dict[str, float] = {}
-    truth = np.asarray(test.energies)[:, 0]
+    truth, known = (np.asarray(part.energies)[:, 0] for part in (test, calibration))
     for size, answer in answers.items():
         name = f"n{size}"
         found |= errors(name, answer, test)
-        found[f"{name}.energy_rmse_alone"] = _rms(answer["energies"] - truth) / WAVENUMBER
-        deviation = answer["energies"].std(0, ddof=1)
-        off = np.abs(answer["energies"].mean(0) - truth)
+        energies, before = answer["energies"], calibrated[size]["energies"]
+        found[f"{name}.energy_rmse_alone"] = _rms(energies - truth) / WAVENUMBER
+        mean, deviation = energies.mean(0), energies.std(0, ddof=1)
+        off = np.abs(mean - truth)
         found[f"{name}.correlation"] = float(np.corrcoef(rankdata(deviation), rankdata(off))[0, 1])
-        found[f"{name}.deviation_over_error"] = _rms(deviation) / _rms(off)
+        members = jnp.asarray(energies)
+        found[f"{name}.spread_skill"] = float(spread_skill(members, jnp.asarray(truth)))
+        score = ensemble_crps(members, jnp.asarray(truth), fairness=0.0)
+        found[f"{name}.crps"] = float(jnp.mean(score)) / WAVENUMBER
+        lower, upper = conformal_interval(
+            mean, deviation, before.mean(0) - known, before.std(0, ddof=1), COVERAGE
+        )
+        found[f"{name}.coverage_90"] = float(np.mean((lower <= truth) & (truth <= upper)))
+        found[f"{name}.half_width"] = float(np.mean(upper - lower)) / 2 / WAVENUMBER
     last = f"n{max(answers)}"
     kinds = ("energy_rmse", "force_rmse")
     found |= {kind: found[f"{last}.{kind}"] for kind in kinds if f"{last}.{kind}" in found}

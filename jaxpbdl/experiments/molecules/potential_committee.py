@@ -3,6 +3,7 @@ geometries, their standard deviation against their error, and geometries chosen 
 
 Four networks of the MACE family that differ in their starting weights learn from the same
 geometries; their mean is the prediction, the standard deviation of their energies its uncertainty.
+On geometries of their own the deviation is turned into conformal intervals.
 Chosen geometries: a committee trained on half of them picks the other half, one by one from a pool
 of twenty times as many, where its deviation is largest, and a committee trained on both is held
 against one trained on as many random ones.
@@ -58,6 +59,8 @@ class Config(Validated):
     """Geometries to learn from; each set holds the one before."""
     test: Count = 1000
     """Geometries of the test set, the same for all seeds."""
+    calibration: Annotated[int, at_least(9)] = 500
+    """Geometries that no committee learns from and the widths of the intervals come from."""
     chosen: NonNegativeInt = 200
     """How many geometries a committee is trained on, half of them of its own choice; 0 for none."""
     members: Annotated[int, at_least(2)] = 4
@@ -83,11 +86,12 @@ class Config(Validated):
 def run(config: Config, folder: Path, geometries: Geometries) -> Result:
     """Train, test, choose, draw."""
     count, pool = len(geometries.energies), (CHOICE + 1) * (config.chosen // 2)
-    spare, needed = count - config.test, max(config.sizes[-1], config.chosen, pool)
-    if needed > spare:
+    held = config.test + config.calibration
+    needed = max(config.sizes[-1], config.chosen, pool)
+    if needed > count - held:
         raise ValueError(
-            f"sizes and the pool must be at most {spare}, the {count} geometries less test = "
-            f"{config.test}, got {needed}"
+            f"sizes and the pool must be at most {count - held}, the {count} geometries less test "
+            f"and calibration = {held}, got {needed}"
         )
     shuffled = np.asarray(jax.random.permutation(jax.random.key(0), count))
     order, fitting = jax.random.split(jax.random.key(config.seed))
@@ -95,6 +99,7 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
     # Nothing that training sees depends on the geometries of the test set.
     everything = samples(geometries, float(geometries.energies[known].mean()))
     test = pick(everything, shuffled[: config.test])
+    calibration = pick(everything, known[-config.calibration :])
 
     losses: dict[str, np.ndarray] = {}
 
@@ -103,11 +108,12 @@ def run(config: Config, folder: Path, geometries: Geometries) -> Result:
         losses.update({f"{name}_{i}": history.loss for i, history in enumerate(histories)})
         return group
 
-    answers = {
-        size: predict(trained(known[:size], f"random_{size}"), test, geometries.forces is not None)
-        for size in config.sizes
-    }
-    found = committee_report.metrics(answers, test)
+    answers, calibrated = {}, {}
+    for size in config.sizes:
+        group = trained(known[:size], f"random_{size}")
+        answers[size] = predict(group, test, geometries.forces is not None)
+        calibrated[size] = predict(group, calibration, False)
+    found = committee_report.metrics(answers, test, calibrated, calibration)
     if config.chosen:
         first = config.chosen // 2
         unsure = trained(known[:first], f"random_{first}")

@@ -103,7 +103,7 @@ def test_the_whole_run_with_springs(tmp_path, monkeypatch):
         return [Springs(1 + part, mean) for part in scatter], [history] * 3
 
     monkeypatch.setattr(potential_committee, "committee", springs)
-    config = Config(sizes=(8, 16), test=30, chosen=2, members=3, training=ONE)
+    config = Config(sizes=(8, 16), test=30, chosen=2, members=3, training=ONE, calibration=20)
     result = run(config, tmp_path, data)
     found = result.metrics
     assert set(result.histories) == {f"{name}_{i}" for name, _ in trained_on for i in range(3)}
@@ -113,7 +113,12 @@ def test_the_whole_run_with_springs(tmp_path, monkeypatch):
     assert found["n16.energy_rmse"] == pytest.approx(found["n8.energy_rmse"] / 2**0.5, rel=2e-2)
     assert found["energy_rmse"] == found["n16.energy_rmse"]
     # The mean is a third of a part off, the spread sqrt(7 / 3) of a part.
-    assert found["n8.deviation_over_error"] == pytest.approx(3 * (7 / 3) ** 0.5, rel=0.2)
+    assert found["n8.spread_skill"] == pytest.approx(3 * (7 / 3 * 4 / 3) ** 0.5, rel=1e-3)
+    off = np.abs(data.energies[test] - mean) / WAVENUMBER
+    # Deviation and error grow alike with the strain: intervals end where the truth is.
+    assert found["n8.half_width"] == pytest.approx(0.02 / 3 * np.mean(off), rel=1e-3)
+    # Members at -1, 0 and 2 parts: 1 part off on average, 12 parts between all pairs, over 2 * 9.
+    assert found["n8.crps"] == pytest.approx(0.02 * np.mean(off) * (1 - 12 / 18), rel=1e-3)
     rms = [np.sqrt(np.mean(x**2)) for x in (data.energies[test] - mean, data.forces[test])]
     assert found["n8.energy_rmse"] == pytest.approx(0.02 / 3 * rms[0] / WAVENUMBER, rel=1e-3)
     assert found["n8.force_rmse"] == pytest.approx(0.02 / 3 * 1e3 * rms[1], rel=1e-3)
@@ -138,7 +143,7 @@ def test_the_test_set_trains_and_chooses_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(potential_committee, "committee", spied)
     monkeypatch.setattr(potential_committee, "predict", answer)
     monkeypatch.setattr(committee_report, "picture", lambda *_: None)
-    config = Config(sizes=(8, 16), test=30, chosen=2, members=2, training=ONE)
+    config = Config(sizes=(8, 16), test=30, chosen=2, members=2, training=ONE, calibration=20)
     for factor in (1.0, 3.0):
         labels = [np.array(each) for each in (data.positions, data.energies, data.forces)]
         for each in labels:
@@ -167,5 +172,5 @@ def test_bad_input(tmp_path):
         Config(members=1)
     with pytest.raises(ValueError, match="batch must be at most 4, the smallest set, got 5"):
         Config(sizes=(4, 8), chosen=0, training=replace(Config.training, batch=5))
-    with pytest.raises(ValueError, match="at most 20, the 60 geometries less test = 40"):
-        run(Config(sizes=(30,), test=40, chosen=0), tmp_path, geometries())
+    with pytest.raises(ValueError, match="at most 10, the 60 .* calibration = 50, got 30"):
+        run(Config(sizes=(30,), test=40, calibration=10, chosen=0), tmp_path, geometries())
