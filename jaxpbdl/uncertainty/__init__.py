@@ -1,5 +1,5 @@
 """What a model does not know: predictive distributions of ensembles, scores, conformal intervals,
-Bayesian last layers, Gaussian processes and their kernels.
+Bayesian last layers, dropout, SWAG, Gaussian processes and their kernels.
 """
 
 from jaxpbdl.uncertainty.bayesian_layer import LastLayer, last_layer
@@ -13,6 +13,7 @@ from jaxpbdl.uncertainty.conformal import (
     quantile_interval,
 )
 from jaxpbdl.uncertainty.discrepancy import Discrepancy, confounded
+from jaxpbdl.uncertainty.dropout import Masked, dropout_loss, dropout_members, masked
 from jaxpbdl.uncertainty.gaussian_process import (
     GaussianProcess,
     Posterior,
@@ -37,6 +38,7 @@ from jaxpbdl.uncertainty.scores import (
     rank_histogram,
     spread_skill,
 )
+from jaxpbdl.uncertainty.swag import Swag, collect, swag
 from jaxpbdl.uncertainty.together import Together, crps_unrolled, rescaled
 
 __all__ = [
@@ -47,12 +49,14 @@ __all__ = [
     "Heteroscedastic",
     "Kernel",
     "LastLayer",
+    "Masked",
     "Molecules",
     "Normal",
     "Pool",
     "Posterior",
     "Prediction",
     "Resampled",
+    "Swag",
     "Together",
     "adaptive_bounds",
     "batch",
@@ -61,6 +65,7 @@ __all__ = [
     "calibration_curve",
     "calibration_error",
     "call",
+    "collect",
     "condition",
     "conformal_band",
     "conformal_interval",
@@ -68,6 +73,8 @@ __all__ = [
     "confounded",
     "covered",
     "crps_unrolled",
+    "dropout_loss",
+    "dropout_members",
     "energy_score",
     "ensemble_crps",
     "folds",
@@ -80,6 +87,7 @@ __all__ = [
     "jackknife_plus",
     "laplace",
     "last_layer",
+    "masked",
     "negative_log_likelihood",
     "on_own_rows",
     "predict",
@@ -88,4 +96,5 @@ __all__ = [
     "rescaled",
     "sample",
     "spread_skill",
+    "swag",
 ]
