@@ -132,7 +132,7 @@ def _picture(config: Config, field: np.ndarray, folder: Path) -> None:
     shown = field[inner, inner]
     side = (len(shown) - 1) * config.width
     figure, axes = plotting.figure(1, 2, size=(3.6, 3.0))
-    plotting.field(axes[0, 0], shown.real, (side, side), title="E_z", bar="")
+    plotting.field(axes[0, 0], np.real(shown), (side, side), title="E_z", bar="")
     plotting.field(axes[0, 1], np.abs(shown), (side, side), title="|E_z|", bar="")
     angles = np.linspace(0, 2 * np.pi, 100)
     for one in axes[0]:

@@ -80,7 +80,7 @@ def smoothed(
 
     def value(point: Array) -> Array:
         share = jnp.clip(0.5 - shape(point) / width, 0.0, 1.0)
-        return outside + share * (jnp.asarray(inside) - jnp.asarray(outside))
+        return jnp.asarray(outside) + share * (jnp.asarray(inside) - jnp.asarray(outside))
 
     return value
 

@@ -186,7 +186,7 @@ class PlaneWave(eqx.Module):
         place = nodes[0] - DISTANCE * before
 
         def current(time: Array) -> Array:
-            return -2 / impedance * self.signal(time)
+            return self.signal(time) * float(-2 / impedance)
 
         side = absorbing(LAYER, strength=0.8 * float(impedance))
         return maxwell(
