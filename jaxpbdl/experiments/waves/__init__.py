@@ -1,0 +1,1 @@
+"""Waves with exact solutions."""

@@ -1,0 +1,41 @@
+"""Maxwell's equations in time on staggered cells (FDTD)."""
+
+from jaxpbdl.solvers.waves import exact
+from jaxpbdl.solvers.waves.assembly import maxwell
+from jaxpbdl.solvers.waves.components import Components, ey_hz, ez_hy, full, te, tm
+from jaxpbdl.solvers.waves.invariants import charge, energy
+from jaxpbdl.solvers.waves.media import Pole, drude, lorentz, smoothed
+from jaxpbdl.solvers.waves.monitors import box, spectra, transformed
+from jaxpbdl.solvers.waves.plane_wave import plane_wave
+from jaxpbdl.solvers.waves.sides import Side, absorbing, pec, pmc
+from jaxpbdl.solvers.waves.sources import dipole, pulse
+from jaxpbdl.solvers.waves.yee import Fields, MaxwellStep
+
+__all__ = [
+    "Components",
+    "Fields",
+    "MaxwellStep",
+    "Pole",
+    "Side",
+    "absorbing",
+    "box",
+    "charge",
+    "dipole",
+    "drude",
+    "energy",
+    "exact",
+    "ey_hz",
+    "ez_hy",
+    "full",
+    "lorentz",
+    "maxwell",
+    "pec",
+    "plane_wave",
+    "pmc",
+    "pulse",
+    "smoothed",
+    "spectra",
+    "te",
+    "tm",
+    "transformed",
+]

@@ -1,0 +1,111 @@
+"""What the step of Maxwell's equations is made of: grid, media, sides, sources."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from jaxpbdl import checks
+from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.grid import outer
+from jaxpbdl.solvers.waves.components import (
+    Components,
+    checked,
+    curl_terms,
+    electric_location,
+)
+from jaxpbdl.solvers.waves.differences import difference
+from jaxpbdl.solvers.waves.media import Pole, Property, medium
+from jaxpbdl.solvers.waves.sides import Pairs, Sides, pairs_of, wall_lines
+from jaxpbdl.solvers.waves.sources import Excitation, Setting
+from jaxpbdl.solvers.waves.yee import Curl, Derivative, MaxwellStep
+
+
+def maxwell(
+    grid: Cells,
+    dt: ArrayLike,
+    *,
+    permittivity: Property = 1.0,
+    conductivity: Property = 0.0,
+    poles: Sequence[Pole] = (),
+    sides: Sides | None = None,
+    components: Components | None = None,
+    sources: Sequence[Excitation] = (),
+) -> MaxwellStep:
+    """The step of electric and magnetic fields in a box by Yee's scheme.
+
+        dH/dt = -curl E,   permittivity dE/dt + conductivity E + sum_k dP_k/dt = curl H - J
+
+    Lengths are in a unit of the user, times in that unit over the speed of light.
+
+    **Arguments:**
+
+    - `grid`: one to three axes, equidistant or graded.
+    - `dt`: > 0 and at most `step.largest_dt()`.
+    - `permittivity`: > 0, relative to vacuum; see `media.Property`. Gradients reach it.
+    - `conductivity`: >= 0, times the impedance of vacuum, a unit of length.
+    - `poles`: of dispersion, `drude(..)` and `lorentz(..)`, as many as wanted.
+    - `sides`: one entry per axis, a pair of `pec`, `pmc`, `absorbing(cells)`, one for both, or None
+      for a periodic axis; `pec` by default.
+    - `components`: which there are: `tm`, `te` or `full` in two dimensions, `ez_hy`, `ey_hz` or
+      `full` in one. In three dimensions all six.
+    - `sources`: `dipole(..)`, `plane_wave(..)`; a current density may also be an input of the step.
+
+    **Raises:** ValueError for a dt above Courant's limit, naming that limit; a permittivity that is
+    not above 0; a conductivity below 0; absorbing layers that fill the grid; sources outside of the
+    domain or inside an absorbing layer.
+    """
+    checks.positive("dt", dt)
+    components = checked(components, grid)
+    pairs = pairs_of(sides, grid)
+    with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
+        curl_electric = _curl(grid, pairs, components.magnetic, components.electric, False)
+        curl_magnetic = _curl(grid, pairs, components.electric, components.magnetic, True)
+        free = tuple(_free(grid, pairs, component) for component in components.electric)
+    interval = jnp.asarray(dt, grid.dtype)
+    setting = Setting(grid, components, interval, pairs)
+    step = MaxwellStep(
+        grid,
+        interval,
+        components,
+        medium(grid, components.electric, permittivity, conductivity, poles),
+        curl_electric,
+        curl_magnetic,
+        free,
+        tuple(source.bound(setting) for source in sources),
+        pairs,
+    )
+    step.refuse_above(step.largest_dt())
+    return step
+
+
+def _curl(
+    grid: Cells, pairs: Pairs, of: tuple[int, ...], takes: tuple[int, ...], to_nodes: bool
+) -> Curl:
+    """The terms of each of the components `of`, which take the components `takes`."""
+    return tuple(
+        tuple(
+            Derivative(
+                term.sign,
+                takes.index(term.component),
+                difference(grid, pairs, term.axis, to_nodes),
+            )
+            for term in curl_terms(component, grid.ndim)
+        )
+        for component in of
+    )
+
+
+def _free(grid: Cells, pairs: Pairs, component: int) -> Array:
+    """0 on conductors, 1 elsewhere, on the edges of an electric component; a number where there are
+    none."""
+    location = electric_location(component, grid.ndim)
+    lines = wall_lines(pairs, grid, location.on_boundary(grid.ndim))
+    if all(line is None for line in lines):
+        return jnp.ones((), grid.dtype)
+    shape = grid.shape_at(location)
+    lines = [np.ones(n) if line is None else line for n, line in zip(shape, lines, strict=True)]
+    return jnp.asarray(outer(lines), grid.dtype)
