@@ -166,13 +166,15 @@ def test_strong_friction_leaves_gradient_flow():
     ours = trained(heavy_ball(dt, friction), bowl, START, updates)
     plain = trained(optax.sgd(dt**2 / (2 * np.sinh(friction * dt / 2))), bowl, START, updates)
     assert distance(ours, plain) < 1e-3 < distance(ours, START)
-    # Resolved in time, it is the flow at time / friction, up to the start.
-    time, friction = 30.0, 60.0
-    slow = ball(1000, friction, leapfrog, time=time)[0]
-    path = rollout(gradient_flow(bowl, time / friction / 50, rk4), START, 50)
+    # Not as strong within a step, it is still the gradient flow but for 1 / friction**2.
+    time, friction, steps = 30.0, 60.0, 1000
+    slow = ball(steps, friction, leapfrog, time=time)[0]
+    dt = time / steps
+    gone = steps * dt**2 / (2 * np.sinh(friction * dt / 2))
+    path = rollout(gradient_flow(bowl, gone / 50, rk4), START, 50)
     flow = jax.tree.map(lambda x: x[-1], path)
     assert distance(slow, flow) < 3e-3
-    assert distance(flow, START) > 0.5
+    assert distance(flow, START) > 0.3
 
 
 @pytest.mark.x64
