@@ -319,8 +319,12 @@ def landscape_paths() -> dict[str, np.ndarray]:
 
 
 def off_path(path: Float[np.ndarray, "points 2"], exact: Float[np.ndarray, "finer 2"]) -> float:
-    """The largest distance of a point of a path from the points of another."""
-    gaps = np.linalg.norm(path[:, None] - exact[None, ::5], axis=-1)
+    """The largest distance of a point of a path from the line through the points of another."""
+    begin, along = exact[:-1], np.diff(exact, axis=0)
+    squares = np.maximum(np.sum(along**2, axis=1), np.finfo(float).tiny)
+    off = path[:, None] - begin
+    share = np.clip(np.sum(off * along, axis=-1) / squares, 0, 1)
+    gaps = np.linalg.norm(off - share[..., None] * along, axis=-1)
     return float(gaps.min(axis=1).max())
 
 

@@ -84,7 +84,7 @@ def test_bits_are_compared():
 
 
 def test_distance_from_a_path():
-    exact = np.stack([np.linspace(0, 1, 101), np.zeros(101)], axis=1)
+    exact = np.stack([np.linspace(0, 1, 4), np.zeros(4)], axis=1)
     path = np.asarray([[0.0, 0.01], [0.5, -0.2], [1.0, 0.0]])
     assert experiment.off_path(path, exact) == pytest.approx(0.2)
 
@@ -99,7 +99,7 @@ def test_a_tiny_run(tmp_path):
         assert metrics[f"{name}.loss"] <= metrics[f"{name}.early_loss"] < math.inf
         assert metrics[f"{name}.dt"] in method.sizes
     # Order shows on the landscape.
-    assert metrics["kutta.off_path"] < 0.1 * metrics["euler.off_path"] < 0.1
+    assert metrics["kutta.off_path"] < metrics["heun.off_path"] < 0.3 * metrics["euler.off_path"]
     assert metrics["momentum.off_path"] > 0.1
     assert (tmp_path / "gradient_flow.png").exists()
 

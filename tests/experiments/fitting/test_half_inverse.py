@@ -17,9 +17,8 @@ from jaxpbdl.experiments.fitting.half_inverse import EXPERIMENT, Config
 def test_the_oscillators():
     """Each Runge-Kutta step is the exponential of the motion to fourth order, and steps of the
     control add up."""
-    motion = np.block(
-        [[np.zeros((2, 2)), np.eye(2)], [[[-1.2, 0.2], [0.2, -1.2]], np.zeros((2, 2))]]
-    )
+    pull = np.asarray([[-1.2, 0.2], [0.2, -1.2]])
+    motion = np.block([[np.zeros((2, 2)), np.eye(2)], [pull, np.zeros((2, 2))]])
     z = experiment.DT * motion
     one = sum(np.linalg.matrix_power(z, k) / np.prod(np.arange(1, k + 1)) for k in range(5))
     kick = sum(
