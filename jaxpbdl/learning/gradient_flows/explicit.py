@@ -66,11 +66,12 @@ def runge_kutta(dt: ArrayLike, tableau: Tableau = KUTTA) -> optax.GradientTransf
         return RungeKuttaState(jnp.asarray(0))
 
     def update(
-        updates: PyTree, state: RungeKuttaState, params: PyTree | None = None, **extra: Any
+        updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, RungeKuttaState]:
         at = flat("runge_kutta", updates, params, extra)
-        slopes = _slopes(at, jnp.asarray(dt, at.parameters.dtype), tableau)
-        change = dt * combined(tableau.weights, slopes)
+        step = jnp.asarray(dt, at.parameters.dtype)
+        slopes = _slopes(at, step, tableau)
+        change = step * combined(tableau.weights, slopes)
         return at.unravel(change), RungeKuttaState(state.gradients + len(slopes))
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -105,15 +106,16 @@ def adaptive_heun(
         return AdaptiveState(jnp.asarray(dt, float), jnp.asarray(0.0, float), zero, zero)
 
     def update(
-        updates: PyTree, state: AdaptiveState, params: PyTree | None = None, **extra: Any
+        updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, AdaptiveState]:
         at = flat("adaptive_heun", updates, params, extra)
         step = state.dt.astype(at.parameters.dtype)
         first, second = _slopes(at, step, HEUN)
+        allowed = jnp.asarray(tolerance, step.dtype)
         error = step / 2 * jnp.sqrt(jnp.mean((second - first) ** 2))
-        taken = error <= tolerance  # not where it is NaN
+        taken = error <= allowed  # not where it is NaN
         tiny = jnp.finfo(error.dtype).tiny
-        factor = jnp.clip(SAFETY * jnp.sqrt(tolerance / jnp.maximum(error, tiny)), *GROWTH)
+        factor = jnp.clip(SAFETY * jnp.sqrt(allowed / jnp.maximum(error, tiny)), *GROWTH)
         factor = jnp.where(jnp.isfinite(error), factor, GROWTH[0])
         change = jnp.where(taken, step * combined(HEUN.weights, (first, second)), 0.0)
         return at.unravel(change), AdaptiveState(

@@ -57,14 +57,14 @@ def exponential_euler(
         return ExponentialState(jnp.asarray(0))
 
     def update(
-        updates: PyTree, state: ExponentialState, params: PyTree | None = None, **extra: Any
+        updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, ExponentialState]:
         at = flat("exponential_euler", updates, params, extra)
-        size = jnp.linalg.norm(at.gradient)
+        size, step = jnp.linalg.norm(at.gradient), jnp.asarray(dt, at.gradient.dtype)
         basis, matrix = lanczos(at.curved, at.gradient, min(vectors, at.gradient.size))
         eigenvalues, turns = jnp.linalg.eigh(matrix)
-        weights = turns @ (phi(1, -dt * curvature(eigenvalues)) * turns[0])
-        change = -dt * size * (weights @ basis)
+        weights = turns @ (phi(1, -step * curvature(eigenvalues)) * turns[0])
+        change = -step * size * (weights @ basis)
         return at.unravel(change), ExponentialState(state.gradients + 1 + 2 * len(basis))
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -73,31 +73,34 @@ def implicit_euler(
         return ImplicitState(jnp.asarray(0))
 
     def update(
-        updates: PyTree, state: ImplicitState, params: PyTree | None = None, **extra: Any
+        updates: PyTree, state: PyTree, params: PyTree | None = None, **extra: Any
     ) -> tuple[PyTree, ImplicitState]:
         at = flat("implicit_euler", updates, params, extra)
         if "value" not in extra:
             raise ValueError("implicit_euler needs value, as `fit` gives it")
 
+        step = jnp.asarray(dt, at.parameters.dtype)
+        allowed = jnp.asarray(tolerance, at.parameters.dtype)
+
         def proximal(point: Array) -> Array:
-            return dt * at.loss(point) + jnp.sum((point - at.parameters) ** 2) / 2
+            return step * at.loss(point) + jnp.sum((point - at.parameters) ** 2) / 2
 
         start = Search(
             at.parameters,
-            jnp.asarray(dt * extra["value"], at.parameters.dtype),
-            dt * at.gradient,
+            (step * extra["value"]).astype(step.dtype),
+            step * at.gradient,
             jnp.asarray(1),
             jnp.asarray(0),
             jnp.asarray(True),
         )
-        goal = tolerance * jnp.linalg.norm(start.gradient)
+        goal = allowed * jnp.linalg.norm(start.gradient)
 
         def going(search: Search) -> Array:
             unfinished = jnp.linalg.norm(search.gradient) > goal
             return unfinished & search.taken & (search.steps < newton_steps)
 
         end = lax.while_loop(
-            going, lambda search: _newton(proximal, search, products, tolerance), start
+            going, lambda search: _newton(proximal, search, products, allowed), start
         )
         change = at.unravel(end.point - at.parameters)
         return change, ImplicitState(state.gradients + end.spent)
@@ -106,7 +109,7 @@ def implicit_euler(
 
 
 def _newton(
-    function: Callable[[Array], Array], search: Search, products: int, tolerance: ArrayLike
+    function: Callable[[Array], Array], search: Search, products: int, tolerance: Array
 ) -> Search:
     """One step of Newton's method, halved until it lowers the function."""
     point, value, gradient, spent, steps, _ = search
