@@ -70,7 +70,7 @@ class Config(Validated):
     """Networks that are reported; one more chooses dt."""
     width: Count = 12
     depth: Count = 2
-    points: Count = 32
+    points: Count = 64
     gradients: Annotated[int, at_least(20)] = 3000
     """Of each training."""
     updates: Count = 1000
@@ -87,16 +87,16 @@ class Method(NamedTuple):
 
 
 METHODS = {
-    "euler": Method(optax.sgd, (0.01, 0.03, 0.1, 0.3)),
-    "momentum": Method(lambda dt: heavy_ball(dt, MOMENTUM_DECAY / dt), (0.1, 0.2, 0.4)),
-    "heun": Method(lambda dt: runge_kutta(dt, HEUN), (0.01, 0.03, 0.1, 0.3)),
-    "kutta": Method(runge_kutta, (0.01, 0.03, 0.1, 0.3)),
-    "adaptive": Method(lambda tolerance: adaptive_heun(1e-4, tolerance), (1e-4, 1e-3, 1e-2)),
+    "euler": Method(optax.sgd, (0.03, 0.1, 0.3, 1.0, 3.0)),
+    "momentum": Method(lambda dt: heavy_ball(dt, MOMENTUM_DECAY / dt), (0.2, 0.4, 0.8, 1.6)),
+    "heun": Method(lambda dt: runge_kutta(dt, HEUN), (0.1, 0.3, 1.0, 3.0)),
+    "kutta": Method(runge_kutta, (0.1, 0.3, 1.0, 3.0)),
+    "adaptive": Method(lambda tolerance: adaptive_heun(1e-4, tolerance), (1e-3, 1e-2, 0.1, 1.0)),
     "exponential": Method(
         lambda dt: exponential_euler(dt, curvature=jnp.abs), (1.0, 10.0, 100.0, 1000.0)
     ),
-    "implicit": Method(implicit_euler, (10.0, 1e2, 1e3, 1e4)),
-    "adam": Method(optax.adam, (1e-3, 3e-3, 1e-2, 3e-2)),
+    "implicit": Method(implicit_euler, (1e2, 1e3, 1e4, 1e5, 1e6)),
+    "adam": Method(optax.adam, (3e-3, 1e-2, 3e-2, 0.1, 0.3)),
     "half_inverse": Method(optax.sgd, (0.3, 1.0, 3.0, 10.0), True),
 }
 """`exponential` has the magnitudes of curvatures: the flow itself runs away where some are
@@ -303,8 +303,10 @@ def landscape_paths() -> dict[str, np.ndarray]:
         method = optax.with_extra_args_support(optimiser)
 
         def turn(
-            carry: tuple[Array, PyTree], _: None, method: optax.GradientTransformation = method
-        ) -> tuple[tuple[Array, PyTree], Array]:
+            carry: tuple[PyTree, PyTree],
+            _: None,
+            method: optax.GradientTransformationExtraArgs = method,
+        ) -> tuple[tuple[PyTree, PyTree], PyTree]:
             x, state = carry
             value, gradient = jax.value_and_grad(rosenbrock)(x)
             changes, state = method.update(

@@ -104,14 +104,14 @@ def untrained(key: Array) -> Dense:
 def walk(
     optimiser: optax.GradientTransformation,
     loss: Callable,
-    network: Dense,
+    network: PyTree,
     state: PyTree,
     batches: Float[Array, "batches samples 4"],
     count: Int[Array, ""],
-) -> tuple[Dense, PyTree]:
+) -> tuple[PyTree, PyTree]:
     """One update for each of the first `count` batches; for none it only compiles."""
 
-    def turn(number: Array, carry: tuple[Dense, PyTree]) -> tuple[Dense, PyTree]:
+    def turn(number: Array, carry: tuple[PyTree, PyTree]) -> tuple[PyTree, PyTree]:
         network, state = carry
         changes, state = optimiser.update(jax.grad(loss)(network, batches[number]), state, network)
         return optax.apply_updates(network, changes), state
@@ -173,17 +173,20 @@ def _seed(
 ) -> tuple[list[float], list[float], tuple[float, float]]:
     """The losses after each epoch of both, and their seconds without compilation."""
     data_key, key = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), seed))
-    starts, network = jax.random.uniform(data_key, (config.samples, 4)), untrained(key)
+    starts = jax.random.uniform(data_key, (config.samples, 4))
+    network: PyTree = untrained(key)
 
     def descended(
         way: Way, size: int, going: Callable[[int, float], bool]
     ) -> tuple[list[float], float]:
         batches, state, seconds = in_batches(starts, size), way[0].init(network), 0.0
-        trained = jax.block_until_ready(walk(*way, network, state, batches, jnp.asarray(0)))
+        optimiser, loss = way
+        trained = walk(optimiser, loss, network, state, batches, jnp.asarray(0))
+        jax.block_until_ready(trained)
         losses = [float(evaluate(network, starts))]
         while going(len(losses) - 1, seconds):
             begin = time.perf_counter()
-            trained = walk(*way, *trained, batches, jnp.asarray(len(batches)))
+            trained = walk(optimiser, loss, *trained, batches, jnp.asarray(len(batches)))  # pyright: ignore[reportCallIssue]
             jax.block_until_ready(trained)
             seconds += time.perf_counter() - begin
             losses.append(float(evaluate(trained[0], starts)))
