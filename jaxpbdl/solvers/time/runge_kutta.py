@@ -16,6 +16,20 @@ from jaxtyping import Array, PyTree
 from jaxpbdl.solvers.time.scheme import Scheme, System, combined
 
 
+class ForwardEuler(Scheme):
+    """One stage (Euler 1768): order 1. With the rates `-grad loss` it is gradient descent."""
+
+    imaginary: ClassVar[float] = 0.0
+    real: ClassVar[float] = 2.0
+
+    def advance(self, working: PyTree, system: System) -> PyTree:
+        return system.moved(working, combined((system.dt,), (system.rates(working),)))
+
+    def largest_dt(self, oscillation: Array | float, decay: Array | float = 0.0) -> Array | float:
+        """Of |1 - dt (decay + i oscillation)| <= 1; without decay an oscillation always grows."""
+        return 2 / (decay + oscillation**2 / (decay + 1e-30) + 1e-30)
+
+
 class LowStorageRungeKutta(Scheme):
     """Three stages with one register besides the state (Williamson, J. Comput. Phys. 35 (1980)
     48): order 3."""
@@ -86,6 +100,8 @@ def _again(stage: Callable[..., PyTree]) -> Callable[..., PyTree]:
     return jax.checkpoint(stage, prevent_cse=False)
 
 
+euler = ForwardEuler()
+"""Order 1 in one stage, for what decays."""
 rk3 = LowStorageRungeKutta()
 """Order 3 in three stages, stable up to 1.7 cells a step: the lowest memory."""
 ssp_rk3 = StrongStabilityRungeKutta()

@@ -1,0 +1,1 @@
+"""How networks are trained: integrators of gradient flow, and inverses in the update."""
