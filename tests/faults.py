@@ -68,6 +68,7 @@ ROOMS = {
     "solvers.flow": Room(
         ("solvers/flow",), (f"{SOLVERS}/flow", f"{SOLVERS}/test_stable_fluids.py")
     ),
+    "solvers.waves": Room(("solvers/waves",), (f"{SOLVERS}/waves",)),
     "solvers.elliptic": Room(("solvers/elliptic.py",), (f"{SOLVERS}/test_elliptic.py",)),
     "solvers.molecular": Room(("solvers/molecular.py",), (f"{SOLVERS}/test_molecular.py",)),
     "rollout": Room(
@@ -89,8 +90,8 @@ ROOMS = {
     **{
         f"experiments.{name}": Room((f"experiments/{name}",), (f"tests/experiments/{name}",))
         for name in (
-            "airfoils", "control", "generative", "jets", "molecules", "operators", "pinns",
-            "pressure", "turbulence", "uncertainty", "wakes",
+            "airfoils", "control", "fitting", "generative", "jets", "molecules", "operators",
+            "pinns", "pressure", "turbulence", "uncertainty", "waves", "wakes",
         )
     },
 }  # fmt: skip
