@@ -211,7 +211,7 @@ def run(config: Config, folder: Path) -> Result:
 
 
 def _picture(
-    config: Config, searches: list[tuple[Search, Events, dict[str, Cuts]]], folder: Path
+    config: Config, searches: list[tuple[Search, Events, dict[str, np.ndarray]]], folder: Path
 ) -> None:
     """`cuts.png`: the significance over the first cut, the others at their best places: exact, and
     of the training events, counted and softly counted; with the cuts that were found."""
