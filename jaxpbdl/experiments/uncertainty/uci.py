@@ -205,7 +205,6 @@ class Score(NamedTuple):
     nll: Float[Array, "*splits"]
     crps: Float[Array, "*splits"]
     coverage: Float[Array, "*splits"]
-    cv_coverage: Float[Array, "*splits"]
     single_rmse: Float[Array, "*splits"]
     single_nll: Float[Array, "*splits"]
     epistemic: Float[Array, "*splits"]
@@ -214,9 +213,11 @@ class Score(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Scores of all splits, and the seconds that the training of their members took."""
+    """Scores of all splits, the share of their tests within CV+, and the seconds that the training
+    of their members took."""
 
     score: Score
+    cv_coverage: float
     seconds: float
 
 
@@ -244,35 +245,44 @@ def judged(table: Regression, config: Config, setting: Setting, folder: Path) ->
     outputs = map_members(eqx.Partial(_of_all, inputs=data[0]), trained)
     by_split = (config.splits, config.members, -1)
     parts = jax.tree.map(lambda leaf: leaf.reshape(by_split), (outputs, trained.held))
-    # One split at a time: CV+ sorts a number for each sample and each test.
-    score = jax.lax.map(
-        lambda one: _score(one[0], data[1], one[1], one[2]), (*parts, jnp.asarray(test))
-    )
-    return Judged(score, seconds)
+    score = jax.vmap(_score, (0, None, 0))(parts[0], data[1], jnp.asarray(test))
+    means = np.asarray(parts[0].mean)
+    inside = [
+        _within(mean, table.targets, *rows)
+        for mean, *rows in zip(means, np.asarray(parts[1]), test, strict=True)
+    ]
+    return Judged(score, float(np.mean(inside)), seconds)
 
 
 def _of_all(member: Resampled, inputs: Float[Array, "samples in"]) -> Normal:
     return jax.vmap(member.model)(inputs)
 
 
-def _score(outputs: Normal, targets: Array, held: Array, test: Array) -> Score:
-    """Of one split: outputs `(members, samples)` for all rows, the rows that each member left out
-    and those of the test."""
+def _within(
+    means: Float[np.ndarray, "members samples"],
+    targets: Float[np.ndarray, " samples"],
+    held: Int[np.ndarray, "members held"],
+    test: Int[np.ndarray, " test"],
+) -> float:
+    """The share of the test of one split within the intervals of CV+: of each sample that was left
+    out, with the error of the member that left it out."""
+    errors = np.take_along_axis(means, held, 1) - targets[held]
+    by_sample = np.repeat(means[:, test], held.shape[1], axis=0)
+    lower, upper = jackknife_plus(by_sample, errors.reshape(-1).astype(means.dtype), COVERAGE)
+    return float(np.mean((lower <= targets[test]) & (targets[test] <= upper)))
+
+
+def _score(outputs: Normal, targets: Array, test: Array) -> Score:
+    """Of one split: outputs `(members, samples)` for all rows, and the rows of the test."""
     noise, truth = outputs.variance[:, test], targets[test]
     tested = Prediction(outputs.mean[:, test], noise)
     mean, variance, deviation = tested.mean, tested.variance, tested.deviation
-    # Of each sample that was left out, the error of the member that left it out.
-    errors = jnp.take_along_axis(outputs.mean, held, 1) - targets[held]
-    by_sample = jnp.repeat(tested.members, held.shape[1], axis=0)
-    ends = jackknife_plus(by_sample, errors.reshape(-1), COVERAGE)
-    lower, upper = (jnp.asarray(end) for end in ends)
     half = HALF_WIDTH * deviation
     return Score(
         rmse=jnp.sqrt(jnp.mean((mean - truth) ** 2)),
         nll=jnp.mean(gaussian_nll(mean, variance, truth)),
         crps=jnp.mean(gaussian_crps(mean, deviation, truth)),
         coverage=covered(mean - half, mean + half, truth),
-        cv_coverage=covered(lower, upper, truth),
         single_rmse=jnp.mean(jnp.sqrt(jnp.mean((tested.members - truth) ** 2, axis=1))),
         single_nll=jnp.mean(jax.vmap(gaussian_nll, (0, 0, None))(tested.members, noise, truth)),
         epistemic=jnp.mean(tested.epistemic / variance),
@@ -299,7 +309,7 @@ def run(config: Config, folder: Path) -> Result:
             f"{name}.nll_error": float(jnp.std(score.nll) / np.sqrt(config.splits)),
             f"{name}.crps": means["crps"],
             f"{name}.coverage_95": means["coverage"],
-            f"{name}.cv_coverage_95": means["cv_coverage"],
+            f"{name}.cv_coverage_95": found.cv_coverage,
             f"{name}.calibration_error": float(calibration_error(score.pit)),
             f"{name}.single_rmse": means["single_rmse"],
             f"{name}.single_nll": means["single_nll"],
