@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.checks import Numbers
-from jaxpbdl.generative.matching import Batch, Model
+from jaxpbdl.generative.losses import Model, SampleLoss
 from jaxpbdl.rollouts import nested_scan
 
 
@@ -83,7 +83,7 @@ def cosine(steps: int, offset: float = 0.008, largest: float = 0.999) -> Schedul
     return Schedule(np.minimum(1 - square[1:] / square[:-1], largest))
 
 
-class NoiseLoss(eqx.Module):
+class NoiseLoss(SampleLoss):
     """The mean over samples and components of `(e(x_i, t_i) - z)^2`, the steps uniform in 1 ... T:
     `loss(model, batch, key)`.
 
@@ -91,11 +91,6 @@ class NoiseLoss(eqx.Module):
     """
 
     schedule: Schedule
-
-    def __call__(self, model: Model, batch: Batch, key: PRNGKeyArray) -> Float[Array, ""]:
-        samples, condition = batch
-        keys = jax.random.split(key, len(samples))
-        return jnp.mean(jax.vmap(lambda *each: self.of_one(model, *each))(samples, condition, keys))
 
     def of_one(
         self, model: Model, x: Float[Array, "*shape"], condition: PyTree, key: PRNGKeyArray

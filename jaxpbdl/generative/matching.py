@@ -13,22 +13,17 @@ condition any pytree (None where there is none).
 """
 
 from collections.abc import Callable
-from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from jaxpbdl.generative.losses import Model, SampleLoss
 from jaxpbdl.generative.ode import Method, euler, integrate
 
-Model: TypeAlias = Callable[[Array, Array, PyTree], Array]
-"""`(x, t, condition)` to an array of the shape of `x`."""
-Batch: TypeAlias = tuple[Float[Array, "samples *shape"], PyTree]
-"""Samples, and their conditions: a pytree with the same first axis, or None."""
 
-
-class MatchingLoss(eqx.Module):
+class MatchingLoss(SampleLoss):
     """The mean over samples and components of `(v(y_t, t) - dy_t/dt)^2`, the times uniform in
     [0, 1]: `loss(model, batch, key)`.
 
@@ -42,11 +37,6 @@ class MatchingLoss(eqx.Module):
         if not 0 <= sigma_min < 1:
             raise ValueError(f"sigma_min must be in [0, 1), got {sigma_min}")
         self.sigma_min = sigma_min
-
-    def __call__(self, model: Model, batch: Batch, key: PRNGKeyArray) -> Float[Array, ""]:
-        samples, condition = batch
-        keys = jax.random.split(key, len(samples))
-        return jnp.mean(jax.vmap(lambda *each: self.of_one(model, *each))(samples, condition, keys))
 
     def of_one(
         self, model: Model, x: Float[Array, "*shape"], condition: PyTree, key: PRNGKeyArray

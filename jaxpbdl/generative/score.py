@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.checks import Numbers
-from jaxpbdl.generative.matching import Batch, Model
+from jaxpbdl.generative.losses import Model, SampleLoss
 from jaxpbdl.rollouts import nested_scan
 
 
@@ -34,7 +34,7 @@ def by_variance(sigma: Float[Array, ""]) -> Float[Array, ""]:
     return sigma**2
 
 
-class ScoreLoss(eqx.Module):
+class ScoreLoss(SampleLoss):
     """The mean over samples of `weight(s) |score(x + s z, s) + z / s|^2`, each with a deviation s
     drawn from `sigmas`: `loss(model, batch, key)`.
 
@@ -50,11 +50,6 @@ class ScoreLoss(eqx.Module):
     def __init__(self, sigmas: Numbers, weight: Callable[[Array], Array] = unweighted):
         """Raises ValueError for deviations that are none or not above 0."""
         self.sigmas, self.weight = _levels(sigmas), weight
-
-    def __call__(self, model: Model, batch: Batch, key: PRNGKeyArray) -> Float[Array, ""]:
-        samples, condition = batch
-        keys = jax.random.split(key, len(samples))
-        return jnp.mean(jax.vmap(lambda *each: self.of_one(model, *each))(samples, condition, keys))
 
     def of_one(
         self, model: Model, x: Float[Array, "*shape"], condition: PyTree, key: PRNGKeyArray

@@ -62,9 +62,7 @@ def decompose(jacobian: Float[Array, "m n"]) -> Normal:
 
 def standard_errors(covariance: Float[Array, "n n"], params: PyTree, rest: PyTree) -> PyTree:
     """As the parameters: zero for arrays that are not trained."""
-    _, unravel = ravel_pytree(params)
-    fixed = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_float(leaf) else leaf, rest)
-    return eqx.combine(unravel(jnp.sqrt(jnp.diagonal(covariance))), fixed)
+    return parameters.filled(jnp.sqrt(jnp.diagonal(covariance)), params, rest)
 
 
 def cramer_rao(model: Callable[[PyTree], PyTree], values: PyTree, noise: PyTree) -> Bound:
@@ -154,7 +152,3 @@ def warn_undetermined(who: str, determined: Bool[Array, " n"], params: PyTree) -
 def _broadcasts(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     sizes = zip(reversed(shape), reversed(to), strict=False)
     return len(shape) <= len(to) and all(a in (1, b) for a, b in sizes)
-
-
-def _is_float(leaf: object) -> bool:
-    return eqx.is_inexact_array(leaf)

@@ -44,6 +44,16 @@ def names(params: PyTree) -> list[str]:
     return found
 
 
+def filled(values: Float[Array, " n"], params: PyTree, rest: PyTree) -> PyTree:
+    """Numbers in the places of the parameters, as a tree like them and the rest: zero for arrays
+    of floats that are not trained."""
+    _, unravel = ravel_pytree(params)
+    zeros = jax.tree.map(
+        lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, rest
+    )
+    return eqx.combine(unravel(values), zeros)
+
+
 def units(params: PyTree) -> Float[Array, " n"]:
     """The root mean square of the leaf that each number belongs to, one where that is zero: large
     and small parameters are of order one in these units."""

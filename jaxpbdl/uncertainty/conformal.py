@@ -83,12 +83,7 @@ def conformal_interval(
     **Raises** ValueError for a coverage outside of (0, 1), deviations that are not above 0 and
     shapes that differ.
     """
-    for name, value in {"deviation": deviation, "deviations": deviations}.items():
-        checks.positive(name, value)
-    checks.shape("deviations", deviations, np.shape(errors))
-    checks.shape("deviation", deviation, np.shape(prediction))
-    width = conformal_quantile(abs(errors) / deviations, coverage) * deviation
-    return prediction - width, prediction + width
+    return _about(prediction, deviation, errors, deviations, coverage)
 
 
 def quantile_interval(
@@ -122,7 +117,7 @@ def conformal_band(
     errors: Float[Arrays, "calibration *field"],
     deviations: Float[Arrays, "calibration *field"],
     coverage: float,
-) -> tuple[Float[Arrays, "*field"], Float[Arrays, "*field"]]:
+) -> tuple[Float[ScalarOrArray, "*field"], Float[ScalarOrArray, "*field"]]:
     """A band that holds a new field everywhere at once with probability `coverage`,
 
         prediction +- q deviation,   q the quantile of max over the field of |errors| / deviations
@@ -139,13 +134,27 @@ def conformal_band(
     **Raises** ValueError as `conformal_quantile`, for deviations that are not above 0 and shapes
     that differ.
     """
+    checks.shape("errors", errors, (len(errors), *np.shape(prediction)))
+    return _about(prediction, deviation, errors, deviations, coverage)
+
+
+def _about(
+    prediction: ScalarOrArray,
+    deviation: ScalarOrArray,
+    errors: Arrays,
+    deviations: Arrays,
+    coverage: float,
+) -> tuple[ScalarOrArray, ScalarOrArray]:
+    """`prediction +- q deviation`, with `q` the quantile over the calibration set of the largest
+    `|errors| / deviations` of each sample."""
     for name, value in {"deviation": deviation, "deviations": deviations}.items():
         checks.positive(name, value)
     checks.shape("deviations", deviations, np.shape(errors))
     checks.shape("deviation", deviation, np.shape(prediction))
-    checks.shape("errors", errors, (len(errors), *np.shape(prediction)))
-    largest = (abs(errors) / deviations).reshape(len(errors), -1).max(axis=1)
-    width = conformal_quantile(largest, coverage) * deviation
+    scores = abs(errors) / deviations
+    if scores.ndim > 1:
+        scores = scores.reshape(len(scores), -1).max(axis=1)
+    width = conformal_quantile(scores, coverage) * deviation
     return prediction - width, prediction + width
 
 

@@ -30,6 +30,18 @@ LIMIT = 0.99
 """The share of a variance beyond which a parameter and a discrepancy are not told apart."""
 
 
+class Expansion(eqx.Module):
+    """`sum_j weight_j k(x, x_j)`."""
+
+    kernel: Kernel
+    points: Float[Array, "points dim"]
+    weights: Float[Array, " points"]
+
+    def __call__(self, x: Float[Array, "n dim"]) -> Float[Array, " n"]:
+        """The values at `x`."""
+        return self.kernel(x, self.points).astype(x.dtype) @ self.weights
+
+
 class Discrepancy(eqx.Module):
     """A function with the prior of a Gaussian process, by its values at `points`:
 
@@ -50,15 +62,17 @@ class Discrepancy(eqx.Module):
         self.kernel, self.points = kernel, points
         self.white = jnp.zeros(len(points), points.dtype)
 
-    def weights(self) -> Float[Array, " points"]:
-        """Of the kernels about the points: compute them once where many values are wanted."""
+    def function(self) -> "Expansion":
+        """The same function with its weights computed once, for a solver that asks at each step."""
         gram = self.kernel(self.points, self.points).astype(self.points.dtype)
         gram += JITTER * jnp.mean(jnp.diagonal(gram)) * jnp.eye(len(gram), dtype=gram.dtype)
-        return solve_triangular(jnp.linalg.cholesky(gram), self.white, lower=True, trans=1)
+        factor = jnp.linalg.cholesky(gram)
+        weights = solve_triangular(factor, self.white, lower=True, trans=1)
+        return Expansion(self.kernel, self.points, weights)
 
     def __call__(self, x: Float[Array, "n dim"]) -> Float[Array, " n"]:
         """The values at `x`."""
-        return self.kernel(x, self.points).astype(x.dtype) @ self.weights()
+        return self.function()(x)
 
 
 def confounded(found: Gaussian) -> PyTree:
@@ -76,7 +90,7 @@ def confounded(found: Gaussian) -> PyTree:
     **Raises** ValueError if there is no discrepancy, or nothing else.
     """
     params, rest = parameters.split(found.values)
-    flat, unravel = ravel_pytree(params)
+    flat, _ = ravel_pytree(params)
     marks = jax.tree.map(_marks, params, is_leaf=_is_discrepancy)
     own = np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(marks)]).astype(bool)
     if own.all() or not own.any():
@@ -92,10 +106,7 @@ def confounded(found: Gaussian) -> PyTree:
                 "would be less than a tenth of what it is if the discrepancy were known",
                 stacklevel=2,
             )
-    fixed = jax.tree.map(
-        lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, rest
-    )
-    return eqx.combine(unravel(share), fixed)
+    return parameters.filled(share, params, rest)
 
 
 def _is_discrepancy(node: object) -> bool:

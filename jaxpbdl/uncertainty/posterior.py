@@ -19,6 +19,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.inference import least_squares, minimise, parameters
+from jaxpbdl.inference.covariance import standard_errors
 
 Unknowns = PyTree
 LogDensity = Callable[[Unknowns], Float[Array, ""]]
@@ -119,12 +120,7 @@ def laplace(log_density: LogDensity, start: Unknowns, *, steps: int = 1000) -> G
     factor = jnp.linalg.cholesky(hessian)
     inverse = jax.scipy.linalg.solve_triangular(factor, jnp.eye(flat.size), lower=True)
     covariance = inverse.T @ inverse
-    errors = eqx.combine(
-        unravel(jnp.sqrt(jnp.diagonal(covariance))),
-        jax.tree.map(
-            lambda leaf: jnp.zeros_like(leaf) if eqx.is_inexact_array(leaf) else leaf, rest
-        ),
-    )
+    errors = standard_errors(covariance, params, rest)
     volume = 0.5 * flat.size * jnp.log(2 * jnp.pi) - jnp.sum(jnp.log(jnp.diagonal(factor)))
     return Gaussian(found.argmin, covariance, errors, volume - found.value)
 

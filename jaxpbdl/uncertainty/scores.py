@@ -6,6 +6,7 @@ scores are those of each value, to be averaged over whatever the reader wants.
 """
 
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import jax
 import jax.numpy as jnp
@@ -107,10 +108,16 @@ def spread_skill(
     with the variance over `M - 1`, averaged over all values or along some axes of the truth
     (Fortin et al., J. Hydrometeorol. 15 (2014) 1708). Raises ValueError for fewer than two members.
     """
-    count = _members(members)
-    variance = jnp.mean(jnp.var(members, axis=0, ddof=1), axis=axis)
+    variance = jnp.mean(expected_square_error(members), axis=axis)
     error = jnp.mean((jnp.mean(members, axis=0) - truth) ** 2, axis=axis)
-    return jnp.sqrt((count + 1) / count * variance / error)
+    return jnp.sqrt(variance / error)
+
+
+def expected_square_error(members: Ensemble) -> Values:
+    """Of the mean of the members, if the truth could be one of them: `(M + 1) / M` times their
+    variance over `M - 1`. Raises ValueError for fewer than two members."""
+    count = _members(members)
+    return (count + 1) / count * jnp.var(members, axis=0, ddof=1)
 
 
 def rank_histogram(members: Ensemble, truth: Values, key: PRNGKeyArray) -> Int[Array, " ranks"]:
@@ -148,6 +155,13 @@ def calibration_error(transform: Values, count: int = 99) -> Float[Array, ""]:
     at equal distances inside (0, 1) (Kuleshov, Fenner and Ermon, ICML 2018)."""
     levels = np.arange(1, count + 1) / (count + 1)
     return jnp.sqrt(jnp.mean((calibration_curve(transform, levels) - levels) ** 2))
+
+
+def normal_half_width(coverage: float) -> float:
+    """Of the central interval of a normal distribution, in standard deviations: 1.96 for 95 %.
+    Raises ValueError for a coverage outside of (0, 1)."""
+    share("coverage", coverage)
+    return NormalDist().inv_cdf((1 + coverage) / 2)
 
 
 def share(name: str, value: ArrayLike) -> None:

@@ -20,17 +20,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 from scipy.optimize import brentq, minimize_scalar
 from scipy.stats import norm
 
+from jaxpbdl.experiments.jets.annealing import annealed
 from jaxpbdl.experiments.jets.significance import discovery_significance
 from jaxpbdl.relaxations import soft_step
 
@@ -123,18 +121,11 @@ def descent(
     every: int,
 ) -> Float[Array, "kept observables"]:
     """The cuts after every `every`-th update by Adam, one update for each temperature."""
-    optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, len(temperatures)))
 
-    def update(
-        state: tuple[Array, optax.OptState], temperature: Array
-    ) -> tuple[tuple[Array, optax.OptState], Array]:
-        cuts, memory = state
-        gradient = jax.grad(lambda c: -softly_counted(search, events, c, temperature))(cuts)
-        change, memory = optimiser.update(gradient, memory)
-        cuts = eqx.apply_updates(cuts, change)
-        return (cuts, memory), cuts
+    def loss(cuts: Array, temperature: Array) -> Array:
+        return -softly_counted(search, events, cuts, temperature)
 
-    return lax.scan(update, (start, optimiser.init(start)), temperatures)[1][every - 1 :: every]
+    return annealed(loss, start, temperatures, learning_rate, every)
 
 
 def by_gradient(

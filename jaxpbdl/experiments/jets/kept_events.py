@@ -15,16 +15,14 @@ wide observables are: a classifier that is trained on all events gives these too
 from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jax import lax
 from jaxtyping import Array, Bool, Float
 from scipy.optimize import brentq, minimize
 from scipy.stats import norm
 
+from jaxpbdl.experiments.jets.annealing import annealed
 from jaxpbdl.relaxations import top_k_weights
 
 Direction = Float[np.ndarray, " observables"]
@@ -97,22 +95,14 @@ def descent(
     every: int,
 ) -> Float[Array, "passed observables"]:
     """The direction after every `every`-th update by Adam, one update for each temperature."""
-    optimiser = optax.adam(optax.cosine_decay_schedule(learning_rate, len(temperatures)))
 
     def lost(direction: Array, temperature: Array) -> Array:
         scores = events @ (direction / jnp.linalg.norm(direction)).astype(events.dtype)
         kept = top_k_weights(scores, k, temperature.astype(events.dtype))
         return -jnp.sum(jnp.where(signal, kept, 0)) / jnp.sum(signal)
 
-    def update(
-        state: tuple[Array, optax.OptState], temperature: Array
-    ) -> tuple[tuple[Array, optax.OptState], Array]:
-        direction, memory = state
-        change, memory = optimiser.update(jax.grad(lost)(direction, temperature), memory)
-        direction = eqx.apply_updates(direction, change)
-        return (direction, memory), direction / jnp.linalg.norm(direction)
-
-    return lax.scan(update, (start, optimiser.init(start)), temperatures)[1][every - 1 :: every]
+    passed = annealed(lost, start, temperatures, learning_rate, every)
+    return passed / jnp.linalg.norm(passed, axis=1, keepdims=True)
 
 
 def by_gradient(

@@ -23,13 +23,13 @@ from jaxtyping import PRNGKeyArray
 from jaxpbdl import checks, plotting
 from jaxpbdl.data import jet_generator, shower
 from jaxpbdl.data.jets import CLASSES, Constituents, Jets, pad, read_jets
+from jaxpbdl.diagnostics import area_under_curve
 from jaxpbdl.experiments.configuration import Count, NonNegative, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.jets.tagging import (
     Held,
     JetBatches,
     Tagger,
-    area,
     as_energy,
     as_particles,
     cross_entropy,
@@ -200,7 +200,7 @@ def run(config: Config, folder: Path) -> Result:
         curves[method], taggers[method] = odds["test"].mean(axis=0), committee[0]
     for name, suffix in (("test", "auc"), ("validation", "validation_auc")):
         counts = np.asarray(jets[name].counts, float)
-        metrics[f"multiplicity.{suffix}"] = area(-counts, np.asarray(jets[name].quark))
+        metrics[f"multiplicity.{suffix}"] = area_under_curve(-counts, np.asarray(jets[name].quark))
     safety = {
         name: unsafe(taggers[name], jets["test"][:200])
         for name in ("efn", "pfn")
@@ -230,12 +230,12 @@ def metrics_of(
     truth = {name: np.asarray(each) for name, each in quark.items()}
     each = [figures(one, truth["test"]) for one in odds["test"]]
     found = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
-    areas = [area(one, truth["validation"]) for one in odds["validation"]]
+    areas = [area_under_curve(one, truth["validation"]) for one in odds["validation"]]
     found["validation_auc"] = float(np.mean(areas))
     if len(each) > 1:
         found["auc_deviation"] = float(np.std([one["auc"] for one in each]))
-        found["committee_auc"] = area(odds["test"].mean(axis=0), truth["test"])
-        found["committee_validation_auc"] = area(
+        found["committee_auc"] = area_under_curve(odds["test"].mean(axis=0), truth["test"])
+        found["committee_validation_auc"] = area_under_curve(
             odds["validation"].mean(axis=0), truth["validation"]
         )
     return {f"{method}.{name}": value for name, value in found.items()}

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jaxpbdl import checks
 from jaxpbdl.data.jets import Constituents, Jets, constituents
+from jaxpbdl.diagnostics import area_under_curve
 
 RADIUS = 0.4
 """Of the jets: angles are given to the networks in units of it."""
@@ -140,16 +141,6 @@ class Held(eqx.Module):
         return jnp.mean(lax.map(of, self.order))
 
 
-def area(odds: np.ndarray, quark: np.ndarray) -> float:
-    """Area under the curve of efficiencies: the chance that a quark jet scores above a gluon jet.
-    Equal scores count half."""
-    _, at, counts = np.unique(odds, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[at]
-    quarks = int(np.sum(quark))
-    gluons = len(quark) - quarks
-    return float((np.sum(ranks[quark]) - quarks * (quarks + 1) / 2) / (quarks * gluons))
-
-
 def rejection(odds: np.ndarray, quark: np.ndarray, efficiency: float) -> float:
     """One over the share of gluon jets that pass where a share `efficiency` of quark jets does;
     infinite if none passes."""
@@ -161,7 +152,7 @@ def rejection(odds: np.ndarray, quark: np.ndarray, efficiency: float) -> float:
 def figures(odds: np.ndarray, quark: np.ndarray) -> dict[str, float]:
     """The figures by which taggers are compared; the cut of `accuracy` is at even odds."""
     return {
-        "auc": area(odds, quark),
+        "auc": area_under_curve(odds, quark),
         "accuracy": float(np.mean((odds > 0) == quark)),
         "rejection_50": rejection(odds, quark, 0.5),
         "rejection_30": rejection(odds, quark, 0.3),

@@ -34,10 +34,11 @@ from jaxpbdl.grids import Periodic, Spectrum
 from jaxpbdl.initial_states import peaked, random_field
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import semilinear
-from jaxpbdl.uncertainty import Discrepancy, infer
+from jaxpbdl.uncertainty import Discrepancy, infer, normal_half_width
 from jaxpbdl.uncertainty import Gaussian as Kernel
+from jaxpbdl.uncertainty.discrepancy import Expansion
 
-HALF_WIDTH = 1.959964
+HALF_WIDTH = normal_half_width(0.95)
 SNAPSHOTS = 5
 FRICTION, VISCOSITY = (0.3, 1.0), (0.03, 0.1)
 """Ranges of the draws."""
@@ -110,10 +111,16 @@ class Nothing(eqx.Module):
 class Unknown(eqx.Module):
     """The term that is sought."""
 
-    delta: Discrepancy
+    delta: Discrepancy | Expansion
 
     def __call__(self, velocity: Float[Array, " x"]) -> Float[Array, " x"]:
         return self.delta(velocity[:, None])
+
+
+def sought(term: eqx.Module) -> Discrepancy | None:
+    """The discrepancy among the unknowns, if the term is one."""
+    delta = term.delta if isinstance(term, Unknown) else None
+    return delta if isinstance(delta, Discrepancy) else None
 
 
 class Way(NamedTuple):
@@ -165,11 +172,13 @@ def draw(config: Config, key: PRNGKeyArray) -> Outcome:
 
         def made(p: Mapping) -> WithTerm:
             value = jnp.exp(p["viscosity"]) if known else jnp.zeros(())
-            return WithTerm(p["term"], value, equation.carried)
+            delta = sought(p["term"])
+            term = p["term"] if delta is None else Unknown(delta.function())
+            return WithTerm(term, value, equation.carried)
 
         def prior(p: Mapping) -> Array:
-            term = p["term"]
-            return term.delta.white if isinstance(term, Unknown) else jnp.zeros(0)
+            delta = sought(p["term"])
+            return jnp.zeros(0) if delta is None else delta.white
 
         found = infer(
             lambda p: flow(made(p), config.steps), data, unknowns,

@@ -25,10 +25,12 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import plotting
+from jaxpbdl.diagnostics import area_under_curve
+from jaxpbdl.distributed import map_members
 from jaxpbdl.equations import Burgers
 from jaxpbdl.experiments.configuration import Count, Fraction, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
-from jaxpbdl.experiments.training import warmup_cosine
+from jaxpbdl.experiments.training import Training
 from jaxpbdl.grids import Periodic
 from jaxpbdl.initial_states import peaked, random_field
 from jaxpbdl.learning import Emulator, Windows, fit, fit_ensemble, members, unrolled
@@ -92,7 +94,7 @@ def trajectories(
         start = size * random_field(key, grid, peaked(peak))
         return rollout(solver, start, STEPS * SUBSTEPS, SUBSTEPS)
 
-    return jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(key, count))
+    return map_members(one, jax.random.split(key, count))
 
 
 def trained(config: Config, data: Array, folder: Path) -> dict[str, Emulator]:
@@ -107,8 +109,7 @@ def trained(config: Config, data: Array, folder: Path) -> dict[str, Emulator]:
         return Emulator(Conservative(network), features=solver.channels)
 
     def optimiser(rate: float, updates: int) -> optax.GradientTransformation:
-        schedule = warmup_cosine(rate, updates, 0.05)
-        return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+        return Training(updates, config.batch, rate, warmup_fraction=0.05).optimiser()
 
     def keep(name: str) -> dict:
         return {"folder": folder / "checkpoints" / name, "save_every": 20, "name": name}
@@ -138,13 +139,6 @@ def forecast(step: Emulator, starts: Float[Array, "count x"]) -> Float[Array, "c
 def forecasts(stacked: Emulator, data: Array) -> Float[Array, "members count steps x"]:
     """Of all members, from the first states."""
     return predict(stacked, data[:, 0], forecast).members
-
-
-def area_under_curve(known: np.ndarray, unknown: np.ndarray) -> float:
-    """The probability that an unknown one has the larger value (ties count half)."""
-    ordered = np.sort(known)
-    below = np.searchsorted(ordered, unknown, "left") + np.searchsorted(ordered, unknown, "right")
-    return float(np.mean(below) / 2 / len(known))
 
 
 def band_coverage(
@@ -206,8 +200,9 @@ def run(config: Config, folder: Path) -> Result:
         metrics |= {f"{name}.band_coverage_90": inside, f"{name}.band_width": width}
         alarm = _alarm(found)
         for kind, flows in strange.items():
-            area = area_under_curve(alarm, _alarm(forecasts(stacked, flows)))
-            metrics[f"{name}.auc_{kind}"] = area
+            alarms = np.concatenate([alarm, _alarm(forecasts(stacked, flows))])
+            unknown = np.arange(len(alarms)) >= len(alarm)
+            metrics[f"{name}.auc_{kind}"] = area_under_curve(alarms, unknown)
         if name == "crps":
             _picture(ratios, found, truth, folder)
     metrics["spread_skill"] = metrics["crps_rescaled.spread_skill"]

@@ -43,7 +43,14 @@ from jaxpbdl.fields import Box, grid_points, uniform
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.learning import PerChunk, fit_ensemble, members, quasi_newton, residual_loss
 from jaxpbdl.networks import Dense
-from jaxpbdl.uncertainty import Prediction, batch, covered, predict
+from jaxpbdl.uncertainty import (
+    Prediction,
+    batch,
+    covered,
+    expected_square_error,
+    normal_half_width,
+    predict,
+)
 
 VISCOSITY = 0.05
 SPEEDS = (1.2, 0.2, -0.6)
@@ -249,8 +256,7 @@ class Score(NamedTuple):
 
 def deviation(found: Prediction) -> Float[Array, " points"]:
     """How far the truth is expected from the mean of the members, if it could be one of them."""
-    count = len(found.members)
-    return jnp.sqrt(found.epistemic * (count + 1) / (count - 1))
+    return jnp.sqrt(expected_square_error(found.members))
 
 
 def score(
@@ -259,7 +265,7 @@ def score(
     """Spread, error and coverage over the grid; new measurements have a noise of their own."""
     mean, apart = found.mean, deviation(found)
     new = truth + noise * jax.random.normal(key, truth.shape)
-    half = stats.norm.ppf((1 + COVERAGE) / 2) * jnp.sqrt(apart**2 + noise**2)
+    half = normal_half_width(COVERAGE) * jnp.sqrt(apart**2 + noise**2)
     alone = stats.t.ppf((1 + COVERAGE) / 2, len(found.members) - 1) * apart
     return Score(
         float(jnp.sqrt(jnp.mean(apart**2))),

@@ -49,12 +49,11 @@ from jaxpbdl.uncertainty import (
     gaussian_nll,
     gaussian_pit,
     jackknife_plus,
+    normal_half_width,
 )
 from jaxpbdl.uncertainty.resampling import Pool, Resampled, folds, on_own_rows
 
 COVERAGE = 0.95
-HALF_WIDTH = 1.959964
-"""Of the interval that holds 95 % of a normal distribution, in standard deviations."""
 LOOKS = 20
 """Validations of a training."""
 RIDGE = 1e-6
@@ -277,7 +276,7 @@ def _score(outputs: Normal, targets: Array, test: Array) -> Score:
     noise, truth = outputs.variance[:, test], targets[test]
     tested = Prediction(outputs.mean[:, test], noise)
     mean, variance, deviation = tested.mean, tested.variance, tested.deviation
-    half = HALF_WIDTH * deviation
+    half = normal_half_width(COVERAGE) * deviation
     return Score(
         rmse=jnp.sqrt(jnp.mean((mean - truth) ** 2)),
         nll=jnp.mean(gaussian_nll(mean, variance, truth)),

@@ -64,16 +64,16 @@ class Difference(eqx.Module):
         self, values: Array, memory: Array | None, dt: Array
     ) -> tuple[Array, Array | None]:
         """The derivative, and psi one step later."""
-        slope = self._raw(values) * _along(self.inverse_widths, self.axis, values.ndim)
+        slope = self._raw(values) * laid_along(self.inverse_widths, self.axis, values.ndim)
         if self.layers is None or memory is None:
             return slope, memory
         layers, n, axis = self.layers, slope.shape[self.axis], self.axis
         ends = jnp.concatenate(
             [along(slope, axis, 0, layers.lower), along(slope, axis, n - layers.upper, n)], axis
         )
-        decay, gain = (_along(line, axis, values.ndim) for line in layers.coefficients(dt))
+        decay, gain = (laid_along(line, axis, values.ndim) for line in layers.coefficients(dt))
         memory = decay * memory + gain * ends
-        slope = slope * _along(layers.inverse_kappa, axis, values.ndim)
+        slope = slope * laid_along(layers.inverse_kappa, axis, values.ndim)
         low = along(memory, axis, 0, layers.lower)
         high = along(memory, axis, layers.lower, layers.lower + layers.upper)
         slope = slope + _padded(low, axis, 0, n - layers.lower)
@@ -141,7 +141,7 @@ def _layers(
     )
 
 
-def _along(line: Array, axis: int, ndim: int) -> Array:
+def laid_along(line: Array, axis: int, ndim: int) -> Array:
     """Shaped so that it broadcasts along an axis."""
     return line.reshape([-1 if a == axis else 1 for a in range(ndim)])
 

@@ -30,7 +30,7 @@ from jaxpbdl.solvers.waves.components import (
     magnetic_location,
     permutation_sign,
 )
-from jaxpbdl.solvers.waves.differences import Difference, difference
+from jaxpbdl.solvers.waves.differences import Difference, difference, laid_along
 from jaxpbdl.solvers.waves.sides import absorbing, require_inside
 from jaxpbdl.solvers.waves.sources import Setting, Signal, dipole
 from jaxpbdl.solvers.waves.yee import Fields, MaxwellStep, Rates, Source
@@ -98,7 +98,7 @@ class BoundPlaneWave(Source):
         return rates, self.line.electric_half(memory)
 
     def _along(self, line: Array) -> Array:
-        return line.reshape([-1 if axis == self.axis else 1 for axis in range(self.ndim)])
+        return laid_along(line, self.axis, self.ndim)
 
 
 class PlaneWave(eqx.Module):

@@ -12,6 +12,7 @@ import pytest
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import shower
 from jaxpbdl.data.jets import Constituents, pad
+from jaxpbdl.diagnostics import area_under_curve
 from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.jets import quark_gluon
 from jaxpbdl.experiments.jets.quark_gluon import (
@@ -23,7 +24,7 @@ from jaxpbdl.experiments.jets.quark_gluon import (
     network,
     run,
 )
-from jaxpbdl.experiments.jets.tagging import Held, JetBatches, area, cross_entropy, rejection
+from jaxpbdl.experiments.jets.tagging import Held, JetBatches, cross_entropy, rejection
 from jaxpbdl.learning import History, stack
 from tests.experiments.fakes import LOSSES
 
@@ -44,9 +45,9 @@ def test_the_area_counts_pairs():
     odds, quark = rng.integers(0, 6, 50).astype(float), rng.random(50) < 0.4
     differences = odds[quark][:, None] - odds[~quark]
     np.testing.assert_allclose(
-        area(odds, quark), np.mean((differences > 0) + (differences == 0) / 2)
+        area_under_curve(odds, quark), np.mean((differences > 0) + (differences == 0) / 2)
     )
-    assert area(quark.astype(float), quark) == 1
+    assert area_under_curve(quark.astype(float), quark) == 1
 
 
 def test_rejection():
@@ -143,7 +144,7 @@ def test_the_test_set_trains_nothing(tmp_path, monkeypatch):
     assert found["efn.validation_auc"] == found["multiplicity.validation_auc"]
     assert found["efn.auc"] != found["efn.validation_auc"]
     counts = np.asarray(parts["test"].counts, float)
-    assert found["multiplicity.auc"] == area(-counts, np.asarray(parts["test"].quark))
+    assert found["multiplicity.auc"] == area_under_curve(-counts, np.asarray(parts["test"].quark))
 
 
 @pytest.mark.stand_ins

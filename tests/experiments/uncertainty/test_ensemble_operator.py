@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from jaxpbdl.diagnostics import area_under_curve
 from jaxpbdl.experiments.contract import execute
 from jaxpbdl.experiments.uncertainty.ensemble_operator import (
     EXPERIMENT,
     Config,
     Conservative,
-    area_under_curve,
     band_coverage,
     trajectories,
 )
@@ -35,7 +35,9 @@ def test_the_area_under_the_curve():
     known, unknown = draw.integers(0, 9, 50) + 0.0, draw.integers(3, 12, 40) + 0.0
     labels = np.repeat([0, 1], [50, 40])
     expected = roc_auc_score(labels, np.concatenate([known, unknown]))
-    assert area_under_curve(known, unknown) == pytest.approx(expected)
+    assert area_under_curve(np.concatenate([known, unknown]), labels == 1) == pytest.approx(
+        expected
+    )
 
 
 def test_bands_of_whole_forecasts():
