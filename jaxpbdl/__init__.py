@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         solvers,
         uncertainty,
     )
+    from jaxpbdl.learning.model_file import load, read_card, save
     from jaxpbdl.rollouts import raise_blow_up, repeat, rollout, watched_rollout
     from jaxpbdl.step import Step
 
@@ -49,12 +50,15 @@ __all__ = [
     "inference",
     "initial_states",
     "learning",
+    "load",
     "molecules",
     "networks",
     "raise_blow_up",
+    "read_card",
     "relaxations",
     "repeat",
     "rollout",
+    "save",
     "shapes",
     "solvers",
     "uncertainty",
@@ -64,9 +68,12 @@ __all__ = [
 # No module may have the name of a function here: importing the module would hide the function.
 MODULES = {
     "Step": "step",
+    "load": "learning.model_file",
     "raise_blow_up": "rollouts",
+    "read_card": "learning.model_file",
     "repeat": "rollouts",
     "rollout": "rollouts",
+    "save": "learning.model_file",
     "watched_rollout": "rollouts",
 }
 """Where the names lie that are not sub-packages or modules themselves."""

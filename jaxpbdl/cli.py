@@ -1,4 +1,4 @@
-"""The command `jaxpbdl`: list the experiments, run one, resume one.
+"""The command `jaxpbdl`: list the experiments, run one, resume one, look at finished runs.
 
 JAX is imported only with an experiment, after the devices are chosen: `list`, `--version`, `--help`
 and a mistyped name answer without it.
@@ -22,7 +22,7 @@ from jaxpbdl.experiments import EXPERIMENTS, load
 
 USAGE_ERROR = 2
 MAX_DEVICES = 8
-COMMANDS = ("list", "run", "resume")
+COMMANDS = ("demo", "list", "run", "resume", "compare", "plot", "export", "devices")
 
 
 class Terminated(KeyboardInterrupt):
@@ -48,9 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0 if options.command is None or options.help else USAGE_ERROR
     if options.command == "list":
         return _list()
-    if settings and options.command == "resume":
+    if settings and options.command != "run":
         parser.error(f"unknown arguments: {' '.join(settings)}")
     try:
+        if options.command in ACTIONS:
+            ACTIONS[options.command](options)
+            return 0
         if options.command == "resume":
             return _resume(options.folder, command, options.allow_changes)
         return _run(options, [*settings, *(["--help"] if options.help else [])], command)
@@ -89,7 +92,22 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on although the code or the data of a training have changed since",
     )
-    for command in (run, resume):
+    compare = commands.add_parser("compare", help="metrics of finished runs side by side")
+    compare.add_argument("folders", type=Path, nargs="+", metavar="DIR")
+    plot = commands.add_parser("plot", help="draw the losses of a finished run")
+    plot.add_argument("folder", type=Path, metavar="DIR")
+    plot.add_argument("--out", type=Path, metavar="FILE", help="default: DIR/losses.png")
+    export = commands.add_parser("export", help="write the trained model of a run to one file")
+    export.add_argument("folder", type=Path, metavar="DIR")
+    export.add_argument("--to", choices=("model", "stablehlo"), default="model")
+    export.add_argument("--out", type=Path, metavar="FILE", required=True)
+    export.add_argument("--fit", help="which of several fits, such as crps")
+    export.add_argument("--member", type=int, help="which of an ensemble (stablehlo)")
+    export.add_argument("--input", metavar="N,N", help="shape of one input, as 1,64 (stablehlo)")
+    demo = commands.add_parser("demo", help="a first flow, its gradient and a picture")
+    demo.add_argument("--out", type=Path, metavar="FILE", default=Path("demo.png"))
+    devices = commands.add_parser("devices", help="list what JAX computes on")
+    for command in (run, resume, compare, plot, export, demo, devices):
         command.add_argument("--traceback", action="store_true", help="show where an error arose")
     return parser
 
@@ -101,6 +119,56 @@ def _refuse_unknown(parser: argparse.ArgumentParser, arguments: list[str]) -> No
         close = get_close_matches(command, COMMANDS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(COMMANDS)}"
         parser.error(f"unknown command {command!r}; {hint}")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from jaxpbdl.experiments import runs
+
+    runs.compare(options.folders)
+
+
+def _plot(options: argparse.Namespace) -> None:
+    from jaxpbdl.experiments import runs
+
+    print(runs.plot(options.folder, options.out))
+
+
+def _export(options: argparse.Namespace) -> None:
+    from jaxpbdl.experiments import runs
+
+    file = runs.unused(options.out)
+    if options.to == "model":
+        print(runs.export_model(options.folder, file, options.fit))
+        return
+    if options.input is None or not all(n.isdigit() for n in options.input.split(",")):
+        raise ValueError(f"--input must be a shape, as 1,64, got {options.input}")
+    shape = [int(n) for n in options.input.split(",")]
+    print(runs.export_program(options.folder, file, shape, options.fit, options.member))
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from jaxpbdl.experiments.demo import demo
+
+    demo(options.out)
+
+
+def _devices(options: argparse.Namespace) -> None:
+    import jax
+
+    _one_device_per_core()
+    for device in jax.devices():
+        memory = (device.memory_stats() or {}).get("bytes_limit")
+        size = "" if memory is None else f"  {memory / 2**30:.1f} GiB"
+        print(f"{device.id}  {device.platform}  {device.device_kind}{size}")
+
+
+ACTIONS = {
+    "compare": _compare,
+    "demo": _demo,
+    "devices": _devices,
+    "export": _export,
+    "plot": _plot,
+}
 
 
 def _list() -> int:

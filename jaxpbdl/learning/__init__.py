@@ -2,12 +2,13 @@
 ensemble.
 """
 
-from jaxpbdl.learning.checkpoint import latest, load, save
+from jaxpbdl.learning.callbacks import CsvLog, Report, TensorBoardLog, each, wandb_log
 from jaxpbdl.learning.collocation import mean_over, residual_at, residual_loss, weak_loss
 from jaxpbdl.learning.delta import Delta, data_factors
 from jaxpbdl.learning.dmd import LinearStep, dynamic_modes
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
+from jaxpbdl.learning.exported import export, exported
 from jaxpbdl.learning.fit import Diverged, fit
 from jaxpbdl.learning.forced import Forced
 from jaxpbdl.learning.front import Method, PayOff, Point, break_even_solves, pay_off
@@ -31,6 +32,7 @@ from jaxpbdl.trainable import trainable
 
 __all__ = [
     "Corrected",
+    "CsvLog",
     "Delta",
     "Diverged",
     "Emulator",
@@ -43,8 +45,10 @@ __all__ = [
     "PayOff",
     "PerChunk",
     "Point",
+    "Report",
     "RunLock",
     "Samples",
+    "TensorBoardLog",
     "Varied",
     "Varying",
     "Windows",
@@ -56,11 +60,12 @@ __all__ = [
     "data_factors",
     "defect_loss",
     "dynamic_modes",
+    "each",
     "evaluate",
+    "export",
+    "exported",
     "fit",
     "fit_ensemble",
-    "latest",
-    "load",
     "mean_over",
     "member",
     "members",
@@ -75,9 +80,9 @@ __all__ = [
     "residual_at",
     "residual_loss",
     "residual_of",
-    "save",
     "stack",
     "trainable",
     "unrolled",
+    "wandb_log",
     "weak_loss",
 ]

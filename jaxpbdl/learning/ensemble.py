@@ -15,6 +15,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from jaxpbdl.distributed.devices import placed
 from jaxpbdl.distributed.members import devices_of, map_members, mesh_for
 from jaxpbdl.learning import update
+from jaxpbdl.learning.callbacks import Callback
 from jaxpbdl.learning.fit import (
     Diverged,
     Model,
@@ -22,6 +23,7 @@ from jaxpbdl.learning.fit import (
     check_key,
     check_plan,
     dependencies,
+    keep,
     never_valid,
     not_validated,
     own,
@@ -50,6 +52,7 @@ def fit_ensemble(
     progress: bool = True,
     name: str = "ensemble",
     mesh: Mesh | None = None,
+    callback: Callback | None = None,
 ) -> tuple[Model, list[History]]:
     """Fit one model a key: member `m` is `fit(models(keys[m]), ..., key=keys[m])`.
 
@@ -73,14 +76,22 @@ def fit_ensemble(
             f"there must be one key a model, got {len(keys)} for {len(initial)} models"
         )
     stacked = stack(initial)
-    task, params, constants = prepare(stacked, loss, batches, optimiser, validate, patience, ema)
-    plan = Plan(
-        steps, chunk, patience, folder, save_every, progress, name, keys, task.static,
-        max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
-    )  # fmt: skip
-    check_plan(plan)
     _warn_of_idle_devices(name, len(keys), mesh)
     mesh = mesh_for(len(keys), mesh)
+    task, params, constants = prepare(stacked, loss, batches, optimiser, validate, patience, ema)
+
+    def fitted(member: Member) -> Model:
+        result = jax.vmap(update.result)(own(member))
+        if mesh is not None:
+            result = jax.device_put(result, mesh.devices.flat[0])
+        return task.model(result, constants)
+
+    plan = Plan(
+        steps, chunk, patience, folder, save_every, progress, name, keys, task.static,
+        max_seconds, dependencies(task, constants, chunk, folder), allow_changes, callback,
+        fitted,
+    )  # fmt: skip
+    check_plan(plan)
     # What all members have in common is not batched: one copy, and no batched arithmetic with it.
     differing, common = eqx.partition(
         constants, jax.tree.map(lambda shared: not bool(shared), _shared(constants))
@@ -107,10 +118,9 @@ def fit_ensemble(
             warnings.warn(advice(f"{name}, member {index}", history.bad_step, plan), stacklevel=2)
         elif never_valid(history):
             warnings.warn(not_validated(f"{name}, member {index}"), stacklevel=2)
-    result = jax.vmap(update.result)(final)
-    if mesh is not None:
-        result = jax.device_put(result, mesh.devices.flat[0])
-    return task.model(result, constants), histories
+    result = fitted(final)
+    keep(result, histories, plan)
+    return result, histories
 
 
 def stack(models: Sequence[Model]) -> Model:

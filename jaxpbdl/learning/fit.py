@@ -3,6 +3,8 @@
 import os
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 import equinox as eqx
@@ -13,7 +15,8 @@ import optax
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
-from jaxpbdl.learning import checkpoint, fingerprint, update
+from jaxpbdl.learning import checkpoint, fingerprint, model_file, update
+from jaxpbdl.learning.callbacks import Callback
 from jaxpbdl.learning.loop import History, Plan, train
 from jaxpbdl.learning.update import Batches, Member, PerChunk, Task
 from jaxpbdl.trainable import fixed_parts
@@ -51,6 +54,7 @@ def fit(
     max_seconds: float | None = None,
     progress: bool = True,
     name: str = "fit",
+    callback: Callback | None = None,
 ) -> tuple[Model, History]:
     """Apply `steps` updates of `optimiser` to the `trainable` arrays of `model`.
 
@@ -79,7 +83,11 @@ def fit(
     - `max_seconds`: wall time of this call after which the fit ends with the chunk it is in, as if
       fewer `steps` had been given; called again it goes on.
 
-    **Returns** the fitted model and its `History`.
+    - `callback`: called with a `Report` after each chunk: step, losses, validation, seconds, and
+      the model on demand. See `CsvLog`, `TensorBoardLog`, `wandb_log`, and `each` for several.
+
+    **Returns** the fitted model and its `History`. With a `folder` the model also lies there as
+    `model.jaxpbdl`, which `jp.load` reads, unless it holds what no file can (a lambda).
 
     **Raises** `Diverged` (a `checks.BlowUp`) naming the first update that is not finite, which is
     not applied; `checks.RunFolderError` if the folder is in use or cannot be written;
@@ -89,9 +97,14 @@ def fit(
     """
     check_key("key", key)
     task, params, constants = prepare(model, loss, batches, optimiser, validate, patience, ema)
+
+    def fitted(member: Member) -> Model:
+        return task.model(update.result(own(member)), constants)
+
     plan = Plan(
         steps, chunk, patience, folder, save_every, progress, name, key, task.static,
-        max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
+        max_seconds, dependencies(task, constants, chunk, folder), allow_changes, callback,
+        fitted,
     )  # fmt: skip
     check_plan(plan)
     member = own(_start(task, params))
@@ -108,7 +121,9 @@ def fit(
     missed = optax.tree_utils.tree_get(member.optimiser_state, "failed_searches")
     if missed is not None and missed > 0:
         warnings.warn(no_smaller_loss(name, int(missed), len(history.loss)), stacklevel=2)
-    return task.model(update.result(member), constants), history
+    result = fitted(member)
+    keep(result, [history], plan)
+    return result, history
 
 
 @eqx.filter_jit
@@ -180,6 +195,22 @@ def dependencies(
         "chunk": chunk if by_chunk else None,
         "python": fingerprint.python(),
     }
+
+
+def keep(fitted: PyTree, histories: list[History], plan: Plan) -> None:
+    """Leave the fitted model in the folder of the fit, as one file."""
+    if plan.folder is None:
+        return
+    validations = [h.validation[np.isfinite(h.validation)] for h in histories]
+    card = {
+        "fit": plan.name,
+        "members": None if np.ndim(plan.key) == np.ndim(jax.random.key(0)) else len(histories),
+        "updates": [len(h.loss) for h in histories],
+        "validation": [float(v.min()) if len(v) else None for v in validations],
+        "seconds": round(histories[0].seconds, 1),
+    }
+    with suppress(ValueError):  # it holds a function without a name; its checkpoints do not mind
+        model_file.save(fitted, Path(plan.folder) / f"model{model_file.SUFFIX}", card)
 
 
 def check_plan(plan: Plan) -> None:

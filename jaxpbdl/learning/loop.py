@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray, PyTree, UInt32
 
 from jaxpbdl.learning import checkpoint
+from jaxpbdl.learning.callbacks import Callback, Report
 from jaxpbdl.learning.interrupt import deferred
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.progress import report
@@ -65,6 +66,8 @@ class Plan(NamedTuple):
     max_seconds: float | None
     depends_on: dict[str, object]  # digests of what the numbers depend on, see `dependencies`
     allow_changes: bool
+    callback: Callback | None
+    model: Callable[[Member], PyTree]  # what the fit would return now
 
 
 class Record(NamedTuple):
@@ -146,12 +149,21 @@ def train(advance: Advance, member: Member, plan: Plan) -> tuple[Member, list[Hi
                 if plan.folder is not None and due and np.any(np.asarray(member.bad_step) < 0):
                     write(plan, member, record, time.perf_counter() - started)
                     saved = end
+                if plan.callback is not None:
+                    plan.callback(_report(plan, member, record, begin, started))
                 interruption.reraise()
                 if late:
                     break
     seconds = time.perf_counter() - started
     bad_steps = np.atleast_1d(member.bad_step)
     return member, [record.history(i, bad, seconds) for i, bad in enumerate(bad_steps)]
+
+
+def _report(plan: Plan, member: Member, record: Record, begin: int, started: float) -> Report:
+    judged = None if member.best is None else record.validation[:, -1]
+    seconds = time.perf_counter() - started
+    new = record.loss[:, begin:]
+    return Report(plan.name, record.step, plan.steps, new, judged, seconds, plan.model, member)
 
 
 def write(plan: Plan, member: Member, record: Record, seconds: float) -> Path:

@@ -18,6 +18,7 @@ import pytest
 
 from jaxpbdl import learning
 from jaxpbdl.checks import CheckpointError, RunFolderError
+from jaxpbdl.learning import checkpoint
 from jaxpbdl.learning.checkpoint import load_newest_intact
 from jaxpbdl.networks import Dense
 
@@ -37,14 +38,14 @@ def tree():
 
 @pytest.fixture
 def saved(tmp_path):
-    return learning.save(tmp_path / "run", tree(), {"step": 100})
+    return checkpoint.save(tmp_path / "run", tree(), {"step": 100})
 
 
 def test_what_was_saved_comes_back(tmp_path):
     folder = tmp_path / "Läufe" / "run"
-    learning.save(folder, tree(), {"step": 5, "note": "é"})
+    checkpoint.save(folder, tree(), {"step": 5, "note": "é"})
     zeros = jax.tree.map(lambda x: x * 0 if eqx.is_inexact_array(x) else x, tree())
-    back, metadata = learning.load(folder, zeros)
+    back, metadata = checkpoint.load(folder, zeros)
     assert metadata == {"step": 5, "note": "é"}
     for a, b in zip(jax.tree.leaves(back), jax.tree.leaves(tree()), strict=True):
         assert type(a) is type(b)
@@ -55,8 +56,8 @@ def test_what_was_saved_comes_back(tmp_path):
 
 def test_fault_08_relative_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    step = learning.save("run", tree(), {"step": 1})
-    assert learning.load("run", tree())[1] == learning.load(step, tree())[1] == {"step": 1}
+    step = checkpoint.save("run", tree(), {"step": 1})
+    assert checkpoint.load("run", tree())[1] == checkpoint.load(step, tree())[1] == {"step": 1}
 
 
 def test_the_newest_two_are_kept_and_leftovers_swept(tmp_path):
@@ -65,10 +66,10 @@ def test_the_newest_two_are_kept_and_leftovers_swept(tmp_path):
     (tmp_path / f".writing-{dead.pid}").mkdir()
     (tmp_path / f".writing-{os.getppid()}").mkdir()  # of a live process
     for step in (1, 2, 10, 10):
-        learning.save(tmp_path, tree(), {"step": step})
+        checkpoint.save(tmp_path, tree(), {"step": step})
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [f".writing-{os.getppid()}", "step-00000002", "step-00000010"]
-    assert learning.latest(tmp_path) == tmp_path / "step-00000010"
+    assert checkpoint.latest(tmp_path) == tmp_path / "step-00000010"
 
 
 def test_fault_03_every_flipped_byte_is_noticed(saved):
@@ -81,9 +82,9 @@ def test_fault_03_every_flipped_byte_is_noticed(saved):
         flipped[position] ^= 1 << rng.randrange(8)
         file.write_bytes(flipped)
         with pytest.raises(CheckpointError, match="damaged"):
-            learning.load(saved, tree())
+            checkpoint.load(saved, tree())
         file.write_bytes(good)
-    learning.load(saved, tree())
+    checkpoint.load(saved, tree())
 
 
 def leaf_file(step, path):
@@ -121,7 +122,7 @@ def test_fault_03_damage_names_file_and_leaf(saved, damage):
     with pytest.raises(
         CheckpointError, match=rf"{file.name} \(leaf .*weights\[1\]\).*(damaged|read)"
     ):
-        learning.load(saved, tree())
+        checkpoint.load(saved, tree())
 
 
 def test_fault_05_a_pickle_in_a_leaf_is_never_run(saved, tmp_path):
@@ -141,7 +142,7 @@ def test_fault_05_a_pickle_in_a_leaf_is_never_run(saved, tmp_path):
     manifest.write_text(text)
     (saved / "manifest.sha256").write_text(hashlib.sha256(text.encode()).hexdigest())
     with pytest.raises(CheckpointError, match=f"{file.name}.*no array of numbers"):
-        learning.load(saved, tree())
+        checkpoint.load(saved, tree())
     assert not marker.exists()
 
 
@@ -160,25 +161,25 @@ def test_fault_05_a_pickle_in_a_leaf_is_never_run(saved, tmp_path):
 )
 def test_fault_04_another_tree_is_refused_with_the_difference(saved, change, message):
     with pytest.raises(CheckpointError, match=message):
-        learning.load(saved, tree() | change)
+        checkpoint.load(saved, tree() | change)
 
 
 def test_a_damaged_newest_names_the_one_before(tmp_path):
-    older = learning.save(tmp_path, tree(), {"step": 1})
-    truncate(None, leaf_file(learning.save(tmp_path, tree(), {"step": 2}), "numpy"))
+    older = checkpoint.save(tmp_path, tree(), {"step": 1})
+    truncate(None, leaf_file(checkpoint.save(tmp_path, tree(), {"step": 2}), "numpy"))
     with pytest.raises(CheckpointError, match=f"(?s)damaged.*before it is {older}"):
-        learning.load(tmp_path, tree())
-    assert learning.load(older, tree())[1] == {"step": 1}
+        checkpoint.load(tmp_path, tree())
+    assert checkpoint.load(older, tree())[1] == {"step": 1}
 
 
 def test_no_checkpoint_is_an_error(tmp_path):
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        learning.load(tmp_path, tree())
-    assert learning.latest(tmp_path) is None
+        checkpoint.load(tmp_path, tree())
+    assert checkpoint.latest(tmp_path) is None
 
 
 def test_fault_06_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
-    learning.save(tmp_path, tree(), {"step": 1})
+    checkpoint.save(tmp_path, tree(), {"step": 1})
     calls = []
 
     def full(descriptor):
@@ -188,15 +189,16 @@ def test_fault_06_a_full_disk_keeps_what_was_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(RunFolderError, match="No space left"):
-        learning.save(tmp_path, tree(), {"step": 2})
+        checkpoint.save(tmp_path, tree(), {"step": 2})
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
-    learning.load(tmp_path, tree())
+    checkpoint.load(tmp_path, tree())
 
 
 KILLED_WRITER = """
 import json, os, random, signal, sys, time
 import numpy as np
 from jaxpbdl import learning
+from jaxpbdl.learning import checkpoint
 
 folder, rounds = sys.argv[1], int(sys.argv[2])
 rng = random.Random(1)
@@ -210,7 +212,7 @@ for _ in range(rounds):
             while True:
                 step += 1
                 tree = {name: np.full(2000, float(step)) for name in "abc"}
-                learning.save(folder, tree, {"step": step})
+                checkpoint.save(folder, tree, {"step": step})
                 os.write(tell, b".")
     os.close(tell)
     assert os.read(began, 1), "the child was refused"
@@ -218,11 +220,11 @@ for _ in range(rounds):
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     os.close(began)
-    tree, metadata = learning.load(folder, {name: np.zeros(2000) for name in "abc"})
+    tree, metadata = checkpoint.load(folder, {name: np.zeros(2000) for name in "abc"})
     assert all(np.all(leaf == metadata["step"]) for leaf in tree.values())
     assert metadata["step"] > seen
     seen = metadata["step"]
-learning.save(folder, tree, {"step": seen + 1})
+checkpoint.save(folder, tree, {"step": seen + 1})
 print(json.dumps([seen, [name for name in os.listdir(folder) if name != "run.lock"]]))
 """
 
@@ -260,7 +262,7 @@ def test_fault_08_a_folder_that_cannot_be_made_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match="cannot be written"):
         learning.RunLock(tmp_path / "file" / "run").__enter__()
     with pytest.raises(RunFolderError, match="cannot be written"):
-        learning.save(tmp_path / "file" / "run", tree(), {"step": 1})
+        checkpoint.save(tmp_path / "file" / "run", tree(), {"step": 1})
 
 
 def test_fault_06_a_full_disk_at_the_lock(tmp_path):
@@ -273,8 +275,8 @@ def test_fault_06_a_full_disk_at_the_lock(tmp_path):
 
 
 def test_falling_back_warns(tmp_path):
-    older = learning.save(tmp_path, tree(), {"step": 1})
-    newer = learning.save(tmp_path, tree(), {"step": 2})
+    older = checkpoint.save(tmp_path, tree(), {"step": 1})
+    newer = checkpoint.save(tmp_path, tree(), {"step": 2})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert load_newest_intact(tmp_path, lambda m: tree())[1] == {"step": 2}
@@ -286,6 +288,7 @@ def test_falling_back_warns(tmp_path):
 
 FROZEN_SET = """
 import sys, equinox as eqx, jax.numpy as jnp
+from jaxpbdl import learning
 from jaxpbdl.learning import checkpoint
 
 class Model(eqx.Module):
