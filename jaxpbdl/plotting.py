@@ -265,9 +265,7 @@ def cost_and_error(
     """Draw relative error against cost, both axes logarithmic: plain solvers, the line of those
     that no other beats, and learned ones, which pay where they lie beneath that line.
 
-    Args:
-        plain, front, learned: pairs `(n, 2)` of cost and error.
-    """
+    `plain`, `front` and `learned` are pairs `(n, 2)` of cost and error."""
     blue, red, grey = LINES[0], LINES[1], LINES[-1]
     for pairs, look, colour, label in (
         (plain, "o", grey, "plain solvers"),

@@ -26,6 +26,7 @@ from jaxpbdl.learning.operator_losses import (
     relative_l2_loss,
 )
 from jaxpbdl.learning.quasi_newton import quasi_newton
+from jaxpbdl.learning.streaming import Stream, WindowsOnDisk
 from jaxpbdl.learning.update import PerChunk
 from jaxpbdl.learning.weighting import ascent, balance, causal_weights
 from jaxpbdl.trainable import trainable
@@ -48,10 +49,12 @@ __all__ = [
     "Report",
     "RunLock",
     "Samples",
+    "Stream",
     "TensorBoardLog",
     "Varied",
     "Varying",
     "Windows",
+    "WindowsOnDisk",
     "ascent",
     "balance",
     "break_even_solves",
