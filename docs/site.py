@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
@@ -71,13 +72,14 @@ OUTSIDE = {
 """Links between files of the repository, and what they are within the site."""
 
 
+@event_priority(100)  # before the plugin that turns notebooks into pages looks for them
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages."""
     for name, content in _pages().items():
         files.append(File.generated(config, name, content=content))
     for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
         name = f"notebooks/{notebook.name}"
-        files.append(File.generated(config, name, content=notebook.read_bytes()))
+        files.append(File(name, str(ROOT), config.site_dir, config.use_directory_urls))
     return files
 
 
