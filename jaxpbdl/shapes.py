@@ -138,6 +138,28 @@ class Union(eqx.Module):
         return jnp.min(jnp.stack([shape(point) for shape in self.shapes]))
 
 
+class Intersection(eqx.Module):
+    """What lies in all of several shapes."""
+
+    shapes: tuple[Shape, ...]
+
+    def __init__(self, shapes: Sequence[Shape]):
+        self.shapes = tuple(shapes)
+
+    def __call__(self, point: Float[Array, " dim"]) -> Float[Array, ""]:
+        return jnp.max(jnp.stack([shape(point) for shape in self.shapes]))
+
+
+class Difference(eqx.Module):
+    """A shape without what lies in another: a plate with a hole."""
+
+    shape: Shape
+    removed: Shape
+
+    def __call__(self, point: Float[Array, " dim"]) -> Float[Array, ""]:
+        return jnp.maximum(self.shape(point), -self.removed(point))
+
+
 def turned(point: Float[Array, "2"], angle: Array) -> Float[Array, "2"]:
     """A point turned about the origin, anticlockwise."""
     cosine, sine = jnp.cos(angle), jnp.sin(angle)

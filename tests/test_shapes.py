@@ -19,6 +19,14 @@ SHAPES = {
         shapes.Union([shapes.Ball((0.0, 0.0), 0.5), shapes.Ball((2.0, 0.0), 0.5)]),
         (0.1, 0.0),
     ),
+    "plate with a hole": (
+        shapes.Difference(shapes.Cuboid((0.0, 0.0), (1.0, 0.8)), shapes.Ball((0.0, 0.0), 0.4)),
+        (0.7, 0.5),
+    ),
+    "lens": (
+        shapes.Intersection([shapes.Ball((-0.3, 0.0), 0.8), shapes.Ball((0.3, 0.0), 0.8)]),
+        (0.0, 0.1),
+    ),
 }
 
 
@@ -80,3 +88,16 @@ def test_areas():
 def test_refused(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def test_shapes_combine_as_sets():
+    one, two = shapes.Ball((0.0, 0.0), 0.7), shapes.Cuboid((0.5, 0.2), (0.5, 0.4))
+    points = jax.random.uniform(jax.random.key(1), (2000, 2), minval=-1.5, maxval=1.5)
+    a, b = (jax.vmap(shape)(points) < 0 for shape in (one, two))
+    for shape, held in (
+        (shapes.Union([one, two]), a | b),
+        (shapes.Intersection([one, two]), a & b),
+        (shapes.Difference(one, two), a & ~b),
+    ):
+        assert jnp.array_equal(jax.vmap(shape)(points) < 0, held)
+        assert 50 < jnp.sum(held) < 1500

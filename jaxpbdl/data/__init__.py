@@ -17,6 +17,7 @@ from jaxpbdl.data.wake import Wake, read_wake
 
 if TYPE_CHECKING:
     from jaxpbdl.data.detect import read, verify
+    from jaxpbdl.data.labelled import from_xarray, read_netcdf, to_xarray, write_netcdf
     from jaxpbdl.data.pdebench import write_pdebench
     from jaxpbdl.data.well import write_well
 
@@ -26,20 +27,26 @@ __all__ = [
     "as_ase",
     "find",
     "from_ase",
+    "from_xarray",
     "read",
+    "read_netcdf",
     "read_wake",
     "read_xyz",
     "reference_energies",
+    "to_xarray",
     "verify",
+    "write_netcdf",
     "write_npz",
     "write_pdebench",
     "write_well",
     "write_xyz",
 ]
 
-# These modules load h5py; they wait for the first use.
+# These modules load h5py or xarray; they wait for the first use.
 _MODULES = {
-    "read": "detect", "verify": "detect", "write_pdebench": "pdebench", "write_well": "well",
+    "from_xarray": "labelled", "read_netcdf": "labelled", "to_xarray": "labelled",
+    "write_netcdf": "labelled", "read": "detect", "verify": "detect",
+    "write_pdebench": "pdebench", "write_well": "well",
 }  # fmt: skip
 
 

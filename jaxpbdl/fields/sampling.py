@@ -166,6 +166,45 @@ def inside(
     return eqx.error_if(points[first], few, message)
 
 
+def on_surface(
+    key: PRNGKeyArray,
+    box: Box,
+    count: int,
+    distance: Callable[[Float[Array, " dim"]], Array],
+    attempts: int = 50,
+) -> Points:
+    """Points on the surface of a shape, where its signed `distance` vanishes, for conditions on the
+    boundary; all parts of the surface in the box are equally likely.
+
+    They are those of `attempts * count` points of the box that lie closest to the surface, moved on
+    to it along the gradient of the distance. The layer that they come from is thin, so that density
+    and area differ little: by its thickness times the curvature. Works inside jit.
+
+    Raises ValueError where a point does not reach the surface, as for a surface outside of the box
+    (inside jit a RuntimeError when it runs).
+    """
+    checks.counts(count=count, attempts=attempts)
+    points = uniform(key, box, attempts * count)
+    away = jax.lax.map(distance, points, batch_size=count)
+    nearest = points[jnp.argsort(jnp.abs(away))[:count]]
+
+    def moved(point: Array) -> Array:
+        value, slope = jax.value_and_grad(distance)(point)
+        return point - value * slope / jnp.maximum(jnp.sum(slope**2), 1e-12)
+
+    for _ in range(4):
+        nearest = jax.vmap(moved)(nearest)
+    size = max(high - low for low, high in zip(box.lower, box.upper, strict=True))
+    lost = jnp.any(jnp.abs(jax.vmap(distance)(nearest)) > 1e-5 * size)
+    lost = lost | ~jnp.all(box.contains(nearest))
+    message = (
+        "points do not reach the surface of the shape in the box: give a box that holds it"
+    )
+    if checks.is_concrete(lost) and bool(lost):
+        raise ValueError(message)
+    return eqx.error_if(nearest, lost, message)
+
+
 def refine(
     key: PRNGKeyArray,
     residual: Float[Array, " candidates"],

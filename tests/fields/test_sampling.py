@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import stats
 
-from jaxpbdl import fields
+from jaxpbdl import fields, shapes
 from jaxpbdl.fields import Box
 
 KEY = jax.random.key(0)
@@ -132,3 +133,27 @@ def test_data_outside_the_domain():
     box.require("measurements", jnp.array([[0.5, 3.0], [-1.0, 0.0]]))
     with pytest.raises(ValueError, match=r"measurements must lie .* 1 of 2 .* first \[2.0, 0.0\]"):
         box.require("measurements", jnp.array([[0.5, 3.0], [2.0, 0.0]]))
+
+
+def test_points_on_a_surface():
+    """They lie on it, all parts of it equally likely: angles of a circle, sides of a rectangle and
+    its hole by length; inside jit too."""
+    square = Box((-2.0, -2.0), (2.0, 2.0))
+    circle = shapes.Ball((0.3, -0.2), 1.2)
+    points = jax.jit(lambda key: fields.on_surface(key, square, 2000, circle))(KEY)
+    assert jnp.max(jnp.abs(jax.vmap(circle)(points))) < 1e-5
+    angles = np.arctan2(*(np.asarray(points) - [0.3, -0.2]).T)
+    assert stats.kstest((angles + np.pi) / (2 * np.pi), "uniform").pvalue > 1e-3
+    hole = shapes.Ball((0.0, 0.0), 0.4)
+    plate = shapes.Difference(shapes.Cuboid((0.0, 0.0), (1.5, 1.0)), hole)
+    points = np.asarray(fields.on_surface(KEY, square, 4000, plate))
+    parts = [
+        np.abs(np.abs(points[:, 0]) - 1.5) < 1e-3,
+        np.abs(np.abs(points[:, 1]) - 1.0) < 1e-3,
+        np.hypot(*points.T) < 0.5,
+    ]
+    lengths = np.array([4.0, 6.0, 0.8 * np.pi])
+    shares = np.array([np.mean(part) for part in parts])
+    np.testing.assert_allclose(shares, lengths / lengths.sum(), atol=0.025)
+    with pytest.raises(ValueError, match="do not reach the surface"):
+        fields.on_surface(KEY, square, 100, shapes.Ball((9.0, 0.0), 1.0))
