@@ -197,9 +197,7 @@ def on_surface(
     size = max(high - low for low, high in zip(box.lower, box.upper, strict=True))
     lost = jnp.any(jnp.abs(jax.vmap(distance)(nearest)) > 1e-5 * size)
     lost = lost | ~jnp.all(box.contains(nearest))
-    message = (
-        "points do not reach the surface of the shape in the box: give a box that holds it"
-    )
+    message = "points do not reach the surface of the shape in the box: give a box that holds it"
     if checks.is_concrete(lost) and bool(lost):
         raise ValueError(message)
     return eqx.error_if(nearest, lost, message)

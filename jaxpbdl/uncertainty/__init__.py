@@ -22,6 +22,7 @@ from jaxpbdl.uncertainty.gaussian_process import (
 )
 from jaxpbdl.uncertainty.heads import Heteroscedastic, Normal, beta_nll
 from jaxpbdl.uncertainty.kernels import AtomPairs, Gaussian, Kernel, Molecules
+from jaxpbdl.uncertainty.noise import Noisy, WithNoise, noisy_crps
 from jaxpbdl.uncertainty.posterior import infer, laplace, sample
 from jaxpbdl.uncertainty.predictive import Prediction, batch, call, predict
 from jaxpbdl.uncertainty.resampling import Pool, Resampled, bootstrap, folds, on_own_rows
@@ -53,6 +54,7 @@ __all__ = [
     "LastLayer",
     "Masked",
     "Molecules",
+    "Noisy",
     "Normal",
     "Pool",
     "Posterior",
@@ -60,6 +62,7 @@ __all__ = [
     "Resampled",
     "Swag",
     "Together",
+    "WithNoise",
     "adaptive_bounds",
     "batch",
     "beta_nll",
@@ -92,6 +95,7 @@ __all__ = [
     "last_layer",
     "masked",
     "negative_log_likelihood",
+    "noisy_crps",
     "normal_half_width",
     "on_own_rows",
     "predict",

@@ -29,19 +29,24 @@ class Features(eqx.Module):
         return jnp.concatenate([channels[None], velocity(vorticity, self.grid)])
 
 
-def network(config: Config, channels: int, key: PRNGKeyArray) -> ConvNet:
-    """From the three features to `channels`, at first zero."""
+def network(config: Config, channels: int, key: PRNGKeyArray, more: int = 0) -> ConvNet:
+    """From the three features, and `more` that others give, to `channels`, at first zero."""
     width, depth = config.width, config.depth
-    return ConvNet(2, 3, channels, width=width, depth=depth, zero_last=True, key=key)
+    return ConvNet(2, 3 + more, channels, width=width, depth=depth, zero_last=True, key=key)
 
 
 def correction(
-    config: Config, features: Features, solver: Step, substeps: int, key: PRNGKeyArray
+    config: Config,
+    features: Features,
+    solver: Step,
+    substeps: int,
+    key: PRNGKeyArray,
+    more: int = 0,
 ) -> Corrected:
     """A solver whose state a network corrects after each interval."""
     return Corrected(
         solver,
-        network(config, 1, key),
+        network(config, 1, key, more),
         scale=features.scale * config.interval,
         features=features,
         substeps=substeps,

@@ -12,9 +12,9 @@ from jaxpbdl.experiments.uncertainty.ensemble_operator import (
     EXPERIMENT,
     Config,
     Conservative,
-    band_coverage,
     trajectories,
 )
+from jaxpbdl.experiments.uncertainty.forecasts import band_coverage
 from jaxpbdl.networks import ConvNet
 
 
