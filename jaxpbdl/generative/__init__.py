@@ -24,7 +24,7 @@ from jaxpbdl.generative.flows import (
 )
 from jaxpbdl.generative.matching import Guided, MatchingLoss, flow_sample, transport
 from jaxpbdl.generative.mixture import GaussianMixture
-from jaxpbdl.generative.networks import TimeDense, plain, waves
+from jaxpbdl.generative.networks import TimeDense, Waves, plain
 from jaxpbdl.generative.ode import euler, heun, integrate, midpoint, rk4
 from jaxpbdl.generative.score import (
     ScoreLoss,
@@ -45,6 +45,7 @@ __all__ = [
     "Schedule",
     "ScoreLoss",
     "TimeDense",
+    "Waves",
     "ancestral_sample",
     "annealed_langevin",
     "by_variance",
@@ -69,5 +70,4 @@ __all__ = [
     "squared_mmd",
     "transport",
     "unweighted",
-    "waves",
 ]

@@ -19,15 +19,17 @@ def plain(t: Float[Array, ""]) -> Float[Array, " 1"]:
     return t[None]
 
 
-def waves(count: int) -> Embedding:
+class Waves(eqx.Module):
     """The time and its sines and cosines of 1, 2, 4, ... half periods: `1 + 2 count` features."""
-    checks.count("count", count)
 
-    def embed(t: Float[Array, ""]) -> Float[Array, " features"]:
-        phases = pi * 2.0 ** jnp.arange(count) * t
+    count: int = eqx.field(static=True)
+
+    def __check_init__(self):
+        checks.count("count", self.count)
+
+    def __call__(self, t: Float[Array, ""]) -> Float[Array, " features"]:
+        phases = pi * 2.0 ** jnp.arange(self.count) * t
         return jnp.concatenate([t[None], jnp.sin(phases), jnp.cos(phases)])
-
-    return embed
 
 
 class TimeDense(eqx.Module):

@@ -12,13 +12,13 @@ from jaxpbdl.generative import (
     Guided,
     MatchingLoss,
     TimeDense,
+    Waves,
     euler,
     flow_sample,
     heun,
     midpoint,
     rk4,
     transport,
-    waves,
 )
 from jaxpbdl.learning import fit
 
@@ -174,7 +174,7 @@ def test_gradient_through_a_sampler():
 
 def test_vmap_and_jit():
     keys = jax.random.split(jax.random.key(3), 3)
-    network = TimeDense(2, (8,), embed=waves(2), key=jax.random.key(0))
+    network = TimeDense(2, (8,), embed=Waves(2), key=jax.random.key(0))
 
     def draw(network, key):
         return flow_sample(network, key, (2,), 5, heun)

@@ -7,24 +7,24 @@ import pytest
 
 from jaxpbdl.generative import (
     TimeDense,
+    Waves,
     integrate,
     midpoint,
     plain,
     sliced_wasserstein,
     squared_mmd,
-    waves,
 )
 
 
 def test_what_the_network_sees():
     """Without hidden layers it is linear: its weights say what each input does."""
-    network = TimeDense(2, (), condition=3, embed=waves(1), key=jax.random.key(0))
+    network = TimeDense(2, (), condition=3, embed=Waves(1), key=jax.random.key(0))
     x, t = jnp.array([0.5, -1.0]), jnp.array(0.25)
     condition = {"a": jnp.array(3.0), "b": jnp.array([[4.0, 5.0]])}
     features = jnp.array([0.5, -1.0, 0.25, 0.5**0.5, 0.5**0.5, 3.0, 4.0, 5.0])
     expected = features @ network.network.weights[0]
     np.testing.assert_allclose(network(x, t, condition), expected, rtol=1e-5)
-    assert plain(t).shape == (1,) and waves(3)(t).shape == (7,)
+    assert plain(t).shape == (1,) and Waves(3)(t).shape == (7,)
 
 
 def test_squared_mmd_of_gaussians():
@@ -80,7 +80,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="directions must be an integer >= 1, got 0"):
         sliced_wasserstein(x, x, jax.random.key(0), 0)
     with pytest.raises(ValueError, match="count must be an integer >= 1, got 0"):
-        waves(0)
+        Waves(0)
     with pytest.raises(ValueError, match="dim must be an integer >= 1, got 0"):
         TimeDense(0, (4,), key=jax.random.key(0))
     network = TimeDense(2, (4,), condition=1, key=jax.random.key(0))

@@ -46,7 +46,7 @@ from jaxpbdl.experiments.wakes.flow import (
     stream_function,
     vorticity,
 )
-from jaxpbdl.generative import Guided, MatchingLoss, TimeDense, flow_sample, midpoint, waves
+from jaxpbdl.generative import Guided, MatchingLoss, TimeDense, Waves, flow_sample, midpoint
 from jaxpbdl.learning import History, Samples, fit, fit_ensemble, member
 from jaxpbdl.networks import Dense
 from jaxpbdl.solvers.flow import IncompressibleStep
@@ -193,7 +193,7 @@ def train(
     training, hidden = config.training, (config.width,) * config.layers
 
     def make(key: PRNGKeyArray) -> TimeDense:
-        return TimeDense(config.modes, hidden, condition=1, embed=waves(4), key=key)
+        return TimeDense(config.modes, hidden, condition=1, embed=Waves(4), key=key)
 
     batches = Samples(known.coefficients, known.condition, training.batch)
     stacked, histories = fit_ensemble(
@@ -336,6 +336,12 @@ class Misfit(eqx.Module):
         return jnp.sum(apart**2 / variance) / 2
 
 
+def pull(t: Array) -> Array:
+    """The weight of the guidance, `(1 - t) / t` but for the first twentieth, where a network that
+    is only nearly right would be thrown off."""
+    return (1 - t) / jnp.maximum(t, 0.05)
+
+
 @eqx.filter_jit
 def all_measured(measured: Measured, streams: Float[Array, "samples nx_1 ny_1"]) -> Array:
     """Of many states."""
@@ -382,11 +388,12 @@ def inverse_problems(
                 values = exact + config.noise * jax.random.normal(key, exact.shape)
                 keys = jax.random.split(key, config.drawn)
                 cost = Misfit(measured, modes, values, jnp.var(seen, axis=0), config.noise)
+                guided = Guided(model, cost, pull)
                 found = {
                     "prior": prior[: config.drawn],
                     "kalman": kalman(prior, seen, values, config.noise, keys),
                     "weighted": weighted(prior, seen, values, config.noise, keys),
-                    "guided": drawn(Guided(model, cost), modes, number, keys, config.guided_steps),
+                    "guided": drawn(guided, modes, number, keys, config.guided_steps),
                 }
                 truth = velocities(state)
                 for name, states in found.items():

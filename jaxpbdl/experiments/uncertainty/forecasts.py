@@ -114,7 +114,10 @@ def trained(
     )  # fmt: skip
     losses = {"first": begun[0].loss, "deep": ended[0].loss, "crps": scored.loss}
     noisy = Noisy(make(start, config.noise_channels), config.noise_channels)
-    score = eqx.Partial(noisy_crps, samples=config.members)
+
+    def score(model: Noisy, windows: PyTree, key: PRNGKeyArray) -> Array:
+        return noisy_crps(model, windows, key, samples=config.members)
+
     stages = (
         ("noisy-first", short, optimiser(config.learning_rate, first), first),
         ("noisy", long, optimiser(config.last_rate, last), last),
