@@ -114,10 +114,12 @@ def finite_size(
     covariance is not that of the errors but a sample of it: with `1 / z` in place of `1 / (N - 1)`,
     `z` the minimum of
 
-        d^T (I + S^T S / z)^-1 d + (1 + 1/N) z - (N + 1) log z
+        d^T (I + S^T S / z)^-1 d + (1 + 1/N) / c z - (N + 1) c log z
 
-    (Bocquet, Raanes and Hannart, Nonlin. Processes Geophys. 22 (2015) 645, dual form). It needs
-    none of the sampling inflation of the others; nothing is drawn."""
+    (Bocquet, Raanes and Hannart, Nonlin. Processes Geophys. 22 (2015) 645, dual form). With `k` the
+    mean eigenvalue of `(N - 1) P`, `c = (1 - 1/N)^(k/2)` leaves the ensemble as it is where the
+    measurements say nothing (Raanes, Bocquet and Carrassi, Q. J. R. Meteorol. Soc. 145 (2019) 53).
+    It needs no inflation for errors of sampling; nothing is drawn."""
     count = len(members)
     mean, apart = centred(members)
     expected, seen = centred(measured)
@@ -126,11 +128,13 @@ def finite_size(
     values = jnp.maximum(values, 0)
     # By (I + S^T S / z)^-1 = I - S^T (z I + S S^T)^-1 S; what does not depend on z is left out.
     projected = (vectors.T @ (seen @ innovation)) ** 2
+    kept = jnp.mean((count - 1) / (count - 1 + values))
+    mode = (1 - 1 / count) ** (kept / 2)
 
     def cost(logarithm: Float[Array, " grid"]) -> Float[Array, " grid"]:
         z = jnp.exp(logarithm)
         gain = jnp.sum(projected / (z[:, None] + values), axis=1)
-        return (1 + 1 / count) * z - (count + 1) * logarithm - gain
+        return (1 + 1 / count) / mode * z - (count + 1) * mode * logarithm - gain
 
     grid = jnp.linspace(-1.0, 1.0, 33, dtype=seen.dtype)
 
