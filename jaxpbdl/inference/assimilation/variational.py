@@ -103,7 +103,9 @@ class FourDVar(AssimilationMethod):
 
         def forecast(state: Array, error: Array | None) -> Array:
             state = problem.forecast(state)
-            return state if model_root is None else state + model_root @ error
+            if model_root is None or error is None:
+                return state
+            return state + model_root @ error
 
         within = active(window.number, self.lag)
         start = window.start + self.root @ control[0]
