@@ -7,6 +7,7 @@ from jaxpbdl.equations.equation import Equation, Parameter, optional_parameter, 
 from jaxpbdl.equations.forcing import Kolmogorov, kolmogorov
 from jaxpbdl.equations.incompressible import IncompressibleFlow, Scalar
 from jaxpbdl.equations.linear import AdvectionDiffusion, Wave
+from jaxpbdl.equations.lorenz import Lorenz63, Lorenz96
 from jaxpbdl.equations.maxwell import Maxwell
 from jaxpbdl.equations.navier_stokes import NavierStokes2D, NavierStokes3D
 from jaxpbdl.equations.reaction_diffusion import (
@@ -32,6 +33,8 @@ __all__ = [
     "Kolmogorov",
     "KortewegDeVries",
     "KuramotoSivashinsky",
+    "Lorenz63",
+    "Lorenz96",
     "Maxwell",
     "NavierStokes2D",
     "NavierStokes3D",

@@ -1,0 +1,1 @@
+"""Experiments with the best estimate of a state from a model and measurements."""
