@@ -11,7 +11,7 @@ from jaxpbdl.experiments.training import Training
 from jaxpbdl.experiments.wakes.data import Wake
 from jaxpbdl.experiments.wakes.flow import LENGTHS
 
-CELLS = (16, 8)
+CELLS = (32, 16)
 
 
 def wake(numbers, count=9):
@@ -43,7 +43,7 @@ def test_velocities_and_probes():
     found = ws.velocities(stream)
     np.testing.assert_allclose(found[0], 3, rtol=1e-4)
     np.testing.assert_allclose(found[1], 2, rtol=1e-4)
-    marked = jnp.zeros((2, *CELLS)).at[:, 6, 4].set(jnp.array([1.0, 2.0]))
+    marked = jnp.zeros((2, *CELLS)).at[:, 12, 8].set(jnp.array([1.0, 2.0]))
     np.testing.assert_array_equal(ws.at_place(marked, (4.0, 2.5)), [1, 2])
     assert ws.Measured(None)(stream).shape == (6,)
 
@@ -68,7 +68,7 @@ def test_updates_from_measurements_are_those_of_a_normal_prior():
 
 
 def test_a_misfit_knows_what_will_still_change():
-    modes = ws.Modes(jnp.zeros((17, 9)), jnp.zeros((2, 17, 9)))
+    modes = ws.Modes(jnp.zeros((33, 17)), jnp.zeros((2, 33, 17)))
     values, prior = jnp.full(6, 0.4), jnp.full(6, 3.0)
     cost = ws.Misfit(ws.Measured(None), modes, values, prior, 0.1)
     end, begin = cost(jnp.zeros(2), jnp.ones(())), cost(jnp.zeros(2), jnp.zeros(()))
