@@ -95,7 +95,7 @@ class Weno5(Reconstruction):
 first_order = FirstOrder()
 """Constant in each cell."""
 weno5 = Weno5()
-"""WENO5-Z with the first power of the ratio; `Weno5(2)` has the square."""
+"""WENO5-Z with the first power of the ratio; `Weno5(power=2)` has the square."""
 
 
 def minmod(before: Float[Array, "..."], after: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -114,7 +114,7 @@ def van_leer(before: Float[Array, "..."], after: Float[Array, "..."]) -> Float[A
 
 def muscl(limiter: Limiter) -> Muscl:
     """Second order away from extrema with a limiter, `minmod`, `van_leer` or one of your own."""
-    return Muscl(limiter)
+    return Muscl(limiter=limiter)
 
 
 Variables: TypeAlias = Callable[[Any, Array, int, Reconstruction], Array]

@@ -65,8 +65,8 @@ def test_weno_is_of_order_five(power, order):
     for n in (8, 16):
         edges = np.linspace(0, 1, n + 1)
         means = n * np.diff(np.exp(edges))
-        edge = Weno5(power)(*(jnp.asarray(means[k : n - 4 + k]) for k in range(5)))
-        lower = Weno5(power)(*(jnp.asarray(means[k : n - 4 + k]) for k in range(4, -1, -1)))
+        edge = Weno5(power=power)(*(jnp.asarray(means[k : n - 4 + k]) for k in range(5)))
+        lower = Weno5(power=power)(*(jnp.asarray(means[k : n - 4 + k]) for k in range(4, -1, -1)))
         errors.append(np.abs(edge - np.exp(edges[3 : n - 1])).max())
         assert np.abs(lower - np.exp(edges[2 : n - 2])).max() < 10 * errors[-1]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.6)
@@ -75,7 +75,7 @@ def test_weno_is_of_order_five(power, order):
 def test_weno_does_not_overshoot_a_jump_in_single_precision():
     for top in (1.0, 1e6):
         cells = jnp.array([0.0, 0.0, 0.0, top, top], jnp.float32)
-        value = float(Weno5(2)(*cells)) / top
+        value = float(Weno5(power=2)(*cells)) / top
         assert abs(value) < 1e-4
     assert float(weno5(*jnp.full(5, 3.0))) == pytest.approx(3.0)
 
@@ -391,7 +391,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match=r"at least 5 cells, got shape \(4,\)"):
         finite_volumes(LINE, Cells(4), 0.1, reconstruction=Wide())
     with pytest.raises(ValueError, match="power must be an integer >= 1, got 0"):
-        Weno5(0)
+        Weno5(power=0)
 
 
 class Wide(Reconstruction):
