@@ -1,6 +1,8 @@
 """Equations: parameters, residual, and the terms a discretisation needs."""
 
 from jaxpbdl.equations.burgers import Burgers
+from jaxpbdl.equations.compressible import CompressibleFlow
+from jaxpbdl.equations.conservation_law import ConservationLaw
 from jaxpbdl.equations.darcy import Darcy
 from jaxpbdl.equations.dispersive import KortewegDeVries, KuramotoSivashinsky
 from jaxpbdl.equations.equation import Equation, Parameter, optional_parameter, parameter
@@ -25,6 +27,8 @@ __all__ = [
     "AllenCahn",
     "Burgers",
     "CahnHilliard",
+    "CompressibleFlow",
+    "ConservationLaw",
     "Darcy",
     "Equation",
     "FisherKPP",

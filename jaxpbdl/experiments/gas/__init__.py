@@ -1,0 +1,1 @@
+"""Compressible flow with shocks."""
