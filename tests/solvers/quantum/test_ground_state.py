@@ -82,3 +82,13 @@ def test_an_attractive_condensate_is_a_soliton():
     found = quantum.ground_state(step, start=jnp.exp(-((x / 4) ** 2)))
     assert float(found.energy) == pytest.approx(-1 / 24, abs=1e-8)
     assert float(found.chemical_potential) == pytest.approx(-1 / 8, abs=1e-8)
+
+
+def test_bad_input():
+    step = trapped(1.0)
+    with pytest.raises(RuntimeError, match=r"after 2 iterations the residual is .*, above"):
+        quantum.ground_state(step, iterations=2)
+    with pytest.raises(ValueError, match="tolerance must be finite and > 0, got 0.0"):
+        quantum.ground_state(step, tolerance=0.0)
+    with pytest.raises(ValueError, match=r"start must have shape \(192,\), got \(3,\)"):
+        quantum.ground_state(step, start=jnp.ones(3))

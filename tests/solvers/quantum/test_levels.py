@@ -8,6 +8,7 @@ import scipy.linalg
 import scipy.stats
 
 import jaxpbdl as jp
+from jaxpbdl.inference import least_squares
 from jaxpbdl.solvers import quantum as q
 
 pytestmark = pytest.mark.x64
@@ -68,6 +69,26 @@ def test_unitaries_against_the_exponential():
         np.testing.assert_allclose(change(held + 0j, jnp.asarray(0.3)), expected, atol=1e-12)
 
 
+def test_gradients_vmap_and_jit():
+    drift, controls = hermitian(3, 3), [hermitian(4, 3), hermitian(5, 3)]
+    step = q.few_levels(drift, controls, 0.2)
+    target = jnp.array([0, 0.6, 0.8j])
+
+    def missed(amplitudes):
+        start = jnp.array([1.0, 0, 0]) + 0j
+        final = jp.rollout(step, start, 5, 5, inputs=amplitudes)[-1]
+        return q.infidelity(final, target)
+
+    pulses = jax.random.normal(jax.random.key(1), (3, 5, 2))
+    value, slope = jax.jit(missed), jax.jit(jax.grad(missed))(pulses[0])
+    for place in ((0, 0), (2, 1), (4, 0)):
+        up, down = (value(pulses[0].at[place].add(sign * 1e-5)) for sign in (1, -1))
+        assert float(slope[place]) == pytest.approx(float(up - down) / 2e-5, rel=1e-7)
+    loop = [value(pulse) for pulse in pulses]
+    np.testing.assert_allclose(jax.jit(jax.vmap(missed))(pulses), jnp.stack(loop), atol=1e-13)
+    assert float(missed(pulses[0])) == pytest.approx(float(loop[0]), abs=1e-13)
+
+
 def test_loss_of_coherence():
     """A driven qubit that decays: without a drive exp(-t / T1) and exp(-t / (2 T1)); without decay
     as its state; trace and adjoint stay."""
@@ -91,11 +112,13 @@ def test_loss_of_coherence():
     np.testing.assert_allclose(mixed, jnp.outer(pure, pure.conj()), atol=1e-12)
     h, u = 1e-5, 2.0
 
+    @jax.jit
+    @jax.value_and_grad
     def excited(u):
-        return step(start, u[None])[1, 1].real
+        return step.advance(start, u[None])[1, 1].real
 
-    slope = jax.grad(excited)(jnp.asarray(u))
-    difference = (excited(jnp.asarray(u + h)) - excited(jnp.asarray(u - h))) / (2 * h)
+    values = [excited(jnp.asarray(one)) for one in (u - h, u, u + h)]
+    slope, difference = values[1][1], (values[2][0] - values[0][0]) / (2 * h)
     assert float(slope) == pytest.approx(float(difference), rel=1e-7)
 
 
@@ -138,6 +161,23 @@ def test_limits_of_pulses():
     band = np.exp(-((2 * np.pi * frequencies * 0.5) ** 2) / 2)
     assert np.all(spectrum <= 2.0 * band + 1e-6)
     assert np.max(spectrum[frequencies > 0.2]) > 1e-4
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_gate_by_least_squares(seed):
+    """A Hadamard gate from controls of at most 1, to round-off."""
+    step = q.few_levels(0.05 * q.pauli_z, [q.pauli_x, q.pauli_y], np.pi / 2 / 8)
+    target = jnp.array([[1, 1], [1, -1]]) / 2**0.5 + 0j
+    start = 0.3 * jax.random.normal(jax.random.key(seed), (8, 2))
+    pulse = q.HeldPulse(start, np.pi / 2, q.WithinBox(1.0))
+
+    def reached(pulse):
+        return jp.rollout(step, jnp.eye(2) + 0j, 8, 8, inputs=q.in_slices(pulse, 8))[-1]
+
+    with pytest.warns(UserWarning, match="do not determine"):
+        found = least_squares(lambda p: q.distance(reached(p), target), pulse, noise=1.0).values
+    assert float(q.infidelity(reached(found), target)) < 1e-13
+    assert float(jnp.max(jnp.abs(q.in_slices(found, 8)))) <= 1.0
 
 
 def test_bad_input():

@@ -84,6 +84,21 @@ def test_tunnelling_and_a_well_without_reflection():
     assert np.max(behind) < 2e-6
 
 
+def test_tunnelling_through_a_rectangle():
+    """T = 0.210771094 at half the height 2 of a barrier of width 1 (A. Messiah, Quantum Mechanics,
+    chapter III.7). Its edges lie between points; the errors, of second order in h and dt, are
+    extrapolated."""
+    found = {}
+    for h, dt in ((1 / 8, 0.008), (1 / 8, 0.004), (1 / 16, 0.0025)):
+        beam = Beam(h, dt, leapfrog, 1.8, 3.5, -30.0, 55.0, 280.0)
+        barrier = jnp.where(jnp.abs(beam.x) < 0.5, 2.0, 0.0)
+        found[h, dt] = beam.transmission(barrier, 2**0.5)
+    slope = (found[1 / 8, 0.004] - found[1 / 8, 0.008]) / (0.008**2 - 0.004**2)
+    coarse = found[1 / 8, 0.004] + slope * 0.004**2
+    fine = found[1 / 16, 0.0025] + slope * 0.0025**2
+    assert fine + (fine - coarse) / 3 == pytest.approx(0.210771094, rel=1e-5)
+
+
 LENGTH = 48.0
 SPEED = 2 * np.pi * 4 / LENGTH
 
@@ -107,6 +122,18 @@ def test_order_on_the_bright_soliton(scheme, order):
     coarse, fine, finest = (float(error(steps)) for steps in (40, 80, 320))
     assert np.log2(coarse / fine) == pytest.approx(order, abs=0.15)
     assert finest < (1e-8 if order == 4 else 1e-5)
+
+
+def test_norm_over_10000_steps():
+    grid = line(48, 12.0)
+    x = grid.coordinates[0]
+    step = quantum.schroedinger(grid, 0.02, potential=x**2 / 2, interaction=5.0)
+    wave = jnp.exp(-((x - 1) ** 2) + 1j * x)
+    before, energy = quantum.probability(grid, wave), quantum.total_energy(step, wave)
+    after = jax.jit(jp.repeat(step, 10000, checkpoint=False))(wave)
+    assert float(quantum.probability(grid, after) / before) == pytest.approx(1, abs=1e-11)
+    assert float(quantum.total_energy(step, after) / energy) == pytest.approx(1, abs=2e-3)
+    assert float(jnp.max(jnp.abs(after - wave))) > 0.1
 
 
 def test_raissis_solution(real_data):
@@ -161,6 +188,81 @@ def test_absorbing_layer():
     left = jax.jit(jp.repeat(step, 200, checkpoint=False))(wave)
     share = float(quantum.probability(grid, left) / quantum.probability(grid, wave))
     assert np.log(share) == pytest.approx(-2 * 8.0 * 0.5 / 4, rel=0.03)
+
+
+def test_a_wave_in_a_box_of_three_unequal_axes():
+    """Eigenstates of motion: k^2 / (2 mass) for the wavenumbers of each axis."""
+    grid = jp.grids.Periodic((4, 6, 5), (1.0, 2.0, 3.0))
+    x, y, z = grid.coordinates
+    wave = jnp.exp(2j * np.pi * (x - y + 2 * z / 3))
+    energy = ((2 * np.pi) ** 2 + (2 * np.pi) ** 2 + (4 * np.pi / 3) ** 2) / (2 * 1.5)
+    step = quantum.schroedinger(grid, 0.01, potential=0.7, mass=1.5)
+    np.testing.assert_allclose(step(wave), wave * np.exp(-0.01j * (energy + 0.7)), atol=1e-12)
+    mean = quantum.total_energy(step, wave) / quantum.probability(grid, wave)
+    assert float(mean) == pytest.approx(energy + 0.7)
+    assert float(quantum.chemical_potential(step, 2 * wave)) == pytest.approx(energy + 0.7)
+
+
+BOX = ((10, 7), (5.0, 4.0), (-2.5, -2.0))
+
+
+def final(parameters, pull):
+    """Of a driven condensate on unequal axes, some number that all parameters change."""
+    grid = jp.grids.Periodic(*BOX)
+    x, y = grid.coordinates
+    step = quantum.schroedinger(
+        grid,
+        parameters["dt"],
+        potential=parameters["trap"] * (x**2 + 2 * y**2),
+        mass=parameters["mass"],
+        interaction=parameters["interaction"],
+        absorption=parameters["absorption"] * x**2,
+        control=lambda u: u[0] * x + u[1] * y,
+        scheme=yoshida,
+    )
+    wave = jp.rollout(step, jnp.exp(-(x**2) - y**2 + 1j * x - 0.5j * y), 6, 6, inputs=pull)[-1]
+    return jnp.sum(jnp.abs(wave) ** 2 * jnp.exp(0.3 * x + 0.2 * y)) + jnp.sum(wave.imag)
+
+
+def test_gradients_vmap_and_jit():
+    parameters = {"dt": 0.1, "trap": 0.5, "mass": 1.2, "interaction": 2.0, "absorption": 0.1}
+    parameters = jax.tree.map(jnp.asarray, parameters)
+    pulls = jax.random.normal(jax.random.key(0), (3, 6, 2))
+    slopes = jax.jit(jax.grad(final, (0, 1)))(parameters, pulls[0])
+    value = jax.jit(final)
+    small = 1e-5
+    for name in parameters:
+        up = value(parameters | {name: parameters[name] + small}, pulls[0])
+        down = value(parameters | {name: parameters[name] - small}, pulls[0])
+        assert float(slopes[0][name]) == pytest.approx(float(up - down) / 2 / small, rel=1e-6)
+    for place in ((0, 0), (3, 1), (5, 0)):
+        up = value(parameters, pulls[0].at[place].add(small))
+        down = value(parameters, pulls[0].at[place].add(-small))
+        found = float(slopes[1][place])
+        assert found == pytest.approx(float(up - down) / 2 / small, rel=1e-6)
+    loop = [value(parameters, pull) for pull in pulls]
+    together = jax.jit(jax.vmap(final, (None, 0)))(parameters, pulls)
+    np.testing.assert_allclose(together, jnp.stack(loop), rtol=1e-12)
+    eager = final(parameters, pulls[0])
+    np.testing.assert_allclose(eager, loop[0], rtol=1e-12)
+
+
+def test_inputs_channels_and_dtypes():
+    """An input is a potential; a network sees real and imaginary part; float32 stays."""
+    grid = jp.grids.Periodic(8, dtype=jnp.float32)
+    step = quantum.schroedinger(grid, 0.1)
+    wave = step.start(jnp.exp(1j * grid.coordinates[0]))
+    later = step(wave, jnp.full(8, 2.0, jnp.float32))
+    assert later.dtype == jnp.complex64
+    np.testing.assert_allclose(later, wave * np.exp(-0.1j * 2.5), atol=1e-6)
+    channels = step.channels(wave)
+    np.testing.assert_allclose(channels[1], np.sin(grid.coordinates[0]), atol=1e-6)
+    moved = step.corrected(wave, channels)
+    np.testing.assert_allclose(moved, 2 * wave, atol=1e-6)
+    timed = quantum.schroedinger(grid, 0.1, potential=lambda time: 2.0 + 0 * time)
+    state = timed(timed.start(wave, 3.0))
+    np.testing.assert_allclose(state.wave, later, atol=1e-6)
+    assert float(state.time) == pytest.approx(3.1)
 
 
 def test_bad_input():
