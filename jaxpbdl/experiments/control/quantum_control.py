@@ -15,8 +15,8 @@ without limits the shortest time is 1/2 (N. Khaneja, R. Brockett and S. J. Glase
 (2001) 032308).
 `robust`: an X gate for all detunings within a tenth of the largest amplitude, by vmap over them;
 `rectangular` is the shortest pulse.
-`condensate`: carried by a well of Gaussian form over three times its width in one period of it;
-`smooth path` is the well on the path of least jerk.
+`condensate`: carried by a well of Gaussian form over three times its width in two of its periods;
+`smooth_path` is the well on the path of least jerk.
 
 Infidelities are those of each pulse on a grid of time ten times finer.
 """
@@ -31,7 +31,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 import jaxpbdl as jp
 from jaxpbdl import plotting
@@ -54,10 +54,9 @@ class Config(Validated):
 
     seed: int = 0
     """Of the first pulses."""
-    tries: Count = 3
-    """First pulses of a task at most, until one ends below `goal`."""
-    goal: Positive = 1e-9
-    steps: Count = 60
+    tries: Count = 2
+    """First pulses of a task at most, until one ends below the goal of the task."""
+    steps: Count = 120
     """Of the least squares."""
     lambda_times: tuple[Positive, ...] = (0.9, 0.97, 0.99, 1.0)
     """Over the shortest, beside the 1.02 of the task."""
@@ -154,6 +153,8 @@ class Task(NamedTuple):
     system: Steering | Detuned | Transport
     first: Callable[[Array], HeldPulse | FilteredPulse]
     shortest: float
+    goal: float = 1e-9
+    """The infidelity that ends the search."""
 
 
 def qubit(config: Config) -> Task:
@@ -248,25 +249,31 @@ def condensate(config: Config) -> Task:
     root = (grid.volume / grid.size) ** 0.5
 
     def first(key: Array) -> FilteredPulse:
-        start = 0.01 * jax.random.normal(key, (12, 1))
-        return FilteredPulse(start, 2 * jnp.pi, 0.5, 0.5, WithinBox(3.0))
+        start = 0.01 * jax.random.normal(key, (36, 1))
+        return FilteredPulse(start, 4 * jnp.pi, 0.35, 0.5, WithinBox(3.0))
 
-    return Task(Transport(step, start * root, target * root, 240), first, 2 * np.pi)
+    return Task(Transport(step, start * root, target * root, 480), first, 2 * np.pi, 1e-4)
 
 
 def solved(task: Task, config: Config) -> tuple[HeldPulse | FilteredPulse, float, str]:
     """The best pulse of some tries, its infidelity, and a note on the search."""
-    best, least, updates = None, np.inf, 0
+    best, least, updates = task.first(jax.random.key(config.seed)), np.inf, 0
+
+    @eqx.filter_jit
+    def left(pulse: PyTree) -> Array:
+        return task.system.infidelity(pulse)
+
     for number in range(config.tries):
         start = task.first(jax.random.key(config.seed + number))
         with warnings.catch_warnings():  # many pulses reach a target: none is determined
             warnings.simplefilter("ignore", UserWarning)
             found = least_squares(task.system, start, noise=1.0, steps=config.steps)
         updates += int(found.steps)
-        missed = float(eqx.filter_jit(task.system.infidelity)(found.values))
-        if best is None or missed < least:
+        # Rounding leaves an infidelity of 1e-14 with either sign.
+        missed = abs(float(left(found.values)))
+        if missed < least:
             best, least = found.values, missed
-        if least < config.goal:
+        if least < task.goal:
             break
     return best, least, f"{updates} steps in {number + 1} tries"
 
@@ -288,7 +295,7 @@ def _run(config: Config, folder: Path) -> Result:
         "condensate": condensate(config),
     }
     for time in config.lambda_times:
-        tasks[f"lambda {time:g}".replace(".", ",")] = three_levels(config, time)
+        tasks[_lambda_at(time)] = three_levels(config, time)
     for name, task in tasks.items():
         pulse, missed, notes[name] = solved(task, config)
         pulses[name] = pulse
@@ -307,17 +314,21 @@ def _run(config: Config, folder: Path) -> Result:
     carried = tasks["condensate"].system
     assert isinstance(carried, Transport)
     still = eqx.tree_at(lambda p: p.parameters, pulses["condensate"], replace_fn=jnp.zeros_like)
-    metrics["smooth path.infidelity"] = float(carried.infidelity(still))
+    metrics["smooth_path.infidelity"] = float(carried.infidelity(still))
     notes["condensate"] += "; its time is over the period of the well"
     _picture(pulses, curves, carried, folder)
     source = "least infidelity of 24 values in 0.9, 0.97, 0.99 and 1 of the shortest time"
-    known = {"0,9": 5.3e-2, "0,97": 5.0e-3, "0,99": 5.7e-4, "1": 4e-7}
+    known = {0.9: 5.3e-2, 0.97: 5.0e-3, 0.99: 5.7e-4, 1.0: 4e-7}
     published = {
-        f"lambda {time}.infidelity": Published(value, source)
+        f"{_lambda_at(time)}.infidelity": Published(value, source)
         for time, value in known.items()
-        if f"lambda {time}" in tasks
+        if time in config.lambda_times
     }
     return Result(metrics, trained_here=published, notes=notes)
+
+
+def _lambda_at(time: float) -> str:
+    return f"lambda_{time:.2f}".replace(".", "_")
 
 
 def _picture(
@@ -351,6 +362,6 @@ def _picture(
 EXPERIMENT = Experiment(
     name="quantum-control",
     summary="gates and transport by pulses found through the step, to infidelities below 1e-8",
-    presets={"quick": Config(), "full": Config(tries=10, steps=200, points=192)},
+    presets={"quick": Config(), "full": Config(tries=10, steps=400, points=192)},
     run=run,
 )

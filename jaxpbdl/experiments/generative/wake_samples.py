@@ -92,11 +92,11 @@ class Config(Validated):
     )
     noise: Positive = 0.1
     """Standard deviation of a measurement; the stream has the speed one."""
-    states: Count = 8
+    states: Count = 4
     """States to be found at each Reynolds number of the test."""
-    drawn: Count = 24
+    drawn: Count = 16
     """Samples for each of them."""
-    guided_steps: Count = 50
+    guided_steps: Count = 30
 
 
 class Modes(eqx.Module):

@@ -38,7 +38,7 @@ def propagator(hamiltonian: Complex[Array, "n n"], dt: Float[Array, ""]) -> Comp
 
 @propagator.defjvp
 def _propagator_jvp(
-    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+    primals: tuple[Array, Array], tangents: tuple[ArrayLike, ArrayLike]
 ) -> tuple[Array, Array]:
     (hamiltonian, dt), (turned, longer) = primals, tangents
     values, vectors = jnp.linalg.eigh(hamiltonian)

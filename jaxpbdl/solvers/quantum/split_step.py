@@ -221,7 +221,7 @@ def _k_squared(grid: Periodic) -> Float[Array, "*grid"]:
         (2 * np.pi / length * fourier_modes(n, half=False)) ** 2
         for n, length in zip(grid.shape, grid.lengths, strict=True)
     ]
-    return constant(sum(np.meshgrid(*lines, indexing="ij")), grid)
+    return constant(np.sum(np.meshgrid(*lines, indexing="ij"), axis=0), grid)
 
 
 def _on_grid(name: str, value: ArrayLike, grid: Periodic) -> Array:

@@ -166,9 +166,10 @@ def test_limits_of_pulses():
 @pytest.mark.parametrize("seed", range(3))
 def test_a_gate_by_least_squares(seed):
     """A Hadamard gate from controls of at most 1, to round-off."""
-    step = q.few_levels(0.05 * q.pauli_z, [q.pauli_x, q.pauli_y], np.pi / 2 / 8)
+    controls = [q.pauli_x, q.pauli_y, q.pauli_z]
+    step = q.few_levels(0.05 * q.pauli_z, controls, np.pi / 2 / 8)
     target = jnp.array([[1, 1], [1, -1]]) / 2**0.5 + 0j
-    start = 0.3 * jax.random.normal(jax.random.key(seed), (8, 2))
+    start = 0.3 * jax.random.normal(jax.random.key(seed), (8, 3))
     pulse = q.HeldPulse(start, np.pi / 2, q.WithinBox(1.0))
 
     def reached(pulse):
