@@ -116,7 +116,7 @@ def test_a_shock_meets_waves():
 )
 def test_order_by_a_vortex(options, order):
     """Of the rates of change of means over the cells, from 64 to 128 cells a side, in a box in
-    which the vortex does not feel its images. On these grids WENO is on its way to order 5."""
+    which the vortex does not feel its images."""
     law = CompressibleFlow(2)
     places, weights = np.polynomial.legendre.leggauss(4)
     errors = []
