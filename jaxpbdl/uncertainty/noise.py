@@ -81,7 +81,7 @@ class Noisy(Step):
         self, key: PRNGKeyArray, state: PyTree, steps: int
     ) -> Float[Array, "steps channels *grid"]:
         """What a rollout of `steps` from `state` is given."""
-        seen = jax.eval_shape(self._features(), state)
+        seen = eqx.filter_eval_shape(self._features(), state)
         return jax.random.normal(key, (steps, self.channels_of_noise, *seen.shape[1:]), seen.dtype)
 
     def sample(self, key: PRNGKeyArray, state: PyTree, steps: int) -> PyTree:

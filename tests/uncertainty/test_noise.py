@@ -50,6 +50,14 @@ def test_a_hybrid_sees_its_channels_and_the_noise():
     assert len(marks) == 1 and marks[0] == 2.0
 
 
+def test_the_channels_of_a_solver_serve_inside_jit():
+    solver = jp.solvers.spectral.semilinear(jp.equations.Burgers(0.1), jp.grids.Periodic(8), 0.1)
+    step = Noisy(Emulator(Random(jnp.asarray(0.2)), features=solver.channels))
+    windows = jnp.zeros((2, 3, 8))
+    score = eqx.filter_jit(lambda step: noisy_crps(step, windows, KEY))
+    assert float(score(step)) == pytest.approx(float(noisy_crps(step, windows, KEY)), rel=1e-5)
+
+
 def test_the_score_is_that_of_the_samples():
     step = walk(0.3)
     windows = jax.random.normal(KEY, (3, 4, 5))
