@@ -55,7 +55,7 @@ class Config(Validated):
     dt: Positive = 0.1
     particles: Count = 20000
     """Of each beam."""
-    cells: Count = 32
+    cells: Count = 64
     """Of the particles' grid."""
 
 
