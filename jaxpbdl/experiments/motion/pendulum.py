@@ -55,19 +55,22 @@ CONSERVED = 20.0
 
 class Pendulum(NamedTuple):
     """A measured pendulum: the lengths of its arms in metres (of the last one where it is known
-    what swings, else a guess to start from), the published gravity, seconds of a window of the fit
-    and of a forecast."""
+    what swings, else a guess to start from), the published gravity and frictions over the last
+    moment of mass, seconds of a window of the fit and of a forecast."""
 
     lengths: tuple[float, ...]
     gravity: float
+    frictions: tuple[float, ...]
     window: float
     horizon: float
 
 
 PENDULUMS = {
-    "single": Pendulum((0.1475846 + 1.09118505e-4 / (0.1477549 * 0.1475846),), 9.81001, 2.0, 2.0),
-    "double": Pendulum((0.172719204, 0.2), 9.80858, 0.6, 1.0),
-    "triple": Pendulum((0.172799737, 0.2287, 0.2), 9.80834, 0.5, 0.5),
+    "single": Pendulum(
+        (0.1475846 + 1.09118505e-4 / (0.1477549 * 0.1475846),), 9.81001, (0.01027,), 2.0, 2.0
+    ),
+    "double": Pendulum((0.172719204, 0.2), 9.80858, (0.01476, 0.00062), 0.6, 1.0),
+    "triple": Pendulum((0.172799737, 0.2287, 0.2), 9.80834, (0.06778, 0.01191, 0.00046), 0.5, 0.5),
 }
 
 
@@ -102,7 +105,9 @@ def files(config: Config) -> list[Path]:
     return [find(f"pendulum-{name}") for name in PENDULUMS]
 
 
-def windows(runs: tuple[Run, ...], length: int, count: int) -> Float[np.ndarray, "count _times _state"]:
+def windows(
+    runs: tuple[Run, ...], length: int, count: int
+) -> Float[np.ndarray, "count _times _state"]:
     """So many windows of `length` states and one more, spread evenly over all runs and the times
     within them."""
     chosen = []
@@ -222,8 +227,10 @@ def judged(
     arms = truth.shape[2] // 2
     wrong = found[:, :, :arms] - truth[:, :, :arms]
     swing = truth[:, :, :arms] - np.pi
-    energies = jax.jit(jax.vmap(energy))
-    ends = [np.asarray(energies(jnp.asarray(states[:, -1]))) for states in (found, truth)]
+    ends = [
+        np.asarray(jax.lax.map(lambda state: energy(state), jnp.asarray(states[:, -1])))
+        for states in (found, truth)
+    ]
     return {
         "forecast_error": float(np.sqrt(np.mean(wrong**2) / np.mean(swing**2))),
         "energy_drift": float(np.sqrt(np.mean((ends[0] - ends[1]) ** 2)) / np.mean(ends[1])),
@@ -234,8 +241,8 @@ def conserved_drift(network: HamiltonianNetwork, start: Float[Array, " state"], 
     """The largest change of a network's own energy without friction, over its kinetic and potential
     height above rest, by the symplectic scheme of fourth order."""
     step = hamiltonian(
-        jax.grad(network.kinetic_energy),
-        lambda q: -jax.grad(network.potential_energy)(q),
+        lambda p: jax.grad(lambda one: network.kinetic_energy(one))(p),
+        lambda q: -jax.grad(lambda one: network.potential_energy(one))(q),
         dt,
         yoshida,
     )
@@ -260,6 +267,13 @@ def run(config: Config, folder: Path) -> Result:
             metrics[f"{name}.gravity_error"] = fitted.error
             metrics[f"{name}.gravity_half_width"] = fitted.half_width
             metrics[f"{name}.residual_rad"] = fitted.left
+            frictions = np.asarray(fitted.models.frictions)
+            errors = np.std(frictions, axis=0, ddof=1) / np.sqrt(config.groups)
+            for joint, given in enumerate(pendulum.frictions):
+                key = f"{name}.friction_{joint + 1}"
+                metrics[key] = frictions[:, joint].mean()
+                metrics[f"{key}_error"] = errors[joint]
+                published[key] = Published(given, SOURCE)
             published[f"{name}.gravity"] = Published(pendulum.gravity, SOURCE)
             held = thinned(swings.held_out)
             truth = windows(held, round(pendulum.horizon / dt), HELD)

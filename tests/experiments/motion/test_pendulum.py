@@ -2,6 +2,7 @@
 
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,7 +64,7 @@ def test_the_chain_moves_by_lagrange_s_equations():
     joints = np.array(k) * np.array([7.0, -9.0, 5.0])
     force = jnp.asarray([joints[1] - joints[0], joints[2] - joints[1], -joints[2]])
     expected = jax.jit(lambda *a: lagrangian_acceleration(lagrangian, *a))(q, v, force)
-    found = jax.jit(model)(jnp.concatenate([q, v]))
+    found = eqx.filter_jit(model)(jnp.concatenate([q, v]))
     np.testing.assert_allclose(found[:3], v)
     np.testing.assert_allclose(found[3:], expected, rtol=1e-9)
     energy = 2 * lagrangian(q, v) - 2 * lagrangian(q, 0 * v)
@@ -84,7 +85,7 @@ def test_known_gravity_is_found():
     runs = swung(double(), starts, 120)
     noise = 1e-3 * np.random.default_rng(0).normal(size=runs.shape)
     fitted = fit_gravity(
-        Pendulum((0.17, 0.2), 9.81, 0.5, 1.0),
+        Pendulum((0.17, 0.2), 9.81, (0.02, 0.005), 0.5, 1.0),
         tuple(runs + noise),
         Config(groups=3, windows=2),
         0.01,
@@ -172,6 +173,8 @@ def test_a_small_run(tmp_path, monkeypatch, real_data):
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     assert metrics["single.gravity"] == pytest.approx(9.81, rel=0.02)
     assert 0 < metrics["single.gravity_error"] < 0.2
+    assert metrics["single.friction_1"] == pytest.approx(0.0086, rel=0.2)
+    assert 0 < metrics["single.friction_1_error"] < 0.005
     assert metrics["single_chain.forecast_error"] < 0.02
     for kind in ("structured", "plain"):
         assert metrics[f"single_{kind}.forecast_error"] > 0.02
