@@ -68,7 +68,7 @@ def test_a_small_run(tmp_path, monkeypatch):
     monkeypatch.setattr(plasma_waves, "CASES", cases)
     monkeypatch.setattr(plasma_waves, "PARTICLES", particles)
     monkeypatch.setattr(plasma_waves, "PERIODS", 10)
-    config = Config(velocities=64, particles=500, cells=16)
+    config = Config(velocities=64, particles=500, cells=32)
     contract.execute(EXPERIMENT, "quick", config, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     assert metrics["landau.damping"] == pytest.approx(0.153359, rel=1e-3)
