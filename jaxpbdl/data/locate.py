@@ -227,6 +227,24 @@ SOURCES |= {
     for name, checksum in _UCI.items()
 }
 
+_PENDULUMS = {  # checksums of the swings
+    "Single": "f3b8cdda4a6e86405ec37ff32b98be76fd37806a609cba7870628c1e40377a98",
+    "Double": "4bf9e4006aa83b2b003295ac1b1946717eec87d76873834d6248683aca419902",
+    "Triple": "c92e7ad880b9977c47842b54697dbcb4bc2183672af94a18a592449e89cfd81c",
+}
+SOURCES |= {
+    f"pendulum-{name.lower()}": Source(
+        files=(f"pendulum-experiment/{name}PendulumDataForParameterEstimation.mat",),
+        sha256=checksum,
+        origin=(
+            "https://github.com/dynamicslab/MultiArm-Pendulum, file ParameterEstimation/"
+            f"{name}Pendulum/{name}PendulumDataForParameterEstimation.mat"
+        ),
+        licence="MIT",
+    )
+    for name, checksum in _PENDULUMS.items()
+}
+
 
 def find(name: str, *, given: str | Path | None = None) -> Path:
     """The file of the data set `name`: the one `given`, or one below the folder `$JAXPBDL_DATA`.

@@ -17,6 +17,14 @@ from jaxpbdl.learning.judge import residual_of
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
 from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
+from jaxpbdl.learning.motion import (
+    AccelerationNetwork,
+    HamiltonianNetwork,
+    LagrangianNetwork,
+    LearnedMotion,
+    hamiltonian_rates,
+    lagrangian_acceleration,
+)
 from jaxpbdl.learning.muon import muon
 from jaxpbdl.learning.operator_losses import (
     Samples,
@@ -32,6 +40,7 @@ from jaxpbdl.learning.weighting import ascent, balance, causal_weights
 from jaxpbdl.trainable import trainable
 
 __all__ = [
+    "AccelerationNetwork",
     "Corrected",
     "CsvLog",
     "Delta",
@@ -39,7 +48,10 @@ __all__ = [
     "Emulator",
     "Evaluation",
     "Forced",
+    "HamiltonianNetwork",
     "History",
+    "LagrangianNetwork",
+    "LearnedMotion",
     "LinearStep",
     "Method",
     "Parametrised",
@@ -69,6 +81,8 @@ __all__ = [
     "exported",
     "fit",
     "fit_ensemble",
+    "hamiltonian_rates",
+    "lagrangian_acceleration",
     "mean_over",
     "member",
     "members",

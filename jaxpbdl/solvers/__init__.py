@@ -1,5 +1,25 @@
 """Discretisations: `equation + grid + dt -> step`, a namespace for each family."""
 
-from jaxpbdl.solvers import compressible, elliptic, flow, molecular, quantum, spectral, time, waves
+from jaxpbdl.solvers import (
+    compressible,
+    elliptic,
+    flow,
+    molecular,
+    plasma,
+    quantum,
+    spectral,
+    time,
+    waves,
+)
 
-__all__ = ["compressible", "elliptic", "flow", "molecular", "quantum", "spectral", "time", "waves"]
+__all__ = [
+    "compressible",
+    "elliptic",
+    "flow",
+    "molecular",
+    "plasma",
+    "quantum",
+    "spectral",
+    "time",
+    "waves",
+]

@@ -1,0 +1,1 @@
+"""Kinetic plasma beside its exact rates."""
