@@ -185,6 +185,15 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "era5-members": Source(
+        files=("era5-sample/era5_z_t_members.npz",),
+        origin=(
+            "https://github.com/ecmwf/cfgrib, file tests/sample-data/era5-levels-members.grib, as "
+            "one npz with the arrays z (m^2/s^2; member, time, level, latitude, longitude), "
+            "latitude, longitude (degrees), level_hPa and time"
+        ),
+        licence="Apache-2.0; contains Copernicus Climate Change Service information",
+    ),
     "lynx-hare": Source(
         files=("lynx-hare/hudson-bay-lynx-hare.csv",),
         sha256="66d3b24d30221a5654ab48cc461ea1d3f725f8f5719016f702cfb56610b4ee63",

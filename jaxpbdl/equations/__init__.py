@@ -21,10 +21,12 @@ from jaxpbdl.equations.reaction_diffusion import (
 )
 from jaxpbdl.equations.schroedinger import Schroedinger
 from jaxpbdl.equations.semilinear import SemilinearEquation
+from jaxpbdl.equations.sphere import BarotropicVorticity, ShallowWater
 
 __all__ = [
     "AdvectionDiffusion",
     "AllenCahn",
+    "BarotropicVorticity",
     "Burgers",
     "CahnHilliard",
     "CompressibleFlow",
@@ -46,6 +48,7 @@ __all__ = [
     "Scalar",
     "Schroedinger",
     "SemilinearEquation",
+    "ShallowWater",
     "SwiftHohenberg",
     "Wave",
     "kolmogorov",

@@ -8,6 +8,7 @@ from jaxpbdl.solvers import (
     plasma,
     quantum,
     spectral,
+    sphere,
     time,
     waves,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "plasma",
     "quantum",
     "spectral",
+    "sphere",
     "time",
     "waves",
 ]

@@ -1,0 +1,1 @@
+"""Flow on the rotating sphere."""
