@@ -1,5 +1,5 @@
 """Discretisations: `equation + grid + dt -> step`, a namespace for each family."""
 
-from jaxpbdl.solvers import compressible, elliptic, flow, molecular, spectral, time, waves
+from jaxpbdl.solvers import compressible, elliptic, flow, molecular, plasma, spectral, time, waves
 
-__all__ = ["compressible", "elliptic", "flow", "molecular", "spectral", "time", "waves"]
+__all__ = ["compressible", "elliptic", "flow", "molecular", "plasma", "spectral", "time", "waves"]
