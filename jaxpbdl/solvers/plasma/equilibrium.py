@@ -26,7 +26,7 @@ from jaxtyping import Array, Float, Int
 from jaxpbdl import checks
 from jaxpbdl.checks import Numbers
 from jaxpbdl.solvers.krylov import gmres
-from jaxpbdl.solvers.plasma.coils import MU_0, Coils, filament_flux
+from jaxpbdl.solvers.plasma.circuits import MU_0, Coils, filament_flux
 from jaxpbdl.solvers.plasma.delta_star import DeltaStar
 from jaxpbdl.solvers.plasma.profiles import Density, Profile
 from jaxpbdl.solvers.plasma.rectangle import Rectangle
@@ -245,7 +245,7 @@ def round_plasma(
     distance = ((r - centre[0]) / radii[0]) ** 2 + ((z - centre[1]) / radii[1]) ** 2
     density = jnp.where(machine.limiter.region, jnp.maximum(1 - distance, 0.0), 0.0)
     area = machine.grid.spacing[0] * machine.grid.spacing[1]
-    return machine.plasma_flux(density * current / (area * jnp.sum(density)))
+    return machine.plasma_flux(density * checks.as_floats(current) / (area * jnp.sum(density)))
 
 
 def _options(

@@ -2,13 +2,14 @@
 
     J = L (b R / R_0 + (1 - b) R_0 / R) s(x),   x = (psi_axis - psi) / (psi_axis - psi_boundary)
 
-that is `p' = L b s / R_0` and `F F' = mu_0 L (1 - b) R_0 s` (M. Moret et al., Fusion Eng. Des. 91
-(2015) 1, and the references there use the same form). L and b follow from the plasma current and
-one more figure, the pressure on the axis or the poloidal beta.
+that is `p' = L b s / R_0` and `F F' = mu_0 L (1 - b) R_0 s` (Y. M. Jeon, J. Korean Phys. Soc. 67
+(2015) 843). L and b follow from the plasma current and one more figure, the pressure on the axis or
+the poloidal beta.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jaxpbdl import checks
-from jaxpbdl.solvers.plasma.coils import MU_0
+from jaxpbdl.solvers.plasma.circuits import MU_0
 
 Shape = Callable[[Array], Array]
 """From the normalised flux, 0 on the axis and 1 on the boundary, to a relative density."""
@@ -33,12 +34,13 @@ class Density(NamedTuple):
     """b, of the part that pressure makes."""
 
 
-class Profile(Protocol):
+class Profile(eqx.Module):
     """What `free_boundary` needs of a profile."""
 
-    current: Float[Array, ""]
+    current: eqx.AbstractVar[Float[Array, ""]]
     """Of the plasma, in A."""
 
+    @abstractmethod
     def density(
         self,
         radius: Float[Array, "nr 1"],
@@ -66,7 +68,7 @@ class PowerShape(eqx.Module):
         return (1 - x**self.a) ** self.c
 
 
-class AxisPressure(eqx.Module):
+class AxisPressure(Profile):
     """The profile with a given current (A) and pressure on the axis (Pa); `radius` is R_0 (m)."""
 
     shape: Shape
@@ -92,7 +94,7 @@ class AxisPressure(eqx.Module):
         return _closed(self, radius, x, inside, area, part)
 
 
-class PoloidalBeta(eqx.Module):
+class PoloidalBeta(Profile):
     """The profile with a given current (A) and `beta_p = 8 pi / mu_0 (integral of p) / current^2`;
     `radius` is R_0 (m)."""
 

@@ -16,7 +16,6 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxpbdl import checks
 from jaxpbdl.solvers.plasma.rectangle import Rectangle
 
 SADDLES = 2
@@ -191,9 +190,7 @@ def _behind(grid: Rectangle, psi: Array, x_point: Array, axis: Array) -> Array:
     return close & (offset @ rising < 0)
 
 
-def connected(
-    allowed: Bool[Array, "nr nz"], seed: Array
-) -> Bool[Array, "nr nz"]:
+def connected(allowed: Bool[Array, "nr nz"], seed: Array) -> Bool[Array, "nr nz"]:
     """The allowed nodes that a path of neighbours along the axes joins with the seed."""
 
     def grown(mask: Array) -> Array:

@@ -50,24 +50,18 @@ def fields(psi, grid):
     return jax.vmap(jax.vmap(psi))(r, z), jax.vmap(jax.vmap(psi.source))(r)
 
 
-@pytest.mark.parametrize(("order", "finest"), [(2, 2e-6), (4, 5e-9)])
-def test_orders(order, finest):
-    """Of the largest error, on a rectangle around the plasma, for all four equilibria."""
-    for name in CASES:
-        psi, errors = exact(name), []
-        e, k = CASES[name][0][:2]
-        for n in (17, 33, 65):
-            lower, upper = (1 - e, -k * e), (1 + e, 1.1 * k * e)
-            grid = Rectangle((n, 2 * n - 1), lower, upper)
-            values, source = fields(psi, grid)
-            found = DeltaStar(grid, order).solve(source, values)
-            errors.append(float(jnp.max(jnp.abs(found - values))))
-        slope = np.log2(errors[1] / errors[2])
-        # Near the axis of the torus 1 / R is steep: the slope is still rising.
-        steep = e > 0.9
-        assert slope > order - (1.0 if steep else 0.2), (name, errors)
-        if name == "ITER":
-            assert errors[2] < finest, errors
+@pytest.mark.parametrize(("name", "order", "finest"), [("ITER", 2, 2e-6), ("ITER", 4, 5e-9)])
+def test_orders(name, order, finest):
+    """Of the largest error, on a rectangle around the plasma."""
+    psi, errors = exact(name), []
+    e, k = CASES[name][0][:2]
+    for n in (17, 33, 65):
+        grid = Rectangle((n, 2 * n - 1), (1 - e, -k * e), (1 + e, 1.1 * k * e))
+        values, source = fields(psi, grid)
+        found = DeltaStar(grid, order).solve(source, values)
+        errors.append(float(jnp.max(jnp.abs(found - values))))
+    assert order + 0.3 > np.log2(errors[1] / errors[2]) > order - 0.2, errors
+    assert errors[2] < finest, errors
 
 
 def test_only_the_sides_of_the_boundary_count():

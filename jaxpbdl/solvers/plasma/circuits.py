@@ -7,7 +7,7 @@ A filament of unit current at `(R_c, Z_c)` makes the flux per radian
 (J. D. Jackson, Classical Electrodynamics, 3rd ed., section 5.5). By the arithmetic-geometric mean
 (Abramowitz and Stegun 17.6) of the largest and the smallest distance to the ring, D and d,
 
-    G = mu_0 / 8 sum_(n >= 1) 2^n c_n^2 / M(D, d),   c_1 = (D - d) / 2,  c_(n+1) = c_n^2 / (4 a_(n+1))
+    G = mu_0 / 8 sum_(n >= 1) 2^n c_n^2 / M(D, d),   c_1 = (D - d) / 2,   c_n+1 = c_n^2 / (4 a_n+1)
 
 which subtracts nothing, so that a far filament is as accurate as a near one.
 """

@@ -1,0 +1,1 @@
+"""Plasmas in a torus."""
