@@ -1,5 +1,18 @@
-"""Kinetic plasma: electrons in phase space, as a density or as particles, and their waves."""
+"""Plasma: electrons in phase space, as a density or as particles, and their waves; equilibria of a
+magnetised plasma in a torus.
+"""
 
+from jaxpbdl.solvers.plasma import exact
+from jaxpbdl.solvers.plasma.circuits import (
+    Circuit,
+    Coils,
+    coils,
+    filament_flux,
+    filaments,
+    joined,
+    rectangular,
+)
+from jaxpbdl.solvers.plasma.delta_star import DeltaStar
 from jaxpbdl.solvers.plasma.dispersion import (
     ColdBeams,
     HollowMaxwellian,
@@ -9,6 +22,16 @@ from jaxpbdl.solvers.plasma.dispersion import (
     leading_wave,
     plasma_dispersion,
     wave_frequency,
+)
+from jaxpbdl.solvers.plasma.equilibrium import (
+    Equilibrium,
+    EquilibriumError,
+    ShapeTargets,
+    Tokamak,
+    free_boundary,
+    round_plasma,
+    shaped,
+    tokamak,
 )
 from jaxpbdl.solvers.plasma.growth import growth_rate, wave_frequencies
 from jaxpbdl.solvers.plasma.particles import (
@@ -21,6 +44,9 @@ from jaxpbdl.solvers.plasma.particles import (
     quiet_beam,
     triangular_cloud,
 )
+from jaxpbdl.solvers.plasma.profiles import AxisPressure, PoloidalBeta, PowerShape, Profile
+from jaxpbdl.solvers.plasma.rectangle import Rectangle
+from jaxpbdl.solvers.plasma.surfaces import Limiter, Surfaces
 from jaxpbdl.solvers.plasma.vlasov import (
     VlasovStep,
     electric_field,
@@ -29,23 +55,47 @@ from jaxpbdl.solvers.plasma.vlasov import (
 )
 
 __all__ = [
+    "AxisPressure",
+    "Circuit",
+    "Coils",
     "ColdBeams",
+    "DeltaStar",
     "Electrons",
+    "Equilibrium",
+    "EquilibriumError",
     "HollowMaxwellian",
+    "Limiter",
     "Maxwellians",
     "ParticleStep",
+    "PoloidalBeta",
+    "PowerShape",
+    "Profile",
+    "Rectangle",
+    "ShapeTargets",
     "Spline",
+    "Surfaces",
+    "Tokamak",
     "VelocityDistribution",
     "VlasovStep",
     "cloud_in_cell",
+    "coils",
     "electric_field",
+    "exact",
     "faddeeva",
+    "filament_flux",
+    "filaments",
+    "free_boundary",
     "growth_rate",
+    "joined",
     "leading_wave",
     "nearest_point",
     "particle_in_cell",
     "plasma_dispersion",
     "quiet_beam",
+    "rectangular",
+    "round_plasma",
+    "shaped",
+    "tokamak",
     "triangular_cloud",
     "velocity_grid",
     "vlasov_poisson",
