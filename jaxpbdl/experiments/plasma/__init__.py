@@ -1,1 +1,0 @@
-"""Plasmas in a torus."""
