@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.grid import Grid
+from jaxpbdl.grids.sphere import Sphere
 
 
 class Interpolant(eqx.Module):
@@ -108,6 +109,11 @@ def interpolate(
     **Raises:** ValueError where shapes do not fit, times do not increase, or there are fewer than
     `degree + 1` snapshots.
     """
+    if isinstance(grid, Sphere):
+        raise ValueError(
+            "grid must be a box, got a Sphere, whose distances grow from pole to equator: evaluate "
+            "its spherical harmonics instead"
+        )
     values = jnp.asarray(values)
     if values.shape[values.ndim - grid.ndim :] != grid.shape:
         raise ValueError(f"values must end in the grid's shape {grid.shape}, got {values.shape}")

@@ -1,1 +1,1 @@
-"""Kinetic plasma beside its exact rates; equilibria in a torus."""
+"""Kinetic plasma beside its exact rates."""
