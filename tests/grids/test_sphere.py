@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxpbdl.fields import interpolate
 from jaxpbdl.grids import (
     Sphere,
     SphericalHarmonics,
@@ -287,3 +288,9 @@ def test_bad_input():
     with jax.enable_x64(False):
         with pytest.raises(ValueError, match="dtype float64 needs jax.config.update"):
             Sphere((4, 8), dtype=jnp.float64)
+
+
+def test_a_field_of_a_box_is_not_taken_on_a_sphere():
+    grid = sphere_for(5, 1.0, gauss_legendre)
+    with pytest.raises(ValueError, match="must be a box, got a Sphere"):
+        interpolate(grid, jnp.zeros(grid.shape))
