@@ -71,7 +71,7 @@ def test_resume_recreates_the_config(here, capsys):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("run dumy", "did you mean dummy?"),
+        ("run dumy", "did you mean dummy"),
         ("run dummy --preset huge", "--preset must be one of quick, full"),
         ("run dummy --out file/below", "cannot be written"),
         ("resume absent", "holds no run"),

@@ -87,7 +87,7 @@ for step in range(1000):
     try:
         state = float(total(parts))
     except Exception as error:
-        learning.save(folder, {"total": np.asarray(state, np.float32)}, {"step": step})
+        learning.checkpoint.save(folder, {"total": np.asarray(state, np.float32)}, {"step": step})
         print(type(error).__name__, "at step", step, flush=True)
         os._exit(0)  # the other process is not waited for
 """
@@ -106,5 +106,5 @@ def test_fault_27_a_dead_peer_is_an_error_after_which_one_can_save(tmp_path):
         dying.kill()
         dying.wait()
     assert "Error at step" in done.stdout, done.stderr
-    tree, info = learning.load(tmp_path, {"total": jnp.zeros((), jnp.float32)})
+    tree, info = learning.checkpoint.load(tmp_path, {"total": jnp.zeros((), jnp.float32)})
     assert tree["total"] == 2 and info["step"] >= 3

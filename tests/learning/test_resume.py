@@ -17,6 +17,7 @@ from regression import Batches, Linear, mean_square, table
 
 from jaxpbdl import learning
 from jaxpbdl.checks import CheckpointError, RunFolderError
+from jaxpbdl.learning import checkpoint
 
 KEY = jax.random.key(3)
 OPTIMISER = optax.adam(optax.cosine_decay_schedule(0.05, 200))
@@ -86,7 +87,7 @@ def test_fault_20_after_a_signal_a_new_process_goes_on(tmp_path, uninterrupted, 
         [sys.executable, "-c", STOPPED, here, str(tmp_path)], stderr=subprocess.PIPE
     )
     deadline = time.time() + 60
-    while not (step := learning.latest(tmp_path)) or step.name == "step-00000000":
+    while not (step := checkpoint.latest(tmp_path)) or step.name == "step-00000000":
         assert process.poll() is None and time.time() < deadline
         time.sleep(0.02)
     with pytest.raises(RunFolderError, match=f"in use by process {process.pid}"):
@@ -94,14 +95,14 @@ def test_fault_20_after_a_signal_a_new_process_goes_on(tmp_path, uninterrupted, 
     process.send_signal(number)
     process.communicate()
     assert process.returncode == {signal.SIGTERM: 128 + 15, signal.SIGINT: -2}[number]
-    reached = int(learning.latest(tmp_path).name[5:])
+    reached = int(checkpoint.latest(tmp_path).name[5:])
     assert 0 < reached < 200 and reached % 20 == 0
     assert_same(fitted(tmp_path), uninterrupted)
 
 
 def test_a_damaged_newest_checkpoint_costs_a_warning_and_some_steps(tmp_path, uninterrupted):
     fitted(tmp_path, 100)
-    (learning.latest(tmp_path) / "leaf-0000.npy").write_bytes(b"")
+    (checkpoint.latest(tmp_path) / "leaf-0000.npy").write_bytes(b"")
     with pytest.warns(UserWarning, match="(?s)leaf-0000.npy.*Falling back to .*step-00000080"):
         assert_same(fitted(tmp_path, 200), uninterrupted)
 
@@ -129,7 +130,7 @@ def test_fault_04_another_fit_is_refused(tmp_path):
             fitted(tmp_path, 40, **change)
     with pytest.raises(CheckpointError, match="holds a fit of 20 updates, more than the 10"):
         fitted(tmp_path, 10, chunk=10)
-    assert learning.latest(tmp_path).name == "step-00000020"
+    assert checkpoint.latest(tmp_path).name == "step-00000020"
     assert len(fitted(tmp_path, 40, ema=0.9, allow_changes=True)[1].loss) == 40
     with pytest.raises(CheckpointError, match="differs from this one in: ema"):
         fitted(tmp_path, 60)
@@ -240,7 +241,7 @@ def test_divergence_leaves_the_checkpoint_before_it(tmp_path):
         fitted(tmp_path, 1000, loss=loss, optimiser=growing)
     bad = caught.value.history.bad_step
     assert bad > 20
-    assert learning.latest(tmp_path).name == f"step-{bad // 20 * 20:08d}"
+    assert checkpoint.latest(tmp_path).name == f"step-{bad // 20 * 20:08d}"
     with pytest.raises(learning.Diverged) as again:
         fitted(tmp_path, 1000, loss=loss, optimiser=growing)
     assert bool(eqx.tree_equal(again.value.model, caught.value.model))

@@ -17,8 +17,8 @@ def test_forecasts_do_not_overlap():
 
 def test_a_tiny_run(tmp_path):
     config = Config(
-        members=2, width=4, depth=2, updates=40, trajectories=2, forecasts=8, train=2, coarse=16,
-        fine=32,
+        members=2, width=4, depth=2, updates=40, trajectories=2, forecasts=8, train=2, coarse=24,
+        fine=32, learning_rate=1e-4, last_rate=1e-4,
     )  # fmt: skip
     found = execute(EXPERIMENT, "quick", config, tmp_path).metrics
     for name in ("deep", "crps"):
