@@ -35,6 +35,11 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def digest(octets: bytes) -> str:
+    """The SHA-256 checksum of octets, in hexadecimal digits."""
+    return hashlib.sha256(octets).hexdigest()
+
+
 def sha256(path: str | Path) -> str:
     """The SHA-256 checksum of a file, in hexadecimal digits."""
     with open(path, "rb") as file:

@@ -34,12 +34,12 @@ class Report(NamedTuple):
     @property
     def loss(self) -> float:
         """The mean over the members and updates of this chunk that are finite, or NaN."""
-        return _mean(self.losses)
+        return finite_mean(self.losses)
 
     @property
     def validation(self) -> float:
         """The mean over the members, or NaN."""
-        return _mean(self.validations)
+        return finite_mean(self.validations)
 
     @property
     def model(self) -> PyTree:
@@ -134,6 +134,7 @@ def _writer(folder: str | os.PathLike | None) -> Writer:
     return SummaryWriter(str(folder))
 
 
-def _mean(values: np.ndarray | None) -> float:
+def finite_mean(values: np.ndarray | None) -> float:
+    """Of what is finite; NaN where nothing is."""
     finite = np.empty(0) if values is None else values[np.isfinite(values)]
     return float(np.mean(finite)) if finite.size else float("nan")

@@ -10,7 +10,6 @@ read into has the same structure, paths, shapes and dtypes. Nothing is ever unpi
 """
 
 import difflib
-import hashlib
 import io
 import json
 import os
@@ -27,6 +26,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxpbdl.checks import CheckpointError, RunFolderError, count
+from jaxpbdl.files import digest
 from jaxpbdl.learning import fingerprint
 
 KEPT = 2
@@ -51,14 +51,14 @@ def save(folder: str | os.PathLike, tree: PyTree, metadata: Metadata) -> Path:
     files, records = [], []
     for index, (path, leaf) in enumerate(_arrays(tree)):
         buffer = io.BytesIO()
-        np.save(buffer, np.asarray(_plain(leaf)), allow_pickle=False)
+        np.save(buffer, np.asarray(plain(leaf)), allow_pickle=False)
         files.append((f"leaf-{index:04d}.npy", buffer.getvalue()))
         records.append(
-            {"file": files[-1][0], **_signature(path, leaf), "sha256": _sha(files[-1][1])}
+            {"file": files[-1][0], **_signature(path, leaf), "sha256": digest(files[-1][1])}
         )
     manifest = {"metadata": metadata, "structure": fingerprint.structure(tree), "leaves": records}
     text = json.dumps(manifest, indent=1).encode()
-    files += [("manifest.json", text), ("manifest.sha256", _sha(text).encode())]
+    files += [("manifest.json", text), ("manifest.sha256", digest(text).encode())]
     try:
         _sweep(Path(folder))
         part.mkdir(parents=True)
@@ -172,7 +172,7 @@ def _resolve(folder: str | os.PathLike) -> Path:
 def _manifest(step: Path) -> Metadata:
     path = step / "manifest.json"
     text = _read(path)
-    if _sha(text).encode() != _read(step / "manifest.sha256"):
+    if digest(text).encode() != _read(step / "manifest.sha256"):
         raise CheckpointError(f"{path} is damaged: its SHA-256 is not that in manifest.sha256")
     return json.loads(text)
 
@@ -180,7 +180,7 @@ def _manifest(step: Path) -> Metadata:
 def _read_leaf(step: Path, record: Metadata) -> np.ndarray:
     path, leaf = step / record["file"], f"leaf {record['path']}"
     data = _read(path, leaf)
-    if _sha(data) != record["sha256"]:
+    if digest(data) != record["sha256"]:
         raise CheckpointError(f"{path} ({leaf}) is damaged: its SHA-256 is not the manifest's")
     try:
         return np.load(io.BytesIO(data), allow_pickle=False)
@@ -226,7 +226,7 @@ def _is_key(leaf: Leaf) -> TypeGuard[jax.Array]:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _plain(leaf: Leaf) -> Leaf:
+def plain(leaf: Leaf) -> Leaf:
     """Numbers that a file can hold: random keys as their data."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
@@ -242,10 +242,6 @@ def _restore(array: np.ndarray, like: Leaf) -> Leaf:
 
 def _signature(path: str, leaf: Leaf) -> Metadata:
     return {"path": path, "dtype": str(leaf.dtype), "shape": list(leaf.shape)}
-
-
-def _sha(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
 
 
 def _read(path: Path, what: str = "manifest") -> bytes:

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray, PyTree, UInt32
 
 from jaxpbdl.learning import checkpoint
-from jaxpbdl.learning.callbacks import Callback, Report
+from jaxpbdl.learning.callbacks import Callback, Report, finite_mean
 from jaxpbdl.learning.interrupt import deferred
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.progress import report
@@ -141,7 +141,7 @@ def train(advance: Advance, member: Member, plan: Plan) -> tuple[Member, list[Hi
                 member, loss, value = advance(member, begin, end)
                 judged = None if member.best is None else np.atleast_1d(value)
                 record = record.extended(end, np.atleast_2d(loss), judged)
-                show(end, mean(record.loss[:, -1]), np.nan if judged is None else mean(judged))
+                show(end, finite_mean(record.loss[:, -1]), finite_mean(judged))
                 late = plan.max_seconds and time.perf_counter() - begun > plan.max_seconds
                 over = end >= plan.steps or not np.any(member.active) or late
                 due = over or interruption.signal or (end // plan.chunk) % plan.save_every == 0
@@ -261,12 +261,6 @@ def _patient_again(member: Member, record: Record, plan: Plan) -> Member:
     if going_on.ndim:
         going_on[late] = False
     return member._replace(active=jnp.asarray(going_on))
-
-
-def mean(values: np.ndarray) -> float:
-    """Over the members that still have a finite value."""
-    finite = values[np.isfinite(values)]
-    return float(np.mean(finite)) if finite.size else float("nan")
 
 
 def key_numbers(key: PRNGKeyArray | Keys) -> list:

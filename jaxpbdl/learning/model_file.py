@@ -10,7 +10,6 @@ The file is a zip archive, stored without compression:
 The same model gives the same bytes. Reading checks every byte that is used.
 """
 
-import hashlib
 import io
 import json
 import os
@@ -25,8 +24,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from jaxpbdl.checks import CheckpointError, RunFolderError
-from jaxpbdl.files import replacing
-from jaxpbdl.learning import encoding
+from jaxpbdl.files import digest, replacing
+from jaxpbdl.learning import checkpoint, encoding
 
 FORMAT = 1
 SUFFIX = ".jaxpbdl"
@@ -55,10 +54,10 @@ def save(
     tree, arrays = encoding.encode(model)
     files, records = {}, []
     for index, leaf in enumerate(arrays):
-        plain = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        plain = np.asarray(checkpoint.plain(leaf))
         octets = _npy(plain)
         files[f"{index:04d}.npy"] = octets
-        record = {"dtype": plain.dtype.name, "shape": list(plain.shape), "sha256": _sha(octets)}
+        record = {"dtype": plain.dtype.name, "shape": list(plain.shape), "sha256": digest(octets)}
         records.append(record)
     content = {
         "format": FORMAT,
@@ -71,7 +70,7 @@ def save(
         text = json.dumps(content, indent=1, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
         raise ValueError(f"card must hold what JSON can: {error}") from error
-    files = {"model.json": text, "model.sha256": _sha(text).encode(), **files}
+    files = {"model.json": text, "model.sha256": digest(text).encode(), **files}
     try:
         with (
             replacing(Path(file)) as part,
@@ -130,7 +129,7 @@ def _opened(file: str | os.PathLike) -> zipfile.ZipFile:
 
 def _content(archive: zipfile.ZipFile, file: str | os.PathLike) -> dict[str, Any]:
     text = _entry(archive, file, "model.json")
-    if _sha(text).encode() != _entry(archive, file, "model.sha256"):
+    if digest(text).encode() != _entry(archive, file, "model.sha256"):
         raise CheckpointError(f"{file} is damaged: model.json has another SHA-256")
     content = json.loads(text)
     if content["format"] > FORMAT:
@@ -145,7 +144,7 @@ def _leaf(
     archive: zipfile.ZipFile, file: str | os.PathLike, index: int, record: Mapping[str, Any]
 ) -> np.ndarray:
     octets = _entry(archive, file, f"{index:04d}.npy")
-    if _sha(octets) != record["sha256"]:
+    if digest(octets) != record["sha256"]:
         raise CheckpointError(f"{file} is damaged: array {index} has another SHA-256")
     value = np.load(io.BytesIO(octets), allow_pickle=False)
     dtype = jax.numpy.dtype(record["dtype"])
@@ -163,11 +162,3 @@ def _npy(value: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, value, allow_pickle=False)
     return buffer.getvalue()
-
-
-def _is_key(leaf: np.ndarray | jax.Array) -> bool:
-    return jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _sha(octets: bytes) -> str:
-    return hashlib.sha256(octets).hexdigest()

@@ -20,7 +20,7 @@ from jaxpbdl.learning.hybrid import Corrected, Emulator
 from jaxpbdl.learning.losses import Windowed
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.step import Step
-from jaxpbdl.uncertainty.scores import ensemble_crps
+from jaxpbdl.uncertainty.together import mean_crps
 
 
 class WithNoise(eqx.Module):
@@ -112,6 +112,4 @@ def noisy_crps(
         return jax.tree.map(lambda leaf: leaf[:, 1:], found(keys, starts))
 
     found = jax.vmap(forecast)(keys)
-    scores = jax.tree.map(lambda x, y: ensemble_crps(x, y, fairness=fairness), found, truth)
-    leaves = jax.tree.leaves(scores)
-    return jnp.stack([jnp.sum(leaf) for leaf in leaves]).sum() / sum(leaf.size for leaf in leaves)
+    return mean_crps(found, truth, fairness)

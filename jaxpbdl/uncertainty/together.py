@@ -39,7 +39,12 @@ def crps_unrolled(model: Together, windows: Windowed, *, fairness: float = 0.0) 
         return jax.vmap(lambda start: rollout(step, start, steps, checkpoint=False))(starts)
 
     found = jax.tree.map(lambda leaf: leaf[:, :, 1:], jax.vmap(forecast)(arrays))
-    scores = jax.tree.map(lambda x, y: ensemble_crps(x, y, fairness=fairness), found, truth)
+    return mean_crps(found, truth, fairness)
+
+
+def mean_crps(members: PyTree, truth: PyTree, fairness: float) -> Float[Array, ""]:
+    """`ensemble_crps` of trees, its mean over all values of all leaves."""
+    scores = jax.tree.map(lambda x, y: ensemble_crps(x, y, fairness=fairness), members, truth)
     leaves = jax.tree.leaves(scores)
     return jnp.stack([jnp.sum(leaf) for leaf in leaves]).sum() / sum(leaf.size for leaf in leaves)
 

@@ -98,6 +98,11 @@ class Config(Validated):
     """Samples for each of them."""
     guided_steps: Count = 30
 
+    @property
+    def setting(self) -> Setting:
+        """Cells of the coarse solver, about the cylinder."""
+        return Setting(self.cells)
+
 
 class Modes(eqx.Module):
     """Stream functions by the coefficients of their leading modes, each of variance one over the
@@ -370,7 +375,7 @@ def inverse_problems(
     config: Config, model: TimeDense, modes: Modes, test: Wake
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Errors, scores and spread over skill of the posterior samples of all methods."""
-    base = config_setting(config).solver(0.4 / SUBSTEPS)
+    base = config.setting.solver(0.4 / SUBSTEPS)
     rows: dict[str, list[tuple[float, float, float]]] = {}
     picture: dict[str, np.ndarray] = {}
     for index, reynolds in enumerate(config.test):
@@ -418,18 +423,13 @@ def _judged(samples: Array, truth: Array, deviation: Array) -> tuple[float, floa
     return float(error), float(score), float(spread_skill(samples, truth))
 
 
-def config_setting(config: Config) -> Setting:
-    """Cells of the coarse solver, about the cylinder."""
-    return Setting(config.cells)
-
-
 def run(config: Config, folder: Path) -> Result:
     """Train, draw, judge; pictures go to `folder`."""
     where = folder / "wakes" if config.data is None else config.data
 
     def simulated(numbers: tuple[float, ...], count: int) -> Wake:
         duration = count * config.window
-        return wakes(where, config_setting(config), FINER, numbers, duration, config.window)
+        return wakes(where, config.setting, FINER, numbers, duration, config.window)
 
     known = simulated(config.train, config.windows)
     test = simulated(config.test, config.test_windows)
