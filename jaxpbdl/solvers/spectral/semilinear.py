@@ -13,6 +13,7 @@ from jaxpbdl.equations.equation import Equation
 from jaxpbdl.equations.semilinear import Layout, SemilinearEquation
 from jaxpbdl.fields import Interpolant
 from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.harmonics import SphericalHarmonics
 from jaxpbdl.grids.periodic import Periodic
 from jaxpbdl.grids.spectrum import Sides, Spectrum
 from jaxpbdl.solvers.time.exponential import etdrk4, phi
@@ -21,7 +22,8 @@ from jaxpbdl.step import Step
 
 
 class SpectralStep(Step):
-    """One time step of an equation in spectral space; created by `semilinear`.
+    """One time step of an equation in spectral space; created by `semilinear` and, on a sphere, by
+    `solvers.sphere.on_sphere`.
 
     States are real arrays of shape `equation.value_shape + grid.shape`. Inside a rollout the state
     stays in spectral space and is transformed back for saved states only. An input is a force of
@@ -31,7 +33,7 @@ class SpectralStep(Step):
     trainable_fields = ()
 
     equation: SemilinearEquation
-    spectrum: Spectrum
+    spectrum: Spectrum | SphericalHarmonics
     layout: Layout
     scheme: Scheme
     source: Array | None
@@ -39,7 +41,7 @@ class SpectralStep(Step):
 
     @property
     def grid(self) -> Any:
-        """Periodic points, or cells."""
+        """Periodic points, cells, or a sphere."""
         return self.spectrum.grid
 
     @property
@@ -79,7 +81,8 @@ class SpectralStep(Step):
     def largest_dt(self, state: Array) -> Array | float:
         """Estimate of the largest stable dt: the fastest resolved wave, damped by the linear part,
         stays inside the scheme's stability region."""
-        rate = self.equation.transport_rate(state, self.spectrum)
+        # An equation takes the transforms of its own domain.
+        rate = self.equation.transport_rate(state, self.spectrum)  # pyright: ignore[reportArgumentType]
         if rate is None:
             return float("inf")
         damping = phi(1, self.equation.symbol(self.layout).real * self.dt)
@@ -127,12 +130,23 @@ def semilinear(
     """
     checks.positive("dt", dt)
     equation.check_grid(grid)
+    spectrum = Spectrum(grid, equation.keep if keep is None else keep, sides)
+    return assembled(equation, spectrum, equation.layout(spectrum), dt, scheme)
+
+
+def assembled(
+    equation: SemilinearEquation,
+    spectrum: Any,
+    layout: Any,
+    dt: ArrayLike,
+    scheme: Exponential,
+) -> SpectralStep:
+    """The step of an equation in a spectrum, all of it in the precision of the grid."""
+    grid = spectrum.grid
     dt = jnp.asarray(dt, grid.dtype)
     equation = jax.tree.map(
         lambda leaf: leaf.astype(grid.dtype) if eqx.is_inexact_array(leaf) else leaf, equation
     )
-    spectrum = Spectrum(grid, equation.keep if keep is None else keep, sides)
-    layout = equation.layout(spectrum)
     symbol = equation.symbol(layout)
     precision = jnp.complex64 if grid.dtype == jnp.float32 else jnp.complex128
     symbol = symbol.astype(precision if jnp.iscomplexobj(symbol) else grid.dtype)

@@ -7,10 +7,9 @@ from jaxpbdl.solvers.sphere.initial import (
     solid_rotation,
     unstable_jet,
 )
-from jaxpbdl.solvers.sphere.step import SphereStep, on_sphere
+from jaxpbdl.solvers.sphere.step import on_sphere
 
 __all__ = [
-    "SphereStep",
     "barotropic_wave",
     "mountain",
     "on_sphere",
