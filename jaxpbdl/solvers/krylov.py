@@ -50,6 +50,27 @@ def gmres(
     return lax.while_loop(going, cycle, (jnp.zeros_like(b), b, jnp.asarray(0)))[0]
 
 
+def implicit_root(
+    change: Callable[[Array], Array],
+    guess: Float[Array, " n"],
+    root: Callable[[Callable[[Array], Array], Array], Array],
+    *,
+    tolerance: ArrayLike,
+    restart: int,
+) -> Float[Array, " n"]:
+    """The x with `change(x) = 0` that `root(change, guess)` finds. Its derivatives, in both modes,
+    are those of the implicit function theorem: one linear equation more, by `gmres` with
+    `tolerance` and `restart`."""
+
+    def tangent(linear: Callable[[Array], Array], right: Array) -> Array:
+        def solve(apply: Callable[[Array], Array], b: Array) -> Array:
+            return gmres(apply, b, tolerance=tolerance, restart=restart)
+
+        return lax.custom_linear_solve(linear, right, solve, transpose_solve=solve)
+
+    return lax.custom_root(change, lax.stop_gradient(guess), root, tangent)
+
+
 def _correction(apply: Callable, residual: Array, goal: Array, m: int) -> Array:
     """What m products at most take off a residual."""
     size = jnp.linalg.norm(residual)

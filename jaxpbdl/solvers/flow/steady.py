@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.solvers.flow.semi_implicit import Pressed, SemiImplicitStep, carried_part
 from jaxpbdl.solvers.flow.state import Flow
-from jaxpbdl.solvers.krylov import gmres
+from jaxpbdl.solvers.krylov import gmres, implicit_root
 from jaxpbdl.solvers.time.scheme import combined
 
 FORCING = 1e-2
@@ -81,13 +81,7 @@ def _steady(
             found, off, f"no steady flow within {iterations} iterations of Newton's method"
         )
 
-    def tangent(linear: Callable[[Array], Array], right: Array) -> Array:
-        def solve(apply: Callable[[Array], Array], b: Array) -> Array:
-            return gmres(apply, b, tolerance=tolerance, restart=krylov)
-
-        return lax.custom_linear_solve(linear, right, solve, transpose_solve=solve)
-
-    values = lax.custom_root(change, lax.stop_gradient(guess), root, tangent)
+    values = implicit_root(change, guess, root, tolerance=tolerance, restart=krylov)
     return unpacked(parts(values), start.time).flow
 
 

@@ -25,7 +25,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxpbdl import checks
 from jaxpbdl.checks import Numbers
-from jaxpbdl.solvers.krylov import gmres
+from jaxpbdl.solvers.krylov import gmres, implicit_root
 from jaxpbdl.solvers.plasma.circuits import MU_0, Coils, filament_flux
 from jaxpbdl.solvers.plasma.delta_star import DeltaStar
 from jaxpbdl.solvers.plasma.profiles import Density, Profile
@@ -334,13 +334,7 @@ def _solved(
     def root(function: Callable[[Array], Array], first: Array) -> Array:
         return damped_newton(function, first, tolerance / 2, picard, iterations)
 
-    def tangent(linear: Callable[[Array], Array], right: Array) -> Array:
-        def solve(apply: Callable[[Array], Array], b: Array) -> Array:
-            return gmres(apply, b, tolerance=LINEAR_TOLERANCE, restart=KRYLOV)
-
-        return lax.custom_linear_solve(linear, right, solve, transpose_solve=solve)
-
-    flat = lax.custom_root(change, lax.stop_gradient(start.ravel()), root, tangent)
+    flat = implicit_root(change, start.ravel(), root, tolerance=LINEAR_TOLERANCE, restart=KRYLOV)
     left = jnp.linalg.norm(lax.stop_gradient(change(flat))) / jnp.linalg.norm(flat)
     currents, psi, bounds, density = parts(flat.reshape(shape))
     sign = jnp.sign(profile.current).astype(psi.dtype)
