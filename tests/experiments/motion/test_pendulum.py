@@ -161,7 +161,8 @@ def test_settings():
 
 def test_a_small_run(tmp_path, monkeypatch, real_data):
     """Two windows a group of the measured single pendulum, and networks of a few updates."""
-    real_data("pendulum-experiment/SinglePendulumDataForParameterEstimation.mat")
+    file = real_data("pendulum-experiment/SinglePendulumDataForParameterEstimation.mat")
+    monkeypatch.setenv("JAXPBDL_DATA", str(file.parents[1]))
     single = {"single": pendulum.PENDULUMS["single"]._replace(window=1.0, horizon=0.2)}
     monkeypatch.setattr(pendulum, "PENDULUMS", single)
     monkeypatch.setattr(pendulum, "CONSERVED", 1.0)
