@@ -62,8 +62,15 @@ def _as_floats(value: Numbers) -> jax.Array:
 
 def finite(name: str, value: Numbers) -> None:
     """Refuse NaN and infinity."""
-    if is_concrete(value) and not np.all(np.isfinite(np.asarray(value))):
+    if is_concrete(value) and not all_finite(value):
         raise ValueError(f"{name} must be finite, got {value}")
+
+
+def all_finite(value: Numbers) -> bool:
+    """Whether all numbers are, those of other processes too."""
+    if isinstance(value, jax.Array) and not value.is_fully_addressable:
+        return bool(jnp.all(jnp.isfinite(value)))
+    return bool(np.all(np.isfinite(np.asarray(value))))
 
 
 def positive(name: str, value: Numbers) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-DOCUMENTS = [README, ROOT / "docs" / "guide.md"]
+DOCUMENTS = [README, *(ROOT / "docs" / name for name in ("guide.md", "devices.md"))]
 LINES = 175
 """Of the README."""
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)

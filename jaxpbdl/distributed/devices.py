@@ -5,22 +5,24 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-AXES = ("member", "points")
-"""What devices can share: the members of an ensemble, the points of a mean."""
+AXES = ("member", "points", "batch")
+"""What devices can share: the members of an ensemble, the points of a mean, a batch."""
 
 
 def mesh(axis: str, devices: Sequence[Any] | None = None) -> Mesh:
     """Devices along one named axis: what `map_members` and `fit_ensemble` ("member") or
-    `sum_points` and the losses over points ("points") share their work over.
+    `sum_points` and the losses over points ("points") share their work over, or `fit` ("batch").
 
     A CPU counts as several devices after `jax.config.update("jax_num_cpu_devices", cores)`, which
     must come before JAX's first computation; the command line does it.
 
-    **Arguments:** `axis`, "member" or "points"; `devices`, by default all of this process.
+    **Arguments:** `axis`, "member", "points" or "batch"; `devices`, by default all of this process.
 
     **Raises:** ValueError for another axis or no device.
     """
@@ -54,3 +56,22 @@ def placed(tree: PyTree, mesh: Mesh | None, axis: str | None = None) -> PyTree:
 
     arrays, rest = eqx.partition(tree, eqx.is_array)
     return eqx.combine(jax.tree.map(place, arrays), rest)
+
+
+def split_first(tree: PyTree, mesh: Mesh, axis: str) -> PyTree:
+    """Inside jit: the arrays of a tree split along their first axis, where the devices divide it.
+
+    Raises ValueError if they divide that of no array.
+    """
+    share = devices_along(mesh, axis)
+    sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(tree)}
+    if not any(size and size[0] % share == 0 for size in sizes):
+        found = sorted(size[0] for size in sizes if size)
+        raise ValueError(f"{share} devices must divide a first axis of the {axis}, got {found}")
+
+    def split(leaf: jax.Array) -> jax.Array:
+        split = leaf.ndim and leaf.shape[0] % share == 0
+        spec = PartitionSpec(axis) if split else PartitionSpec()
+        return lax.with_sharding_constraint(leaf, NamedSharding(mesh, spec))
+
+    return jax.tree.map(lambda leaf: split(jnp.asarray(leaf)), tree)

@@ -37,6 +37,11 @@ class CentredModes(eqx.Module):
     of_mirror_image: Complex[Array, "nx ny"]
 
     def __init__(self, spectrum: Spectrum):
+        if spectrum.mesh is not None:
+            raise ValueError(
+                "NavierStokes2D orders its modes for one device; the devices of a mesh can share "
+                "its members (distributed.map_members), not its box"
+            )
         grid = self.grid = spectrum.grid
         # Without the Nyquist mode, which has no mirror image.
         top_x, top_y = (min(highest_kept(n, spectrum.keep), (n - 1) // 2) for n in grid.shape)

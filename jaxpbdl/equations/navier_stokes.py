@@ -157,9 +157,9 @@ class NavierStokes3D(SemilinearEquation):
         """Minus the projected divergence of u u, eight transforms: the pressure absorbs the trace
         of
         the stress, so five of its six entries remain (Basdevant 1983)."""
-        u, v, w = (spectrum.to_grid(component) for component in modes)
-        xx, yy = spectrum.transform(u * u - w * w), spectrum.transform(v * v - w * w)
-        xy, xz, yz = (spectrum.transform(product) for product in (u * v, u * w, v * w))
+        u, v, w = spectrum.each_to_grid(modes)
+        products = (u * u - w * w, v * v - w * w, u * v, u * w, v * w)
+        xx, yy, xy, xz, yz = spectrum.transform_each(products)
         kx, ky, kz = spectrum.k
         flux = (
             scaled(kx, xx) + scaled(ky, xy) + scaled(kz, xz),

@@ -9,13 +9,16 @@ small dense matrix on all others.
 """
 
 from collections.abc import Sequence
+from functools import reduce
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from jaxpbdl.distributed import transforms
 from jaxpbdl.grids.cells import Cells, along
 
 
@@ -58,7 +61,7 @@ class FastSolver(eqx.Module):
     """Solves for the potential in the cells; of mean zero in a box without open sides.
 
     **Arguments:** `grid`; `open_ends`: for each axis whether the potential is zero on its lower and
-    upper side.
+    upper side; `mesh`: devices that share the cells (`distributed.space_mesh`).
     """
 
     trainable_fields = ()
@@ -67,9 +70,14 @@ class FastSolver(eqx.Module):
     inverse: Float[Array, "..."]
     waves: tuple[int, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
+    mesh: Mesh | None = eqx.field(static=True)
 
-    def __init__(self, grid: Cells, open_ends: Sequence[tuple[bool, bool]]):
-        self.shape = grid.shape
+    def __init__(
+        self, grid: Cells, open_ends: Sequence[tuple[bool, bool]], mesh: Mesh | None = None
+    ):
+        if mesh is not None:
+            transforms.check_box(grid.shape, mesh)
+        self.shape, self.mesh = grid.shape, mesh
         self.waves = tuple(
             a for a, h in enumerate(grid.widths) if grid.periodic[a] and np.ptp(h) <= 1e-9 * h.max()
         )
@@ -88,10 +96,18 @@ class FastSolver(eqx.Module):
             total = np.add.outer(total, values)
         level = total < 1e-10 * total.max()  # of a closed box: the mean, which stays zero
         inverse = np.where(level, 0.0, scale / np.where(level, 1.0, total))
-        self.inverse = jnp.asarray(inverse, grid.dtype)
         self.bases = tuple(bases)
+        if mesh is None:
+            self.inverse = jnp.asarray(inverse, grid.dtype)
+            return
+        extents = transforms.filled(inverse.shape, mesh)
+        filling = [(0, n - m) for n, m in zip(extents, inverse.shape, strict=True)]
+        filled = jnp.asarray(np.pad(inverse, filling), grid.dtype)
+        self.inverse = transforms.scattered_modes(filled, grid.ndim, mesh)
 
     def __call__(self, b: Float[Array, "*cells"]) -> Float[Array, "*cells"]:
+        if self.mesh is not None:
+            return self._on_devices(b, self.mesh)
         for axis, basis in enumerate(self.bases):
             b = b if basis is None else basis.forward(b, axis)
         if self.waves:
@@ -102,6 +118,36 @@ class FastSolver(eqx.Module):
         for axis, basis in enumerate(self.bases):
             b = b if basis is None else basis.backward(b, axis)
         return b
+
+    def _on_devices(self, b: Array, mesh: Mesh) -> Array:
+        """Axis by axis from the last to the first and back, each whole on a device in its turn."""
+
+        def forward(values: Array, axis: int) -> Array:
+            axis, basis = axis % b.ndim, self.bases[axis]
+            if basis is not None:
+                return basis.forward(values, axis)
+            transform = jnp.fft.rfft if axis == self.waves[-1] else jnp.fft.fft
+            return transform(values, axis=axis)
+
+        def backward(modes: Array, axis: int) -> Array:
+            axis, basis = axis % b.ndim, self.bases[axis]
+            if basis is not None:
+                return basis.backward(modes, axis)
+            if axis == self.waves[-1]:
+                return jnp.fft.irfft(modes, self.shape[axis], axis)
+            return jnp.fft.ifft(modes, axis=axis)
+
+        def all_forward(values: Array, axes: tuple[int, ...]) -> Array:
+            return reduce(forward, reversed(axes), values)
+
+        def all_backward(modes: Array, axes: tuple[int, ...]) -> Array:
+            return reduce(backward, axes, modes)
+
+        sizes = tuple(
+            n // 2 + 1 if axis in self.waves[-1:] else n for axis, n in enumerate(self.shape)
+        )
+        modes = transforms.forward(b, b.ndim, mesh, all_forward, forward) * self.inverse
+        return transforms.backward(modes, sizes, mesh, all_backward, backward)
 
 
 def stiffness_of(gaps: np.ndarray, periodic: bool, open_ends: tuple[bool, bool]) -> np.ndarray:

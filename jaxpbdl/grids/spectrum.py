@@ -13,8 +13,10 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.sharding import Mesh
 from jaxtyping import Array, Complex, Float
 
+from jaxpbdl.distributed import transforms
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.grid import Grid
 from jaxpbdl.grids.periodic import Periodic
@@ -50,6 +52,10 @@ class Spectrum(eqx.Module):
       is free of aliasing with `keep = 2 / (p + 1)` (Orszag 1971): 2/3 for quadratic, 1/2 for cubic
       terms.
     - `sides`: what the walls of a box of cells do, no flux by default.
+    - `mesh`: devices that share the box (`distributed.space_mesh`); values and coefficients are
+      split over them. Of the coefficients there are only those that survive, so that devices
+      exchange no others (in each direction 2/3 of them for quadratic terms), filled up with zeros
+      to equal parts.
 
     **Attributes:** (each broadcasts against the coefficients of one scalar field)
 
@@ -57,24 +63,37 @@ class Spectrum(eqx.Module):
     - `inverse_k_squared`: its inverse, 0 where it is 0.
     - `mask`: 1 on kept modes, 0 elsewhere.
 
-    **Raises:** ValueError for cells that are not equidistant, or sides that do not fit the axes.
+    **Raises:** ValueError for cells that are not equidistant, sides that do not fit the axes, or a
+    mesh that cannot share them.
     """
 
     trainable_fields = ()
 
     grid: Grid
     keep: float = eqx.field(static=True)
+    mesh: Mesh | None = eqx.field(static=True)
     walls: tuple[WallBasis | None, ...]
     wavenumbers: tuple[Float[Array, "..."] | None, ...]
     k_squared: Float[Array, "*modes"]
     inverse_k_squared: Float[Array, "*modes"]
     mask: Float[Array, "*modes"]
 
-    def __init__(self, grid: Grid, keep: float = 1.0, sides: Sides | None = None):
+    def __init__(
+        self,
+        grid: Grid,
+        keep: float = 1.0,
+        sides: Sides | None = None,
+        mesh: Mesh | None = None,
+    ):
         if not 0 < keep <= 1:
             raise ValueError(f"keep must be in (0, 1], got {keep}")
-        self.grid, self.keep = grid, keep
+        self.grid, self.keep, self.mesh = grid, keep, mesh
         self.walls = _bases(grid, sides)
+        if mesh is not None:
+            if any(wall is not None for wall in self.walls):
+                raise ValueError("devices share a periodic box; this one has walls")
+            transforms.check_box(grid.shape, mesh)
+        extents = self.modes
         numbers, squares, kept = [], [], []
         for axis, (n, wall) in enumerate(zip(grid.shape, self.walls, strict=True)):
             along = tuple(-1 if other == axis else 1 for other in range(grid.ndim))
@@ -82,8 +101,12 @@ class Spectrum(eqx.Module):
                 modes = fourier_modes(n, half=axis == self.half_axis)
                 k = 2 * np.pi / grid.lengths[axis] * modes
                 nyquist = (2 * np.abs(modes) == n) & (n > 1)
-                numbers.append(constant(np.where(nyquist, 0.0, k).reshape(along), grid))
                 survives = np.abs(modes) <= highest_kept(n, keep)
+                odd = np.where(nyquist, 0.0, k)
+                if mesh is not None:
+                    filling = (0, extents[axis] - int(np.count_nonzero(survives)))
+                    k, odd, survives = (np.pad(a[survives], filling) for a in (k, odd, survives))
+                numbers.append(constant(odd.reshape(along), grid))
             else:
                 k = np.pi / grid.lengths[axis] * wall.half_modes / 2
                 numbers.append(None)
@@ -92,14 +115,21 @@ class Spectrum(eqx.Module):
             squares.append((k**2).reshape(along))
             kept.append(survives.reshape(along))
         self.wavenumbers = tuple(numbers)
-        k_squared = sum(squares) + np.zeros(self.modes)
-        mask = np.ones(self.modes)
+        k_squared = sum(squares) + np.zeros(extents)
+        mask = np.ones(extents)
         for along_axis in kept:
             mask = mask * along_axis
         safe = np.where(k_squared == 0, 1.0, k_squared)
-        self.k_squared = constant(k_squared, grid)
-        self.inverse_k_squared = constant(np.where(k_squared == 0, 0.0, 1 / safe), grid)
-        self.mask = constant(mask, grid)
+        self.k_squared = self._split(constant(k_squared, grid))
+        inverse = np.where(k_squared == 0, 0.0, 1 / safe)
+        self.inverse_k_squared = self._split(constant(inverse, grid))
+        self.mask = self._split(constant(mask, grid))
+
+    def _split(self, coefficients: Array) -> Array:
+        """Coefficients on the devices that share them."""
+        if self.mesh is None:
+            return coefficients
+        return transforms.scattered_modes(coefficients, self.grid.ndim, self.mesh)
 
     @property
     def half_axis(self) -> int | None:
@@ -110,8 +140,25 @@ class Spectrum(eqx.Module):
     @property
     def modes(self) -> tuple[int, ...]:
         """Shape of the coefficients of one scalar field."""
+        return self._modes if self.mesh is None else transforms.filled(self._modes, self.mesh)
+
+    @property
+    def _modes(self) -> tuple[int, ...]:
+        """Without what fills them up."""
+        if self.mesh is not None:
+            return tuple(map(sum, self._low_and_high))
         half = self.half_axis
         return tuple(n // 2 + 1 if axis == half else n for axis, n in enumerate(self.grid.shape))
+
+    @property
+    def _low_and_high(self) -> list[tuple[int, int]]:
+        """How many modes m >= 0 and m < 0 of each axis survive: its first and its last."""
+        counts = []
+        for axis, n in enumerate(self.grid.shape):
+            modes = fourier_modes(n, half=axis == self.half_axis)
+            modes = modes[np.abs(modes) <= highest_kept(n, self.keep)]
+            counts.append((int(np.sum(modes >= 0)), int(np.sum(modes < 0))))
+        return counts
 
     @property
     def laplacian(self) -> Float[Array, "*modes"]:
@@ -142,6 +189,9 @@ class Spectrum(eqx.Module):
         self, values: Float[Array, "*value_and_grid"]
     ) -> Float[Array, "*value_and_modes"] | Complex[Array, "*value_and_modes"]:
         """Coefficients of `values`, all modes; real between walls on all sides."""
+        if self.mesh is not None:
+            whole, along = self._whole_forward, self._forward
+            return transforms.forward(values, self.grid.ndim, self.mesh, whole, along)
         for axis, wall in enumerate(self.walls):
             if wall is not None:
                 values = wall.forward(values, axis - self.grid.ndim)
@@ -159,11 +209,69 @@ class Spectrum(eqx.Module):
 
     def to_grid(self, coefficients: Array) -> Float[Array, "*value_and_grid"]:
         """Values on the grid."""
+        if self.mesh is not None:
+            whole, along = self._whole_backward, self._backward
+            return transforms.backward(coefficients, self._modes, self.mesh, whole, along)
         values = _irfftn(coefficients, self.grid.shape, self._waves)
         for axis, wall in enumerate(self.walls):
             if wall is not None:
                 values = wall.backward(values, axis - self.grid.ndim)
         return values
+
+    def transform_each(self, fields: Sequence[Array]) -> list[Array]:
+        """`transform` of several fields: one after another, so that each stays in the cache, but in
+        one exchange where devices share the box."""
+        if self.mesh is None:
+            return [self.transform(field) for field in fields]
+        return list(self.transform(jnp.stack(list(fields))))
+
+    def each_to_grid(self, fields: Array | Sequence[Array]) -> list[Array]:
+        """`to_grid` of several fields, as `transform_each`."""
+        if self.mesh is None:
+            return [self.to_grid(field) for field in fields]
+        return list(self.to_grid(jnp.stack(list(fields))))
+
+    # What devices that share the box do in their turns, along axes counted from the last.
+
+    def _whole_forward(self, values: Array, axes: tuple[int, ...]) -> Array:
+        modes = _rfftn(values, axes)
+        for axis in axes:
+            modes = self._cut(modes, axis)
+        return modes
+
+    def _forward(self, values: Array, axis: int) -> Array:
+        return self._cut(jnp.fft.fft(values, axis=axis), axis)
+
+    def _whole_backward(self, modes: Array, axes: tuple[int, ...]) -> Array:
+        for axis in axes:
+            modes = self._widened(modes, axis)
+        return _irfftn(modes, self.grid.shape, axes)
+
+    def _backward(self, modes: Array, axis: int) -> Array:
+        return jnp.fft.ifft(self._widened(modes, axis), axis=axis)
+
+    def _cut(self, modes: Array, axis: int) -> Array:
+        """The modes of an axis that survive."""
+        low, high = self._low_and_high[axis]
+        axis, n = modes.ndim + axis, modes.shape[axis]
+        if low + high == n:
+            return modes
+        first = lax.slice_in_dim(modes, 0, low, axis=axis)
+        return lax.concatenate([first, lax.slice_in_dim(modes, n - high, n, axis=axis)], axis)
+
+    def _widened(self, modes: Array, axis: int) -> Array:
+        """All modes of an axis, zero where they do not survive."""
+        low, high = self._low_and_high[axis]
+        n = self.grid.shape[axis]
+        n = n // 2 + 1 if axis == -1 else n
+        if low + high == n:
+            return modes
+        axis = modes.ndim + axis
+        gap = list(modes.shape)
+        gap[axis] = n - low - high
+        first = lax.slice_in_dim(modes, 0, low, axis=axis)
+        last = lax.slice_in_dim(modes, low, low + high, axis=axis)
+        return lax.concatenate([first, jnp.zeros(gap, modes.dtype), last], axis)
 
     def derivative(
         self, coefficients: Complex[Array, "*modes"], axis: int

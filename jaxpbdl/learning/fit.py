@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
+from jaxpbdl.distributed.devices import devices_along, placed, split_first
 from jaxpbdl.learning import checkpoint, fingerprint, model_file, update
 from jaxpbdl.learning.callbacks import Callback
 from jaxpbdl.learning.loop import History, Plan, train
@@ -55,6 +57,7 @@ def fit(
     progress: bool = True,
     name: str = "fit",
     callback: Callback | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[Model, History]:
     """Apply `steps` updates of `optimiser` to the `trainable` arrays of `model`.
 
@@ -82,9 +85,10 @@ def fit(
       fit is refused with the names of what differs.
     - `max_seconds`: wall time of this call after which the fit ends with the chunk it is in, as if
       fewer `steps` had been given; called again it goes on.
-
     - `callback`: called with a `Report` after each chunk: step, losses, validation, seconds, and
       the model on demand. See `CsvLog`, `TensorBoardLog`, `wandb_log`, and `each` for several.
+    - `mesh`: devices that share each batch along its first axis (`distributed.mesh("batch")`); the
+      numbers are those of one device but for rounding.
 
     **Returns** the fitted model and its `History`. With a `folder` the model also lies there as
     `model.jaxpbdl`, which `jp.load` reads, unless it holds what no file can (a lambda).
@@ -96,6 +100,8 @@ def fit(
     inadmissible arguments.
     """
     check_key("key", key)
+    if mesh is not None:
+        devices_along(mesh, "batch")
     task, params, constants = prepare(model, loss, batches, optimiser, validate, patience, ema)
 
     def fitted(member: Member) -> Model:
@@ -108,6 +114,9 @@ def fit(
     )  # fmt: skip
     check_plan(plan)
     member = own(_start(task, params))
+    if mesh is not None:
+        task = task._replace(batches=_split(task.batches, mesh))
+        task, constants, member, key = placed((task, constants, member, key), mesh)
 
     def advance(member: Member, begin: int, end: int) -> tuple[Member, Array, Array]:
         return _advance((task, constants, key, jnp.asarray(begin), jnp.asarray(end), chunk), member)
@@ -124,6 +133,22 @@ def fit(
     result = fitted(member)
     keep(result, [history], plan)
     return result, history
+
+
+class SplitBatches(eqx.Module):
+    """Batches whose arrays are split over devices."""
+
+    draw: Callable[..., PyTree]
+    mesh: Mesh = eqx.field(static=True)
+
+    def __call__(self, *arguments: PyTree) -> PyTree:
+        return split_first(self.draw(*arguments), self.mesh, "batch")
+
+
+def _split(batches: Batches | PerChunk, mesh: Mesh) -> Batches | PerChunk:
+    if isinstance(batches, PerChunk):
+        return PerChunk(SplitBatches(batches.draw, mesh))
+    return SplitBatches(batches, mesh)
 
 
 @eqx.filter_jit

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import chex
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,6 +33,56 @@ def test_fault_21_a_fit_goes_on_with_another_number_of_devices(tmp_path):
         folder = tmp_path / f"{before.size} then {after.size}"
         ensemble(folder, 5, before)
         np.testing.assert_allclose(ensemble(folder, 10, after).weight, whole.weight, rtol=1e-5)
+
+
+@pytest.mark.parametrize("per_chunk", (False, True))
+def test_a_batch_is_shared_by_devices(tmp_path, per_chunk):
+    """The numbers of one device; each works on its part; a checkpoint serves any number."""
+    data, parts = Batches(*map(jnp.asarray, table())), []
+
+    def loss(model, batch):
+        jax.debug.inspect_array_sharding(batch[0], callback=parts.append)
+        return mean_square(model, batch)
+
+    def fitted(steps, mesh, folder):
+        batches = learning.PerChunk(lambda key, model: data(key)) if per_chunk else data
+        return learning.fit(
+            Linear(jax.random.key(0)), loss, batches, optax.adam(0.05), steps,
+            key=jax.random.key(1), chunk=5, progress=False, mesh=mesh, folder=tmp_path / folder,
+        )[0]  # fmt: skip
+
+    both = distributed.mesh("batch")
+    alone = fitted(10, None, "alone")
+    parts.clear()
+    fitted(5, both, "shared")
+    assert {len(part.device_set) for part in parts} == {2}
+    assert not any(part.is_fully_replicated for part in parts)
+    np.testing.assert_allclose(fitted(10, None, "shared").weight, alone.weight, rtol=1e-5)
+    with pytest.raises(ValueError, match="mesh must have the axis 'batch'"):
+        fitted(1, distributed.mesh("member"), "other")
+
+
+def test_a_batch_that_devices_do_not_divide():
+    with pytest.raises(ValueError, match="2 devices must divide a first axis .* got .3"):
+        learning.fit(
+            Linear(jax.random.key(0)), lambda model, batch: jnp.sum(model.weight**2 * batch),
+            lambda key: jnp.ones(3)[:, None, None], optax.sgd(0.1), 1,
+            key=jax.random.key(1), progress=False, mesh=distributed.mesh("batch"),
+        )  # fmt: skip
+
+
+def test_gradients_are_accumulated_by_optax(batches):
+    """Two batches are one of twice the size: `optax.MultiSteps` around any optimiser."""
+    start, key = Linear(jax.random.key(0)), jax.random.key(1)
+    optimiser = optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation()
+    once, twice = (
+        learning.fit(start, mean_square, batches, optimiser, steps, key=key, progress=False)[0]
+        for steps in (1, 2)
+    )
+    np.testing.assert_array_equal(once.weight, start.weight)
+    keys = [jax.random.split(jax.random.fold_in(key, i))[0] for i in range(2)]
+    slopes = [eqx.filter_grad(mean_square)(start, batches(key)).weight for key in keys]
+    np.testing.assert_allclose(twice.weight, start.weight - 0.1 * sum(slopes) / 2, rtol=1e-5)
 
 
 def test_fault_23_one_trace_a_shape():

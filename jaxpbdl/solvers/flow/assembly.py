@@ -4,9 +4,11 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxpbdl import checks
+from jaxpbdl.distributed.space import parts_of
 from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.grids.cells import Cells, FieldLike
 from jaxpbdl.grids.poisson import FastSolver
@@ -35,6 +37,7 @@ def incompressible(
     scheme: Scheme = rk3,
     interpolation: Interpolation = central,
     scalar_interpolation: Interpolation = limited,
+    mesh: Mesh | None = None,
 ) -> IncompressibleStep:
     """The step of incompressible flow in a box with walls, inflow, outflow and a body.
 
@@ -60,16 +63,24 @@ def incompressible(
       (bounded at fronts).
     - `scalar_interpolation`: of the scalars: `limited` (no new extrema) or `central` (smooth in
       all it depends on, second order everywhere; oscillates where fronts are not resolved).
+    - `mesh`: devices that share the box (`distributed.space_mesh`), without walls on the axes that
+      they split. States are then placed by `distributed.scatter(state, mesh, grid.shape)`.
 
     **Raises:** ValueError for a dt that is not positive, inflow that does not balance outflow in a
-    box without an `outflow()`, a scalar that the equation does not have, or a body that the grid
-    does not resolve. Warns of parts of a body thinner than two cells.
+    box without an `outflow()`, a scalar that the equation does not have, a body that the grid
+    does not resolve, or a mesh that splits an axis with walls. Warns of parts of a body thinner
+    than two cells.
     """
     checks.positive("dt", dt)
+    if mesh is not None and not all(grid.periodic[: len(parts_of(mesh))]):
+        raise ValueError(
+            f"mesh splits the first {len(parts_of(mesh))} axes, which must be periodic; got "
+            f"periodic={grid.periodic}"
+        )
     boundary = Boundary(sides, grid, equation.scalar_names)
     holds = [boundary.holds(axis) for axis in range(grid.ndim)]
     with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
-        fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds])
+        fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds], mesh)
     bounded = interpolation is limited
     inside = None if body is None else immersed(body, grid, fast, max_cut_faces, bounded)
     forces = None if equation.forcing is None else grid.velocity(equation.forcing)

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
@@ -106,6 +107,7 @@ def semilinear(
     scheme: Exponential = etdrk4,
     keep: float | None = None,
     sides: Sides | None = None,
+    mesh: Mesh | None = None,
 ) -> SpectralStep:
     """The step of `equation` on `grid`: exact in space up to truncation, of the scheme's order in
     time.
@@ -124,13 +126,15 @@ def semilinear(
       `Wall.zero`, a pair of them for the lower and the upper side, None for a periodic axis.
       Equations whose N is odd in u converge spectrally between walls of both kinds, others between
       walls without flux.
+    - `mesh`: devices that share the box (`distributed.space_mesh`). States are then placed by
+      `distributed.scatter(state, mesh, grid.shape)`.
 
     **Raises:** ValueError for a dt that is not finite and positive, a grid of the wrong
     dimension, or walls for an equation that holds first derivatives.
     """
     checks.positive("dt", dt)
     equation.check_grid(grid)
-    spectrum = Spectrum(grid, equation.keep if keep is None else keep, sides)
+    spectrum = Spectrum(grid, equation.keep if keep is None else keep, sides, mesh)
     return assembled(equation, spectrum, equation.layout(spectrum), dt, scheme)
 
 
