@@ -99,11 +99,13 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("--out", type=Path, metavar="FILE", help="default: DIR/losses.png")
     export = commands.add_parser("export", help="write the trained model of a run to one file")
     export.add_argument("folder", type=Path, metavar="DIR")
-    export.add_argument("--to", choices=("model", "stablehlo"), default="model")
+    export.add_argument("--to", choices=("model", "stablehlo", "onnx"), default="model")
     export.add_argument("--out", type=Path, metavar="FILE", required=True)
     export.add_argument("--fit", help="which of several fits, such as crps")
-    export.add_argument("--member", type=int, help="which of an ensemble (stablehlo)")
-    export.add_argument("--input", metavar="N,N", help="shape of one input, as 1,64 (stablehlo)")
+    export.add_argument("--member", type=int, help="which of an ensemble (stablehlo, onnx)")
+    export.add_argument(
+        "--input", metavar="N,N", help="shape of one input, as 1,64 (stablehlo, onnx)"
+    )
     demo = commands.add_parser("demo", help="a first flow, its gradient and a picture")
     demo.add_argument("--out", type=Path, metavar="FILE", default=Path("demo.png"))
     devices = commands.add_parser("devices", help="list what JAX computes on")
@@ -143,7 +145,8 @@ def _export(options: argparse.Namespace) -> None:
     if options.input is None or not all(n.isdigit() for n in options.input.split(",")):
         raise ValueError(f"--input must be a shape, as 1,64, got {options.input}")
     shape = [int(n) for n in options.input.split(",")]
-    print(runs.export_program(options.folder, file, shape, options.fit, options.member))
+    fit, member = options.fit, options.member
+    print(runs.export_program(options.folder, file, shape, fit, member, options.to))
 
 
 def _demo(options: argparse.Namespace) -> None:

@@ -105,10 +105,15 @@ def export_model(folder: str | Path, file: Path, fit: str | None = None) -> Path
 
 
 def export_program(
-    folder: str | Path, file: Path, shape: Sequence[int], fit: str | None, member: int | None
+    folder: str | Path,
+    file: Path,
+    shape: Sequence[int],
+    fit: str | None,
+    member: int | None,
+    form: str = "stablehlo",
 ) -> Path:
-    """Write the model of a fit as StableHLO for single-precision inputs of `shape`; of an ensemble
-    the program gives all members, or the one asked for.
+    """Write the model of a fit as StableHLO or ONNX for single-precision inputs of `shape`; of an
+    ensemble the program gives all members, or the one asked for.
 
     **Raises** ValueError for a member that is not there, and for a shape the model does not take.
     """
@@ -117,7 +122,7 @@ def export_program(
     import jax.numpy as jnp
 
     from jaxpbdl.learning import ensemble
-    from jaxpbdl.learning.exported import export
+    from jaxpbdl.learning.exported import export, export_onnx
 
     source = chosen_model(folder, fit)
     model, members = load(source), read_card(source)["members"]
@@ -134,7 +139,8 @@ def export_program(
     if not callable(model):
         raise ValueError(f"{source} holds a {type(model).__name__}, which is no function of inputs")
     try:
-        return export(model, jnp.zeros(tuple(shape)), file)
+        write = export_onnx if form == "onnx" else export
+        return write(model, jnp.zeros(tuple(shape)), file)
     except (TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise DataError(f"the model of {source} does not take inputs {shape}: {reason}") from error

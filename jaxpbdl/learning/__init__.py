@@ -8,7 +8,7 @@ from jaxpbdl.learning.delta import Delta, data_factors
 from jaxpbdl.learning.dmd import LinearStep, dynamic_modes
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
-from jaxpbdl.learning.exported import export, exported
+from jaxpbdl.learning.exported import export, export_onnx, exported
 from jaxpbdl.learning.fit import Diverged, fit
 from jaxpbdl.learning.forced import Forced
 from jaxpbdl.learning.front import Method, PayOff, Point, break_even_solves, pay_off
@@ -78,6 +78,7 @@ __all__ = [
     "each",
     "evaluate",
     "export",
+    "export_onnx",
     "exported",
     "fit",
     "fit_ensemble",

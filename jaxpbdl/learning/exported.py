@@ -1,10 +1,12 @@
-"""A model as StableHLO: a program of its own, for another device, language or version of JAX.
+"""A model as a program of its own: as StableHLO for another device or version of JAX, as ONNX for
+runtimes without JAX.
 
     jp.learning.export(network, jnp.zeros((1, 64)), "network.stablehlo")
     call = jp.learning.exported("network.stablehlo")  # needs JAX alone, not this package
     call(inputs)  # (batch, 1, 64), any batch
 
-The file is what `jax.export` serialises: the numbers of the model are in it.
+The file is what `jax.export` serialises: the numbers of the model are in it. ONNX is written by the
+package jax2onnx.
 """
 
 import os
@@ -56,12 +58,43 @@ def export(
         batch = jax_export.symbolic_shape("batch") if batched else ()
         return jax.ShapeDtypeStruct((*batch, *shape), dtype)
 
-    function = jax.vmap(lambda inputs: model(inputs)) if batched else lambda inputs: model(inputs)
-    traced = jax_export.export(jax.jit(function), platforms=list(platforms))
-    program = traced(jax.tree.map(described, example))
+    traced = jax_export.export(jax.jit(_function(model, batched)), platforms=list(platforms))
+    return _written(traced(jax.tree.map(described, example)).serialize(), file)
+
+
+def export_onnx(
+    model: Callable[..., PyTree],
+    example: PyTree,
+    file: str | os.PathLike,
+    *,
+    batched: bool = True,
+) -> Path:
+    """Write `model` as ONNX, which onnxruntime and others run in many languages.
+
+    **Arguments** and **returns** as of `export`; an input is one array.
+
+    **Raises** ImportError without the package jax2onnx, NotImplementedError for a model with an
+    operation that it does not know, RunFolderError if the file cannot be written.
+    """
+    try:
+        from jax2onnx import to_onnx  # pyright: ignore
+    except ImportError as error:
+        raise ImportError(
+            'ONNX is written by the package jax2onnx: pip install "jaxpbdl[onnx]"'
+        ) from error
+    shape = jax.numpy.shape(example)
+    program = to_onnx(_function(model, batched), [("batch", *shape) if batched else shape])
+    return _written(program.SerializeToString(), file)
+
+
+def _function(model: Callable[..., PyTree], batched: bool) -> Callable[[PyTree], PyTree]:
+    return jax.vmap(lambda inputs: model(inputs)) if batched else lambda inputs: model(inputs)
+
+
+def _written(program: bytes | bytearray, file: str | os.PathLike) -> Path:
     try:
         with replacing(Path(file)) as part:
-            part.write_bytes(program.serialize())
+            part.write_bytes(program)
     except OSError as error:
         raise RunFolderError(f"{file} cannot be written: {error}") from error
     return Path(file)

@@ -100,7 +100,9 @@ def test_a_function_has_arrays_of_its_own():
 
 def test_the_axis_of_a_mesh_and_its_devices():
     assert mesh("points").shape == {"points": len(jax.local_devices())}
-    with pytest.raises(ValueError, match=r"axis must be one of \('member', 'points'\), got 'x'"):
+    with pytest.raises(
+        ValueError, match=r"axis must be one of \('member', 'points', 'batch'\), got 'x'"
+    ):
         mesh("x")
     with pytest.raises(ValueError, match="at least one device"):
         mesh("member", [])

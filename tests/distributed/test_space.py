@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import jaxpbdl as jp
-from jaxpbdl.distributed import mesh, scatter, space_mesh, transforms
+from jaxpbdl.distributed import load_state, mesh, scatter, space_mesh, transforms
 from jaxpbdl.equations import (
     Burgers,
     CompressibleFlow,
@@ -221,20 +221,22 @@ last = jp.rollout(shared, scatter(state, mesh, grid.shape), 5, 5)[-1]
 alone = jp.rollout(semilinear(GrayScott(), grid, 0.5), state, 5, 5)[-1]
 for part in last.addressable_shards:
     np.testing.assert_allclose(part.data, np.asarray(alone)[part.index], atol=1e-5)
+jp.distributed.save_state(sys.argv[3], {"states": last})
 print("parts", [part.index[1].start for part in last.addressable_shards])
 """
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="collectives on a CPU need Linux")
-def test_two_processes():
-    """A box over two processes, each with its half."""
+def test_two_processes(tmp_path):
+    """A box over two processes, each with its half; what they save serves one device."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", TWO, rank, port], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
+            [sys.executable, "-c", TWO, rank, port, str(tmp_path / "saved")],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
         )
         for rank in "01"
     ]  # fmt: skip
@@ -245,3 +247,8 @@ def test_two_processes():
             process.kill()
     assert "parts [0]" in said[0][0] or "parts [None]" in said[0][0], said[0][1]
     assert "parts [8]" in said[1][0], said[1][1]
+    saved = load_state(tmp_path / "saved", {"states": jnp.zeros((2, 16, 12), jnp.float32)})
+    grid, start = Periodic((16, 12), dtype=jnp.float32), jax.random.key(0)
+    start = jax.random.uniform(start, (2, 16, 12), jnp.float32)
+    alone = jp.rollout(semilinear(GrayScott(), grid, 0.5), start, 5, 5)[-1]
+    np.testing.assert_allclose(saved["states"], alone, atol=1e-5)

@@ -1,6 +1,7 @@
 """Finished runs looked at again: compared, drawn, and their models taken out."""
 
 import json
+import sys
 
 import equinox as eqx
 import jax
@@ -109,6 +110,31 @@ def test_the_model_of_a_run_as_a_program(runs, tmp_path, capsys):
     (tmp_path / "bad").write_bytes(b"nothing")
     with pytest.raises(jp.checks.CheckpointError, match="damaged or no exported program"):
         exported(tmp_path / "bad")
+
+
+def test_the_model_of_a_run_as_onnx(runs, tmp_path):
+    """In a runtime without JAX, for any batch."""
+    pytest.importorskip("jax2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    root, trained = runs
+    x = np.linspace(-1, 1, 7, dtype=np.float32)[:, None]
+    call = ["export", str(root / "a"), "--to", "onnx", "--input", "1"]
+    for name, options, model in (
+        ("one", (), trained["one"]),
+        ("three", ("--member", "1"), jp.learning.member(trained["three"], 1)),
+    ):
+        file = tmp_path / f"{name}.onnx"
+        assert main([*call, "--fit", name, "--out", str(file), *options]) == 0
+        session = onnxruntime.InferenceSession(str(file))
+        for inputs in (x, x[:2]):
+            (found,) = session.run(None, {session.get_inputs()[0].name: inputs})
+            np.testing.assert_allclose(found, jax.vmap(model)(inputs), rtol=1e-5, atol=1e-6)
+
+
+def test_onnx_needs_its_package(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax2onnx", None)
+    with pytest.raises(ImportError, match=r"pip install .jaxpbdl\[onnx\]"):
+        jp.learning.export_onnx(jnp.sin, jnp.zeros(3), tmp_path / "sine.onnx")
 
 
 def test_devices_are_listed(capsys):
