@@ -1,7 +1,10 @@
 """What a flow does to the body in it."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxpbdl.grids.cells import Cells, face_widths
@@ -12,8 +15,11 @@ from jaxpbdl.solvers.flow.projection import IncompressibleStep
 from jaxpbdl.solvers.flow.state import Flow
 
 
-def force_on_body(step: IncompressibleStep, state: Flow) -> Float[Array, " dim"]:
-    """The force of the fluid on the body, over density (pressure and friction).
+def force_on_body(
+    step: IncompressibleStep, state: Flow, push: Sequence[ArrayLike] | Array | None = None
+) -> Float[Array, " dim"]:
+    """The force of the fluid on the body, over density (pressure and friction); `push` is the input
+    of the step at that time, an acceleration of the fluid, if it has one.
 
     What the fluid's momentum budget lacks: the rate of change that its stencils and the pressure
     give within the body, which no fluid takes up. By the conservative form it equals the flux of
@@ -21,9 +27,9 @@ def force_on_body(step: IncompressibleStep, state: Flow) -> Float[Array, " dim"]
     """
     if step.body is None:
         raise ValueError("the step has no body")
-    _, rates, push = step.balance(state)
+    _, rates, slopes = step.balance(state, push)
     forces = []
-    for component, (rate, slope) in enumerate(zip(rates, push, strict=True)):
+    for component, (rate, slope) in enumerate(zip(rates, slopes, strict=True)):
         volume = control_volumes(component, step.grid)
         forces.append(jnp.sum(volume * step.body.solid[component] * (rate - slope)))
     return jnp.stack(forces)

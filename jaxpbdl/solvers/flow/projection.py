@@ -107,8 +107,7 @@ class IncompressibleStep(Step):
         """How fast velocity and scalars change but for the pressure, with an acceleration."""
         inside = self._continued(flow.velocity)
         rates = self._with_forces(self._stress(inside, flow.time), flow)
-        if push is not None:
-            rates = tuple(rate + push[axis] for axis, rate in enumerate(rates))
+        rates = _pushed(rates, push)
         scalars = {name: self._scalar_rate(name, flow, inside) for name in flow.scalars}
         return Rates(rates, jnp.ones_like(flow.time), scalars)
 
@@ -155,12 +154,14 @@ class IncompressibleStep(Step):
         """Pressure over density at a state, zero at an outflow, of mean zero in a closed box."""
         return self.balance(state)[0]
 
-    def balance(self, state: Flow) -> tuple[Array, Velocity, Velocity]:
+    def balance(
+        self, state: Flow, push: Sequence[ArrayLike] | Array | None = None
+    ) -> tuple[Array, Velocity, Velocity]:
         """Pressure, what the stencils give as the rate of change without it and without forces,
-        and its gradient."""
+        and its gradient, at a state that is pushed by an acceleration (an input of the step)."""
         inside = self._continued(state.velocity)
         stress = self._stress(inside, state.time)
-        rates = self._with_forces(stress, state)
+        rates = _pushed(self._with_forces(stress, state), push)
         # Sides whose velocity is given do not change but by their ramp, which is smooth.
         before, after = (self.boundary.at(state.time + lag) for lag in (0.0, self.dt))
         sides = jax.tree.map(lambda first, second: (second - first) / self.dt, before, after)
@@ -269,3 +270,9 @@ class IncompressibleStep(Step):
             return 0
         roots = self.body.roots
         return int(np.count_nonzero(roots)) if checks.is_concrete(roots) else len(roots)
+
+
+def _pushed(rates: Velocity, push: Sequence[ArrayLike] | Array | None) -> Velocity:
+    if push is None:
+        return rates
+    return tuple(rate + push[axis] for axis, rate in enumerate(rates))
