@@ -71,7 +71,7 @@ class Config(Validated):
     train_steps: Count = 50
     test: Count = 30
     test_steps: Count = 200
-    products: Count = 2
+    products: Count = 3
     layers: Count = 2
     unroll: Count = 1
     """Steps from the true state in the loss."""
@@ -152,13 +152,12 @@ def judge(
     train = data["train"]
     scale = jnp.sqrt(jnp.mean((train[:, 1:] - train[:, :-1]) ** 2))
 
-    def model(key: PRNGKeyArray) -> Step:
-        network = ProductNet(config.points, products=config.products, layers=config.layers, key=key)
-        return form(scenario, network)
+    def network(key: PRNGKeyArray) -> ProductNet:
+        return ProductNet(config.points, products=config.products, layers=config.layers, key=key)
 
     name = f"{scenario.name}-{form.__name__}"
     stacked, histories = fit_ensemble(
-        model,
+        lambda key: form(scenario, network(key)),
         eqx.Partial(loss_of, scale=scale),
         Windows(train, config.unroll, config.training.batch),
         config.training.optimiser(optax.adam, b2=0.99),
@@ -174,7 +173,7 @@ def judge(
         np.stack([errors_of(one, data["test"]) for one in fitted]),
         np.stack([errors_of(one, data["validation"]) for one in fitted]),
         [history.loss for history in histories],
-        parameter_count(fitted[0].network),
+        parameter_count(network(jax.random.key(0))),
     )
 
 

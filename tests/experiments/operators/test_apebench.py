@@ -176,13 +176,13 @@ def test_a_tiny_run(tmp_path, monkeypatch):
         train_steps=10,
         test=2,
         test_steps=10,
-        training=Training(updates=400, batch=10, learning_rate=1e-2),
+        training=Training(updates=150, batch=10, learning_rate=1e-2),
     )
     found = execute(EXPERIMENT, "quick", config, tmp_path).metrics
     for method in ("burgers", "burgers_hybrid"):
-        assert found[f"{method}.geometric_mean_best"] <= found[f"{method}.geometric_mean"] < 0.1
-        assert found[f"{method}.updates"] == 400
-        # Of each of 21 modes: 1 + 2 + 2 + 2 and 2 + 4 + 4 + 2 complex numbers.
-        assert found[f"{method}.weights"] == 21 * 2 * 19
+        assert found[f"{method}.geometric_mean_best"] <= found[f"{method}.geometric_mean"] < 0.2
+        assert found[f"{method}.updates"] == 150
+        # Of each of 21 modes: 1 + 3 + 3 + 3 and 2 + 6 + 6 + 3 complex numbers.
+        assert found[f"{method}.weights"] == 21 * 2 * 27
     assert 1e-5 < found["burgers_half_twice.geometric_mean"] < 0.1
     assert (tmp_path / "errors.png").stat().st_size > 5000
