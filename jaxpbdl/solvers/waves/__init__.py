@@ -6,6 +6,7 @@ from jaxpbdl.solvers.waves.components import Components, ey_hz, ez_hy, full, te,
 from jaxpbdl.solvers.waves.interfaces import Interface, interface
 from jaxpbdl.solvers.waves.invariants import charge, energy
 from jaxpbdl.solvers.waves.media import Pole, drude, lorentz, smoothed
+from jaxpbdl.solvers.waves.modes import frequencies
 from jaxpbdl.solvers.waves.monitors import box, spectra, transformed
 from jaxpbdl.solvers.waves.plane_wave import plane_wave
 from jaxpbdl.solvers.waves.sides import Bloch, Side, absorbing, bloch, pec, pmc
@@ -30,6 +31,7 @@ __all__ = [
     "exact",
     "ey_hz",
     "ez_hy",
+    "frequencies",
     "full",
     "interface",
     "lorentz",
