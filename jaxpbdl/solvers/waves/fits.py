@@ -30,11 +30,12 @@ class Dispersion(NamedTuple):
     def at(self, wavelengths: np.ndarray) -> np.ndarray:
         """The permittivity at wavelengths in vacuum."""
         w = 2 * np.pi / np.asarray(wavelengths, float)
-        return self.permittivity + sum(
+        parts = [
             float(pole.strength)
             / (float(pole.resonance) ** 2 - w**2 - 1j * w * float(pole.damping))
             for pole in self.poles
-        )
+        ]
+        return self.permittivity + np.sum(parts, axis=0)
 
 
 def fitted_metal(
@@ -50,22 +51,23 @@ def fitted_metal(
     not passive or no metal, and for a fit that is further off than `largest_error`.
     """
     waves, measured = np.asarray(wavelengths, float), np.asarray(permittivity, complex)
+    above, below = np.imag(measured), np.real(measured)
     if waves.shape != measured.shape or waves.ndim != 1 or len(waves) < 4:
         raise ValueError(
             f"wavelengths and permittivity must be at least four of each, got {waves.shape} and "
             f"{measured.shape}"
         )
-    if not np.all(measured.imag >= 0):
+    if not np.all(above >= 0):
         raise ValueError(
-            f"permittivity must have an imaginary part >= 0, got {measured.imag.min():.6g}: such a "
+            f"permittivity must have an imaginary part >= 0, got {above.min():.6g}: such a "
             "medium is not passive"
         )
-    if not np.any(measured.real < 0):
+    if not np.any(below < 0):
         raise ValueError(
-            f"permittivity of a metal must be below 0 somewhere, got {measured.real.min():.6g}"
+            f"permittivity of a metal must be below 0 somewhere, got {below.min():.6g}"
         )
     w = jnp.asarray(2 * np.pi / waves)
-    real, imaginary, size = (jnp.asarray(x) for x in (measured.real, measured.imag, abs(measured)))
+    real, imaginary, size = (jnp.asarray(x) for x in (below, above, abs(measured)))
 
     def residuals(logarithms: Array) -> Array:
         model = _permittivity(jnp.exp(logarithms), w)
@@ -80,9 +82,9 @@ def fitted_metal(
     error = float(np.max(abs(found - measured) / abs(measured)))
     if not error <= largest_error:
         raise ValueError(
-            f"permittivity has no passive fit of a Drude and a Lorentz pole within {largest_error}: "
-            f"the best is {error:.3g} off at one of the wavelengths {waves.min():.6g}.."
-            f"{waves.max():.6g}; use a narrower range"
+            f"permittivity has no passive fit of a Drude and a Lorentz pole within "
+            f"{largest_error}: the best is {error:.3g} off at one of the wavelengths "
+            f"{waves.min():.6g}..{waves.max():.6g}; use a narrower range"
         )
     e, plasma, damping, change, resonance, width = (float(x) for x in numbers)
     return Dispersion(e, (drude(plasma, damping), lorentz(resonance, change, width)), error)
