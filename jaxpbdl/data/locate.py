@@ -52,6 +52,12 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "gold": Source(
+        files=("optical-constants/Au_Johnson.yml",),
+        sha256="9f4bdab6bd49f7c6a1c48b5fb5482c7448caf4b6de39594a34ecd66dcf592774",
+        origin="https://refractiveindex.info, gold, Johnson and Christy 1972",
+        licence="CC0 1.0",
+    ),
     "schroedinger": Source(
         files=("pinns-raissi/NLS.mat",),
         sha256="1558a845646b84747a961a467b3ee10aa4ff3812c8b23c425b85c75ed1127c81",

@@ -1,17 +1,21 @@
 """Scattering of light by a dielectric circular cylinder, beside the exact series.
 
-A plane wave with its electric field along the axis (TM) falls on the cylinder. The power that it
-scatters flows through a box in the scattered field; over the power that falls on the diameter it is
-the scattering efficiency. The series: Bohren and Huffman 1983, section 8.4. The permittivity
-changes over the width of a cell at the surface.
+A plane wave falls on the cylinder, with its electric field along the axis (TM) or across it (TE).
+The power that it scatters flows through a box in the scattered field; over the power that falls on
+the diameter it is the scattering efficiency. The series: Bohren and Huffman 1983, section 8.4. The
+permittivity changes over the width of a cell at the surface; for TE it is a tensor there
+(`solvers.waves.interfaces`).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 import jaxpbdl as jp
 from jaxpbdl import plotting
@@ -20,19 +24,27 @@ from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.grids import Cells
 from jaxpbdl.shapes import Ball
 from jaxpbdl.solvers.waves import (
+    Components,
     Fields,
     MaxwellStep,
     absorbing,
     box,
+    interface,
     maxwell,
     plane_wave,
     pulse,
     smoothed,
     spectra,
+    te,
     tm,
     transformed,
 )
-from jaxpbdl.solvers.waves.exact import cylinder_efficiency
+from jaxpbdl.solvers.waves.exact import (
+    Coefficients,
+    cylinder_efficiency,
+    te_coefficients,
+    tm_coefficients,
+)
 from jaxpbdl.solvers.waves.monitors import Transformed
 from jaxpbdl.solvers.waves.plane_wave import BoundPlaneWave
 
@@ -47,11 +59,15 @@ class Config(Validated):
 
     seed: int = 0
     """Of nothing: nothing is random."""
+    polarisation: Literal["tm", "te"] = "tm"
+    """E along the axis of the cylinder, or H."""
     radius: Positive = 0.175
     wavelength: Positive = 1.0
     permittivity: Positive = 4.0
     cells: Count = 20
     """In a wavelength inside of the cylinder or in its radius, whichever is shorter."""
+    coarser: tuple[Count, ...] = ()
+    """Numbers of cells of further runs, for the order of convergence."""
     layer: Count = 10
     """Cells of the absorbing layers."""
     periods: Positive = 15.0
@@ -77,34 +93,59 @@ class Config(Validated):
         return total, total + 4, total + 4 + gap + self.layer
 
 
+@dataclass(frozen=True)
+class Polarisation:
+    """The components that there are, the electric one of the incident wave, which component `field`
+    of the state the picture shows, its name, and the coefficients of the exact series."""
+
+    components: Components
+    incident: int
+    field: Callable[[Fields], Array]
+    label: str
+    coefficients: Coefficients
+
+
+POLARISATIONS = {
+    "tm": Polarisation(tm, 2, lambda fields: fields.electric[0], "E_z", tm_coefficients),
+    "te": Polarisation(te, 1, lambda fields: fields.magnetic[0], "H_z", te_coefficients),
+}
+
+
 def cylinder(config: Config) -> MaxwellStep:
     """The step of light about the cylinder."""
     total, _, domain = config.halves
     h = config.width
+    kind = POLARISATIONS[config.polarisation]
     grid = Cells((2 * domain, 2 * domain), 2 * domain * h, -domain * h)
-    wave = plane_wave(
-        (-total * h,) * 2, (total * h,) * 2, 0, 2, pulse(config.wavelength, cycles=0.5)
-    )
+    signal = pulse(config.wavelength, cycles=0.5)
+    wave = plane_wave((-total * h,) * 2, (total * h,) * 2, 0, kind.incident, signal)
     dt = COURANT * h / 2**0.5 * min(1.0, config.permittivity) ** 0.5
-    permittivity = smoothed(Ball((0.0, 0.0), config.radius), config.permittivity, 1.0, h)
+    body = Ball((0.0, 0.0), config.radius)
+    # E_z lies along the surface everywhere, where the tensor is a number.
+    smooth = smoothed if config.polarisation == "tm" else interface
     side = absorbing(config.layer)
     return maxwell(
-        grid, dt, permittivity=permittivity, sides=(side, side), components=tm, sources=(wave,)
+        grid,
+        dt,
+        permittivity=smooth(body, config.permittivity, 1.0, h),
+        sides=(side, side),
+        components=kind.components,
+        sources=(wave,),
     )
 
 
 def efficiency(config: Config) -> tuple[float, np.ndarray]:
-    """The scattering efficiency, and the transform of E_z at the wavelength over that of the
-    incident wave at the centre."""
+    """The scattering efficiency, and the transform of E_z (TM) or H_z (TE) at the wavelength over
+    that of the incident E at the centre."""
     step = cylinder(config)
     _, outside, domain = config.halves
     around = box(step, (-outside * config.width,) * 2, (outside * config.width,) * 2)
-    wave = step.sources[0]
+    wave, kind = step.sources[0], POLARISATIONS[config.polarisation]
     assert isinstance(wave, BoundPlaneWave)
 
     def observe(fields: Fields) -> tuple:
         incident = wave.incident_electric(fields.sources[0])[domain, 0]
-        return around(fields), incident, fields.electric[0]
+        return around(fields), incident, kind.field(fields)
 
     watched = transformed(step, observe, config.wavelength)
     steps = int(np.ceil(config.periods * config.wavelength / float(step.dt)))
@@ -118,22 +159,37 @@ def efficiency(config: Config) -> tuple[float, np.ndarray]:
 def run(config: Config, folder: Path) -> Result:
     """Scatter a pulse; a picture goes to `folder`."""
     found, field = efficiency(config)
-    exact = cylinder_efficiency(config.size, config.permittivity)
+    kind = POLARISATIONS[config.polarisation]
+    exact = cylinder_efficiency(config.size, config.permittivity, kind.coefficients)
     _picture(config, field, folder)
-    return Result(
-        {"q_sca": found, "q_sca.exact": exact, "q_sca_error": abs(found / exact - 1)},
-        notes={"q_sca": f"size parameter {config.size:.4g}, {field.shape[0] - 1} cells a side"},
-    )
+    prefix, joint = ("", ".") if config.polarisation == "tm" else ("te.", "_")
+    error = abs(found / exact - 1)
+    metrics = {
+        f"{prefix}q_sca": found,
+        f"{prefix}q_sca{joint}exact": exact,
+        f"{prefix}q_sca_error": error,
+    }
+    errors = {config.cells: error}
+    for cells in config.coarser:
+        errors[cells] = abs(efficiency(replace(config, cells=cells))[0] / exact - 1)
+        metrics[f"{prefix}q_sca_error_{cells}"] = errors[cells]
+    if config.coarser:
+        slope = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)[0]
+        metrics[f"{prefix}order"] = -float(slope)
+    note = f"size parameter {config.size:.4g}, {2 * config.halves[2]} cells a side"
+    return Result(metrics, notes={"q_sca" if config.polarisation == "tm" else "te": note})
 
 
 def _picture(config: Config, field: np.ndarray, folder: Path) -> None:
-    """`field.png`: E_z at one time and its magnitude; in the frame what is scattered alone."""
+    """`field.png`: the component along the axis at one time and its magnitude; in the frame what is
+    scattered alone."""
     inner = slice(config.layer, len(field) - config.layer)
     shown = field[inner, inner]
-    side = (len(shown) - 1) * config.width
+    side = 2 * (config.halves[2] - config.layer) * config.width
     figure, axes = plotting.figure(1, 2, size=(3.6, 3.0))
-    plotting.field(axes[0, 0], np.real(shown), (side, side), title="E_z", bar="")
-    plotting.field(axes[0, 1], np.abs(shown), (side, side), title="|E_z|", bar="")
+    label = POLARISATIONS[config.polarisation].label
+    plotting.field(axes[0, 0], np.real(shown), (side, side), title=label, bar="")
+    plotting.field(axes[0, 1], np.abs(shown), (side, side), title=f"|{label}|", bar="")
     angles = np.linspace(0, 2 * np.pi, 100)
     for one in axes[0]:
         one.plot(
@@ -148,6 +204,10 @@ def _picture(config: Config, field: np.ndarray, folder: Path) -> None:
 EXPERIMENT = Experiment(
     name="mie-cylinder",
     summary="light scattered by a dielectric cylinder, within 1 % of the exact series",
-    presets={"quick": Config(), "full": Config(cells=40, periods=25.0)},
+    presets={
+        "quick": Config(),
+        "te": Config(polarisation="te", coarser=(10,)),
+        "full": Config(cells=40, periods=25.0),
+    },
     run=run,
 )

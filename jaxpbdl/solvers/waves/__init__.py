@@ -3,21 +3,26 @@
 from jaxpbdl.solvers.waves import exact
 from jaxpbdl.solvers.waves.assembly import maxwell
 from jaxpbdl.solvers.waves.components import Components, ey_hz, ez_hy, full, te, tm
+from jaxpbdl.solvers.waves.interfaces import Interface, interface
 from jaxpbdl.solvers.waves.invariants import charge, energy
 from jaxpbdl.solvers.waves.media import Pole, drude, lorentz, smoothed
+from jaxpbdl.solvers.waves.modes import frequencies
 from jaxpbdl.solvers.waves.monitors import box, spectra, transformed
 from jaxpbdl.solvers.waves.plane_wave import plane_wave
-from jaxpbdl.solvers.waves.sides import Side, absorbing, pec, pmc
+from jaxpbdl.solvers.waves.sides import Bloch, Side, absorbing, bloch, pec, pmc
 from jaxpbdl.solvers.waves.sources import dipole, pulse
 from jaxpbdl.solvers.waves.yee import Fields, MaxwellStep
 
 __all__ = [
+    "Bloch",
     "Components",
     "Fields",
+    "Interface",
     "MaxwellStep",
     "Pole",
     "Side",
     "absorbing",
+    "bloch",
     "box",
     "charge",
     "dipole",
@@ -26,7 +31,9 @@ __all__ = [
     "exact",
     "ey_hz",
     "ez_hy",
+    "frequencies",
     "full",
+    "interface",
     "lorentz",
     "maxwell",
     "pec",

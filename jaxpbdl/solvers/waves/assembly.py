@@ -18,8 +18,9 @@ from jaxpbdl.solvers.waves.components import (
     electric_location,
 )
 from jaxpbdl.solvers.waves.differences import difference
+from jaxpbdl.solvers.waves.interfaces import Interface, mixed
 from jaxpbdl.solvers.waves.media import Pole, Property, medium
-from jaxpbdl.solvers.waves.sides import Pairs, Sides, pairs_of, wall_lines
+from jaxpbdl.solvers.waves.sides import Pairs, Sides, Turns, pairs_of, turns_of, wall_lines
 from jaxpbdl.solvers.waves.sources import Excitation, Setting
 from jaxpbdl.solvers.waves.yee import Curl, Derivative, MaxwellStep
 
@@ -28,7 +29,7 @@ def maxwell(
     grid: Cells,
     dt: ArrayLike,
     *,
-    permittivity: Property = 1.0,
+    permittivity: Property | Interface = 1.0,
     conductivity: Property = 0.0,
     poles: Sequence[Pole] = (),
     sides: Sides | None = None,
@@ -45,45 +46,61 @@ def maxwell(
 
     - `grid`: one to three axes, equidistant or graded.
     - `dt`: > 0 and at most `step.largest_dt()`.
-    - `permittivity`: > 0, relative to vacuum; see `media.Property`. Gradients reach it.
+    - `permittivity`: > 0, relative to vacuum; see `media.Property`. Gradients reach it. An
+      `interface(..)` makes it a tensor at the surface of a body, which has its poles, too.
     - `conductivity`: >= 0, times the impedance of vacuum, a unit of length.
     - `poles`: of dispersion, `drude(..)` and `lorentz(..)`, as many as wanted.
     - `sides`: one entry per axis, a pair of `pec`, `pmc`, `absorbing(cells)`, one for both, or None
-      for a periodic axis; `pec` by default.
+      or `bloch(phase)` for a periodic axis; `pec` by default.
     - `components`: which there are: `tm`, `te` or `full` in two dimensions, `ez_hy`, `ey_hz` or
       `full` in one. In three dimensions all six.
     - `sources`: `dipole(..)`, `plane_wave(..)`; a current density may also be an input of the step.
 
     **Raises:** ValueError for a dt above Courant's limit, naming that limit; a permittivity that is
-    not above 0; a conductivity below 0; absorbing layers that fill the grid; sources outside of the
-    domain or inside an absorbing layer.
+    not above 0; a conductivity below 0; an interface beside a conductivity or `poles`; absorbing
+    layers that fill the grid; sources outside of the domain or inside an absorbing layer.
     """
     checks.positive("dt", dt)
     components = checked(components, grid)
-    pairs = pairs_of(sides, grid)
+    pairs, turns = pairs_of(sides, grid), turns_of(sides, grid)
     with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
-        curl_electric = _curl(grid, pairs, components.magnetic, components.electric, False)
-        curl_magnetic = _curl(grid, pairs, components.electric, components.magnetic, True)
+        curl_electric = _curl(grid, pairs, turns, components.magnetic, components.electric, False)
+        curl_magnetic = _curl(grid, pairs, turns, components.electric, components.magnetic, True)
         free = tuple(_free(grid, pairs, component) for component in components.electric)
     interval = jnp.asarray(dt, grid.dtype)
-    setting = Setting(grid, components, interval, pairs)
+    setting = Setting(grid, components, interval, pairs, turns)
+    if isinstance(permittivity, Interface):
+        if poles or not isinstance(conductivity, (int, float)) or conductivity != 0:
+            raise ValueError(
+                f"permittivity is an interface, which has its own poles and does not conduct: "
+                f"conductivity must be 0 and poles empty, got {conductivity} and {len(poles)} poles"
+            )
+        filling = mixed(permittivity, grid, components.electric, turns)
+    else:
+        filling = medium(grid, components.electric, permittivity, conductivity, poles)
     step = MaxwellStep(
         grid,
         interval,
         components,
-        medium(grid, components.electric, permittivity, conductivity, poles),
+        filling,
         curl_electric,
         curl_magnetic,
         free,
         tuple(source.bound(setting) for source in sources),
         pairs,
+        turns,
     )
     step.refuse_above(step.largest_dt())
     return step
 
 
 def _curl(
-    grid: Cells, pairs: Pairs, of: tuple[int, ...], takes: tuple[int, ...], to_nodes: bool
+    grid: Cells,
+    pairs: Pairs,
+    turns: Turns,
+    of: tuple[int, ...],
+    takes: tuple[int, ...],
+    to_nodes: bool,
 ) -> Curl:
     """The terms of each of the components `of`, which take the components `takes`."""
     return tuple(
@@ -91,7 +108,7 @@ def _curl(
             Derivative(
                 term.sign,
                 takes.index(term.component),
-                difference(grid, pairs, term.axis, to_nodes),
+                difference(grid, pairs, term.axis, to_nodes, turns[term.axis]),
             )
             for term in curl_terms(component, grid.ndim)
         )

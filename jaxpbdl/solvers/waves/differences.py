@@ -43,7 +43,8 @@ class Layers(eqx.Module):
 class Difference(eqx.Module):
     """The derivative along an axis of values at centres, at the nodes, or the reverse.
 
-    Beyond a side that is no periodic one, values at centres count as zero on the side itself.
+    Beyond a side that is no periodic one, values at centres count as zero on the side itself. Once
+    round a periodic axis they are `turn` times what they were, the same where that is None.
     """
 
     axis: int = eqx.field(static=True)
@@ -51,6 +52,7 @@ class Difference(eqx.Module):
     periodic: bool = eqx.field(static=True)
     inverse_widths: Array
     layers: Layers | None
+    turn: Array | None = None
 
     def memory(self, shape: tuple[int, ...], dtype: np.dtype) -> Array | None:
         """psi at the start, for a result of that shape; None without layers."""
@@ -64,7 +66,8 @@ class Difference(eqx.Module):
         self, values: Array, memory: Array | None, dt: Array
     ) -> tuple[Array, Array | None]:
         """The derivative, and psi one step later."""
-        slope = self._raw(values) * laid_along(self.inverse_widths, self.axis, values.ndim)
+        below, above = neighbours(values, self.axis, self.to_nodes, self.periodic, self.turn)
+        slope = (above - below) * laid_along(self.inverse_widths, self.axis, values.ndim)
         if self.layers is None or memory is None:
             return slope, memory
         layers, n, axis = self.layers, slope.shape[self.axis], self.axis
@@ -79,22 +82,42 @@ class Difference(eqx.Module):
         slope = slope + _padded(low, axis, 0, n - layers.lower)
         return slope + _padded(high, axis, n - layers.upper, 0), memory
 
-    def _raw(self, values: Array) -> Array:
-        # Shifts by padding: several times faster than jnp.roll on CPU, with its gradient.
-        axis, n = self.axis, values.shape[self.axis]
-        if not self.periodic:
-            if self.to_nodes:
-                return _padded(values, axis, 0, 1) - _padded(values, axis, 1, 0)
-            return along(values, axis, 1, n) - along(values, axis, 0, n - 1)
-        if self.to_nodes:
-            last = _padded(along(values, axis, n - 1, n), axis, 0, n - 1)
-            return values - _padded(values, axis, 1, -1) - last
-        first = _padded(along(values, axis, 0, 1), axis, n - 1, 0)
-        return _padded(values, axis, -1, 1) + first - values
+
+class Mean(eqx.Module):
+    """The mean of two neighbours along an axis, of values at centres at the nodes, or the reverse;
+    the one is the transpose of the other. Attributes as in `Difference`."""
+
+    axis: int = eqx.field(static=True)
+    to_nodes: bool = eqx.field(static=True)
+    periodic: bool = eqx.field(static=True)
+    turn: Array | None = None
+
+    def __call__(self, values: Array) -> Array:
+        below, above = neighbours(values, self.axis, self.to_nodes, self.periodic, self.turn)
+        return (below + above) / 2
 
 
-def difference(grid: Cells, pairs: Pairs, axis: int, to_nodes: bool) -> Difference:
-    """The one along an axis of a grid, with the layers of its sides."""
+def neighbours(
+    values: Array, axis: int, to_nodes: bool, periodic: bool, turn: Array | None
+) -> tuple[Array, Array]:
+    """The values below and above each node, of values at centres, or the reverse."""
+    # Shifts by padding: several times faster than jnp.roll on CPU, with its gradient.
+    n = values.shape[axis]
+    if not periodic:
+        if to_nodes:
+            return _padded(values, axis, 1, 0), _padded(values, axis, 0, 1)
+        return along(values, axis, 0, n - 1), along(values, axis, 1, n)
+    if to_nodes:
+        last = _padded(along(values, axis, n - 1, n), axis, 0, n - 1)
+        return _padded(values, axis, 1, -1) + (last if turn is None else last / turn), values
+    first = _padded(along(values, axis, 0, 1), axis, n - 1, 0)
+    return values, _padded(values, axis, -1, 1) + (first if turn is None else first * turn)
+
+
+def difference(
+    grid: Cells, pairs: Pairs, axis: int, to_nodes: bool, turn: Array | None = None
+) -> Difference:
+    """The one along an axis of a grid, with the layers of its sides; `turn` as in `Difference`."""
     periodic = grid.periodic[axis]
     widths = grid.widths[axis]
     if to_nodes:
@@ -105,6 +128,7 @@ def difference(grid: Cells, pairs: Pairs, axis: int, to_nodes: bool) -> Differen
         periodic,
         jnp.asarray(1 / widths, grid.dtype),
         _layers(grid, pairs[axis], axis, to_nodes),
+        turn,
     )
 
 

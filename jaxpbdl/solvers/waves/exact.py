@@ -1,10 +1,11 @@
 """Exact solutions to hold the scheme against: its own dispersion, slabs, and scattering by a
-circular cylinder.
+circular cylinder and by a sphere.
 
 Frequencies are angular, times are those of exp(-i w t), the speed of light is one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,25 +55,150 @@ def slab(
     return face * (1 - across**2) / several, (1 - face**2) * across / several
 
 
-def cylinder_efficiency(size: float, permittivity: complex) -> float:
-    """Scattering efficiency of a circular cylinder at normal incidence, E along its axis (TM): the
-    power that it scatters over that which falls on its diameter,
+Coefficients = Callable[[float, complex], np.ndarray]
+"""Of the scattered waves of order 0, 1, 2, ... of a cylinder, from its size parameter and its
+permittivity."""
 
-        Q = 2/x sum over n of |b_n|^2,
+
+def tm_coefficients(size: float, permittivity: complex) -> np.ndarray:
+    """Of a circular cylinder at normal incidence, E along its axis (TM),
+
         b_n = (J_n(mx) J_n'(x) - m J_n'(mx) J_n(x)) / (J_n(mx) H_n'(x) - m J_n'(mx) H_n(x))
 
     (C. F. Bohren and D. R. Huffman, Absorption and Scattering of Light by Small Particles, 1983,
     section 8.4).
 
-    **Arguments:** `size` x, the circumference over the wavelength; `permittivity` m^2.
+    **Arguments:** `size` x, the circumference over the wavelength; `permittivity` m^2, its
+    imaginary part positive where it absorbs.
+    """
+    return _cylinder_coefficients(size, permittivity, 1.0, np.sqrt(complex(permittivity)))
+
+
+def te_coefficients(size: float, permittivity: complex) -> np.ndarray:
+    """Of a circular cylinder at normal incidence, H along its axis (TE),
+
+        a_n = (m J_n(mx) J_n'(x) - J_n'(mx) J_n(x)) / (m J_n(mx) H_n'(x) - J_n'(mx) H_n(x))
+
+    (Bohren and Huffman 1983, section 8.4), of the arguments of `tm_coefficients`.
+    """
+    return _cylinder_coefficients(size, permittivity, np.sqrt(complex(permittivity)), 1.0)
+
+
+def _cylinder_coefficients(
+    size: float, permittivity: complex, of_value: complex, of_slope: complex
+) -> np.ndarray:
+    from scipy import special  # waits for its first use
+
+    checks.positive("size", size)
+    inside = np.sqrt(complex(permittivity)) * size
+    orders = np.arange(_orders(size) + 1)
+    value = of_value * special.jv(orders, inside)
+    slope = of_slope * special.jvp(orders, inside)
+    above = value * special.jvp(orders, size) - slope * special.jv(orders, size)
+    below = value * special.h1vp(orders, size) - slope * special.hankel1(orders, size)
+    return above / below
+
+
+def _orders(size: float) -> int:
+    """The highest order that counts (Bohren and Huffman 1983, appendix A, and a margin)."""
+    return int(np.ceil(size + 4 * size ** (1 / 3) + 10))
+
+
+def cylinder_efficiency(
+    size: float, permittivity: complex, coefficients: Coefficients = tm_coefficients
+) -> float:
+    """Scattering efficiency of a circular cylinder at normal incidence: the power that it scatters
+    over that which falls on its diameter,
+
+        Q = 2/x (|c_0|^2 + 2 sum over n > 0 of |c_n|^2)
+
+    with the `coefficients` c_n of a polarisation, TM by default (Bohren and Huffman 1983, section
+    8.4). `size` and `permittivity` as in `tm_coefficients`.
+    """
+    terms = np.abs(coefficients(size, permittivity)) ** 2
+    return float(2 / size * (terms[0] + 2 * np.sum(terms[1:])))
+
+
+def cylinder_extinction(
+    size: float, permittivity: complex, coefficients: Coefficients = tm_coefficients
+) -> float:
+    """Extinction efficiency, of what the cylinder scatters and absorbs,
+
+        Q = 2/x Re(c_0 + 2 sum over n > 0 of c_n)
+
+    (Bohren and Huffman 1983, section 8.4), of the arguments of `cylinder_efficiency`.
+    """
+    terms = np.real(coefficients(size, permittivity))
+    return float(2 / size * (terms[0] + 2 * np.sum(terms[1:])))
+
+
+def cylinder_pattern(
+    size: float,
+    permittivity: complex,
+    angles: np.ndarray,
+    coefficients: Coefficients = tm_coefficients,
+) -> np.ndarray:
+    """Scattering efficiency of a cylinder per radian at angles from the direction of travel,
+
+        dQ/dphi = |c_0 + 2 sum over n > 0 of c_n cos(n phi)|^2 / (pi x)
+
+    (Bohren and Huffman 1983, section 8.4), of the arguments of `cylinder_efficiency`; its integral
+    over the circle is that efficiency.
+    """
+    terms = coefficients(size, permittivity)
+    orders = np.arange(1, len(terms))
+    waves = terms[0] + 2 * np.cos(np.multiply.outer(angles, orders)) @ terms[1:]
+    return np.abs(waves) ** 2 / (np.pi * size)
+
+
+class Sphere(NamedTuple):
+    """Efficiencies of scattering and of extinction, over the cross-section of the sphere, and the
+    mean cosine of the angle of what is scattered."""
+
+    scattering: float
+    extinction: float
+    asymmetry: float
+
+
+def sphere(size: float, permittivity: complex) -> Sphere:
+    """Scattering by a sphere, with psi_n(z) = z j_n(z) and xi_n(z) = z h_n(z),
+
+        a_n = (m psi_n(mx) psi_n'(x) - psi_n(x) psi_n'(mx))
+              / (m psi_n(mx) xi_n'(x) - xi_n(x) psi_n'(mx))
+        b_n = (psi_n(mx) psi_n'(x) - m psi_n(x) psi_n'(mx))
+              / (psi_n(mx) xi_n'(x) - m xi_n(x) psi_n'(mx))
+        Q_sca = 2/x^2 sum (2n + 1) (|a_n|^2 + |b_n|^2),  Q_ext = 2/x^2 sum (2n + 1) Re(a_n + b_n)
+
+    (Mie's series; Bohren and Huffman 1983, section 4.4, the asymmetry in section 4.5).
+
+    **Arguments:** `size` x, the circumference over the wavelength; `permittivity` m^2, its
+    imaginary part positive where it absorbs.
     """
     from scipy import special  # waits for its first use
 
     checks.positive("size", size)
     m = np.sqrt(complex(permittivity))
-    orders = np.arange(int(np.ceil(size + 4 * size ** (1 / 3) + 10)) + 1)
-    inner, slope = special.jv(orders, m * size), special.jvp(orders, m * size)
-    above = inner * special.jvp(orders, size) - m * slope * special.jv(orders, size)
-    below = inner * special.h1vp(orders, size) - m * slope * special.hankel1(orders, size)
-    terms = np.abs(above / below) ** 2
-    return float(2 / size * (terms[0] + 2 * np.sum(terms[1:])))
+    n = np.arange(1, _orders(size) + 1)
+
+    def riccati(z: complex) -> tuple[np.ndarray, np.ndarray]:
+        value, slope = special.spherical_jn(n, z), special.spherical_jn(n, z, derivative=True)
+        return z * value, value + z * slope
+
+    inner, inner_slope = riccati(m * size)
+    outer, outer_slope = riccati(size)
+    second = special.spherical_yn(n, size)
+    wave = outer + 1j * size * second
+    wave_slope = outer_slope + 1j * (second + size * special.spherical_yn(n, size, derivative=True))
+    a = (m * inner * outer_slope - outer * inner_slope) / (
+        m * inner * wave_slope - wave * inner_slope
+    )
+    b = (inner * outer_slope - m * outer * inner_slope) / (
+        inner * wave_slope - m * wave * inner_slope
+    )
+    scattering = 2 / size**2 * np.sum((2 * n + 1) * (np.abs(a) ** 2 + np.abs(b) ** 2))
+    extinction = 2 / size**2 * np.sum((2 * n + 1) * np.real(a + b))
+    pairs = a[:-1] * np.conj(a[1:]) + b[:-1] * np.conj(b[1:])
+    crossed = a * np.conj(b) * (2 * n + 1) / (n * (n + 1))
+    order = n[:-1]
+    moment = np.sum(order * (order + 2) / (order + 1) * np.real(pairs)) + np.sum(np.real(crossed))
+    return Sphere(float(scattering), float(extinction), float(4 / size**2 * moment / scattering))

@@ -8,6 +8,7 @@ from jaxpbdl.grids.grid import outer
 from jaxpbdl.grids.location import Location
 from jaxpbdl.solvers.waves.components import electric_location, magnetic_location
 from jaxpbdl.solvers.waves.differences import difference
+from jaxpbdl.solvers.waves.interfaces import MixedMedium
 from jaxpbdl.solvers.waves.yee import Fields, MaxwellStep
 
 
@@ -19,15 +20,25 @@ def energy(step: MaxwellStep, state: Fields) -> Float[Array, ""]:
     """
     later = step.magnetic_half(state).magnetic
     total = jnp.zeros((), step.grid.dtype)
-    for component, field, permittivity in zip(
-        step.components.electric, state.electric, step.medium.permittivity, strict=True
+    for component, field, flux in zip(
+        step.components.electric, state.electric, _displacement(step, state), strict=True
     ):
         location = electric_location(component, step.grid.ndim)
-        total = total + jnp.sum(_volumes(step, location) * permittivity * field**2)
+        total = total + jnp.sum(_volumes(step, location) * jnp.real(jnp.conj(flux) * field))
     for component, old, new in zip(step.components.magnetic, state.magnetic, later, strict=True):
         location = magnetic_location(component, step.grid.ndim)
-        total = total + jnp.sum(_volumes(step, location) * old * new)
+        total = total + jnp.sum(_volumes(step, location) * jnp.real(jnp.conj(old) * new))
     return total / 2
+
+
+def _displacement(step: MaxwellStep, state: Fields) -> tuple[Array, ...]:
+    """D without the P of poles, which an interface has in it."""
+    if isinstance(step.medium, MixedMedium):
+        return state.displacement
+    return tuple(
+        permittivity * field
+        for permittivity, field in zip(step.medium.permittivity, state.electric, strict=True)
+    )
 
 
 def charge(step: MaxwellStep, state: Fields) -> Float[Array, "*nodes"]:
@@ -37,14 +48,16 @@ def charge(step: MaxwellStep, state: Fields) -> Float[Array, "*nodes"]:
     """
     grid, components = step.grid, step.components.electric
     location = electric_location(3, grid.ndim)
-    total = jnp.zeros(grid.shape_at(location), grid.dtype)
+    total = jnp.zeros(grid.shape_at(location), step.dtype)
+    fluxes, mixed = _displacement(step, state), isinstance(step.medium, MixedMedium)
+    turns = step.turns or (None,) * grid.ndim
     for position, component in enumerate(components):
         if component >= grid.ndim:
             continue
-        flux = step.medium.permittivity[position] * state.electric[position]
-        for now, _ in state.polarisation:
+        flux = fluxes[position]
+        for now, _ in () if mixed else state.polarisation:
             flux = flux + now[position]
-        along = difference(grid, (None,) * grid.ndim, component, True)
+        along = difference(grid, (None,) * grid.ndim, component, True, turns[component])
         total = total + along(flux, None, step.dt)[0]
     return total
 

@@ -15,6 +15,7 @@ from typing import TypeAlias
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
@@ -115,7 +116,7 @@ def medium(
         checks.positive("permittivity", one)
     for one in sigma:
         checks.non_negative("conductivity", one)
-    lossless = checks.is_concrete(sigma) and not any(bool(jnp.any(one)) for one in sigma)
+    lossless = checks.is_concrete(sigma) and not any(np.any(np.asarray(one)) for one in sigma)
     strengths = []
     for number, pole in enumerate(poles):
         shares = sampled(f"share of pole {number}", pole.share, grid, electric)
@@ -143,6 +144,9 @@ def sampled(
         return tuple(found)
     if not isinstance(given, (tuple, list)):
         checks.shape(name, given, ())
+        if checks.is_concrete(given):  # stays known where jit traces the rest
+            with jax.ensure_compile_time_eval():
+                return (jnp.asarray(given, grid.dtype),) * len(electric)
         return (jnp.asarray(given, grid.dtype),) * len(electric)
     if len(given) != len(electric):
         axes = ", ".join(f"E_{NAMES[a]}" for a in electric)

@@ -117,6 +117,8 @@ class PlaneWave(eqx.Module):
             raise ValueError(
                 f"axis must be one of the {grid.ndim} of the grid, not a periodic one, got {axis}"
             )
+        if any(turn is not None for turn in setting.turns):
+            raise ValueError("a plane wave along an axis has no phase across Bloch's sides")
         third = 3 - axis - component
         electric, magnetic = setting.components
         if component == axis or component not in electric or third not in magnetic:

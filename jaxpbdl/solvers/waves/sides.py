@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
 
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells
@@ -65,8 +68,27 @@ def absorbing(
     return Side(True, int(cells), float(order), float(strength), float(stretch), float(shift))
 
 
-Sides: TypeAlias = Sequence[None | Side | tuple[Side, Side]]
-"""One entry per axis: the lower and the upper side, one for both, or None for a periodic axis."""
+class Bloch(eqx.Module):
+    """Both sides of a periodic axis, across which the fields turn; created by `bloch`."""
+
+    phase: Array = eqx.field(converter=checks.as_floats)
+
+
+def bloch(phase: ArrayLike) -> Bloch:
+    """Sides of a periodic axis for Bloch's waves of a lattice: with `L` the length of the axis,
+
+        F(x + L) = F(x) exp(i phase)
+
+    so that `phase` is the wavenumber times L. The fields are complex. It may be traced.
+    """
+    checks.finite("phase", phase)
+    checks.shape("phase", phase, ())
+    return Bloch(phase)
+
+
+Sides: TypeAlias = Sequence[None | Bloch | Side | tuple[Side, Side]]
+"""One entry per axis: the lower and the upper side, one for both; for a periodic axis None or
+`bloch(phase)`."""
 Pairs: TypeAlias = tuple[tuple[Side, Side] | None, ...]
 
 
@@ -82,10 +104,14 @@ def pairs_of(sides: Sides | None, grid: Cells) -> Pairs:
     pairs: list[tuple[Side, Side] | None] = []
     for axis, (one, periodic) in enumerate(zip(given, grid.periodic, strict=True)):
         if periodic:
-            if one is not None:
-                raise ValueError(f"axis {axis} is periodic, its entry of sides must be None")
+            if not (one is None or isinstance(one, Bloch)):
+                raise ValueError(
+                    f"axis {axis} is periodic, its entry of sides must be None or bloch(phase)"
+                )
             pairs.append(None)
             continue
+        if isinstance(one, Bloch):
+            raise ValueError(f"axis {axis} must be a periodic one of the grid for bloch(phase)")
         pair = one if isinstance(one, tuple) else (one or pec, one or pec)
         layers = pair[0].cells + pair[1].cells
         if layers >= grid.shape[axis]:
@@ -95,6 +121,19 @@ def pairs_of(sides: Sides | None, grid: Cells) -> Pairs:
             )
         pairs.append(pair)
     return tuple(pairs)
+
+
+Turns: TypeAlias = tuple[Array | None, ...]
+"""For each axis what fields are multiplied by once round it, None where they stay the same."""
+
+
+def turns_of(sides: Sides | None, grid: Cells) -> Turns:
+    """exp(i phase) of each axis with Bloch's sides."""
+    given = (None,) * grid.ndim if sides is None else tuple(sides)
+    dtype = jnp.result_type(grid.dtype, jnp.complex64)
+    return tuple(
+        jnp.exp(1j * one.phase).astype(dtype) if isinstance(one, Bloch) else None for one in given
+    )
 
 
 def inner_bounds(pairs: Pairs, grid: Cells) -> tuple[tuple[float, float], ...]:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.solvers.waves.components import Components, electric_location
-from jaxpbdl.solvers.waves.sides import Pairs, require_inside
+from jaxpbdl.solvers.waves.sides import Pairs, Turns, require_inside
 from jaxpbdl.solvers.waves.yee import Rates, Source
 
 Signal = Callable[[Float[Array, ""]], Array]
@@ -21,12 +21,14 @@ Signal = Callable[[Float[Array, ""]], Array]
 
 
 class Setting(NamedTuple):
-    """Where a source is put: the grid, its components, dt, and the sides."""
+    """Where a source is put: the grid, its components, dt, the sides, and what fields are
+    multiplied by once round a periodic axis."""
 
     grid: Cells
     components: Components
     dt: Array
     pairs: Pairs
+    turns: Turns = ()
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
@@ -24,8 +25,9 @@ from jaxpbdl.solvers.waves.components import (
     magnetic_location,
 )
 from jaxpbdl.solvers.waves.differences import Difference
+from jaxpbdl.solvers.waves.interfaces import MixedMedium
 from jaxpbdl.solvers.waves.media import Medium
-from jaxpbdl.solvers.waves.sides import Pairs
+from jaxpbdl.solvers.waves.sides import Pairs, Turns
 from jaxpbdl.step import Step
 
 Rates = tuple[Array, ...]
@@ -43,6 +45,7 @@ class Fields(NamedTuple):
     - `absorbed`: memory of the absorbing layers, in the curl of E and in that of H.
     - `polarisation`: for each pole, P of each component now and one step before.
     - `sources`: memory of each source.
+    - `displacement`: D of each component, where the medium has an interface; else empty.
     """
 
     electric: tuple[Array, ...]
@@ -51,6 +54,7 @@ class Fields(NamedTuple):
     absorbed: PyTree = ()
     polarisation: PyTree = ()
     sources: PyTree = ()
+    displacement: PyTree = ()
 
 
 class Source(eqx.Module):
@@ -95,16 +99,24 @@ class MaxwellStep(Step):
     grid: Cells
     dt: Array
     components: Components = eqx.field(static=True)
-    medium: Medium
+    medium: Medium | MixedMedium
     curl_electric: Curl
     curl_magnetic: Curl
     free: tuple[Array, ...]
     sources: tuple[Source, ...]
     pairs: Pairs
+    turns: Turns = ()
 
     @property
     def interval(self) -> Array:
         return self.dt
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the fields: the grid's, or complex with Bloch's sides."""
+        if all(turn is None for turn in self.turns):
+            return self.grid.dtype
+        return jnp.result_type(self.grid.dtype, jnp.complex64)
 
     def start(
         self,
@@ -114,9 +126,9 @@ class MaxwellStep(Step):
         """The state at time zero, of functions `point -> (3,)` or of arrays for each component;
         zero by default. H is that of half a step before time zero.
 
-        E on conductors becomes zero.
+        E on conductors becomes zero. With an interface what is given in place of E is D.
         """
-        grid, axes = self.grid, self.components
+        grid, axes, dtype = self.grid, self.components, self.dtype
         parts = []
         for name, given, components, place in (
             ("electric", electric, axes.electric, electric_location),
@@ -129,34 +141,40 @@ class MaxwellStep(Step):
                 location = place(component, grid.ndim)
                 shape = grid.shape_at(location)
                 if given is None:
-                    fields.append(jnp.zeros(shape, grid.dtype))
+                    fields.append(jnp.zeros(shape, dtype))
                 elif callable(given):
                     points = grid.points_at(location).reshape(-1, grid.ndim)
 
                     def value(point: Array, given=given, component: int = component) -> Array:
-                        return jnp.asarray(given(point), grid.dtype)[component]
+                        return jnp.asarray(given(point), dtype)[component]
 
                     fields.append(jax.vmap(value)(points).reshape(shape))
                 else:
                     checks.shape(f"{name} component {position}", given[position], shape)
-                    fields.append(jnp.asarray(given[position], grid.dtype))
+                    fields.append(jnp.asarray(given[position], dtype))
             parts.append(tuple(fields))
         held, free = parts[0], self.free
         absorbed = tuple(
             tuple(
-                tuple(one.difference.memory(field.shape, grid.dtype) for one in terms)
+                tuple(one.difference.memory(field.shape, dtype) for one in terms)
                 for terms, field in zip(curl, fields, strict=True)
             )
             for curl, fields in ((self.curl_electric, parts[1]), (self.curl_magnetic, parts[0]))
         )
         nothing = tuple(jnp.zeros_like(field) for field in held)
+        held = tuple(field * one for field, one in zip(held, free, strict=True))
+        electric, displacement = held, ()
+        if isinstance(self.medium, MixedMedium):
+            rest = tuple(nothing for _ in self.medium.poles)
+            electric, displacement = self._walled(self.medium.electric(held, rest)), held
         return Fields(
-            tuple(field * one for field, one in zip(held, free, strict=True)),
+            electric,
             parts[1],
             jnp.zeros((), grid.dtype),
             absorbed,
             tuple((nothing, nothing) for _ in self.medium.poles),
             tuple(source.start() for source in self.sources),
+            displacement,
         )
 
     def advance(self, working: Fields, *inputs: Sequence[Array]) -> Fields:
@@ -189,25 +207,43 @@ class MaxwellStep(Step):
         for source, memory in zip(self.sources, state.sources, strict=True):
             rates, memory = source.to_electric(rates, memory, state.time + self.dt / 2)
             memories.append(memory)
+        medium = self.medium
+        before = tuple(now for now, _ in state.polarisation)
+        drive = state.electric
+        if isinstance(medium, MixedMedium) and medium.poles:
+            drive = medium.driving(state.displacement, before)
         polarisation = tuple(
-            self._polarised(number, state) for number in range(len(self.medium.poles))
+            self._polarised(number, state, drive) for number in range(len(medium.poles))
         )
-        for later, now in polarisation:
-            rates = tuple(
-                rate - (new - old) / self.dt
-                for rate, new, old in zip(rates, later, now, strict=True)
-            )
-        return state._replace(
-            electric=self._driven(state.electric, rates),
+        state = state._replace(
             time=state.time + self.dt,
             absorbed=(state.absorbed[0], absorbed),
             polarisation=polarisation,
             sources=tuple(memories),
         )
+        if isinstance(medium, MixedMedium):
+            displacement = tuple(
+                field + free * self.dt * rate
+                for field, free, rate in zip(state.displacement, self.free, rates, strict=True)
+            )
+            electric = medium.electric(displacement, tuple(later for later, _ in polarisation))
+            return state._replace(electric=self._walled(electric), displacement=displacement)
+        for later, now in polarisation:
+            rates = tuple(
+                rate - (new - old) / self.dt
+                for rate, new, old in zip(rates, later, now, strict=True)
+            )
+        return state._replace(electric=self._driven(medium, state.electric, rates))
 
-    def _driven(self, electric: tuple[Array, ...], rates: Rates) -> tuple[Array, ...]:
+    def _walled(self, electric: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Zero on conductors."""
+        return tuple(field * free for field, free in zip(electric, self.free, strict=True))
+
+    def _driven(
+        self, medium: Medium, electric: tuple[Array, ...], rates: Rates
+    ) -> tuple[Array, ...]:
         """permittivity dE/dt + conductivity E = rate, E at the middle of the step by the mean."""
-        fields, medium = [], self.medium
+        fields = []
         for position, (field, rate) in enumerate(zip(electric, rates, strict=True)):
             permittivity, free = medium.permittivity[position], self.free[position]
             if medium.conductivity is None:
@@ -219,8 +255,10 @@ class MaxwellStep(Step):
             )
         return tuple(fields)
 
-    def _polarised(self, number: int, state: Fields) -> tuple[Rates, Rates]:
-        """P of a pole one step later, and now."""
+    def _polarised(
+        self, number: int, state: Fields, drive: tuple[Array, ...]
+    ) -> tuple[Rates, Rates]:
+        """P of a pole one step later, and now, driven by the field in its medium."""
         pole = self.medium.poles[number]
         now, before = state.polarisation[number]
         dt = self.dt
@@ -229,7 +267,7 @@ class MaxwellStep(Step):
         later = tuple(
             ((2 - spring) * p - (1 - half) * q + dt**2 * strength * field) / (1 + half)
             for p, q, strength, field in zip(
-                now, before, self.medium.strengths[number], state.electric, strict=True
+                now, before, self.medium.strengths[number], drive, strict=True
             )
         )
         return later, now
@@ -242,10 +280,16 @@ class MaxwellStep(Step):
         E to them.
         """
         curl = 4 * sum(float(h.min()) ** -2 for h in self.grid.widths)
-        medium, squares = self.medium, []
-        for position, permittivity in enumerate(medium.permittivity):
-            stiff = curl + sum(strength[position] for strength in medium.strengths)
-            squares.append(jnp.max(stiff / permittivity))
+        medium = self.medium
+        if isinstance(medium, MixedMedium):
+            squares = [jnp.max(one) for one in medium.stiffness(curl)]
+        else:
+            squares = [
+                jnp.max(
+                    (curl + sum(strength[position] for strength in medium.strengths)) / permittivity
+                )
+                for position, permittivity in enumerate(medium.permittivity)
+            ]
         square = jnp.max(jnp.stack(squares)) + sum(pole.resonance**2 for pole in medium.poles)
         return (2 / jnp.sqrt(square)).astype(self.grid.dtype)
 
@@ -271,7 +315,8 @@ class MaxwellStep(Step):
             for component, field in zip(components, fields, strict=True):
                 shape = self.grid.shape_at(place(component, self.grid.ndim))
                 checks.shape(f"{name}_{NAMES[component]}", field, shape)
-                checks.real(f"{name}_{NAMES[component]}", field)
+                if not jnp.issubdtype(self.dtype, jnp.complexfloating):
+                    checks.real(f"{name}_{NAMES[component]}", field)
         if len(state.polarisation) != len(self.medium.poles):
             raise ValueError(f"state must have {len(self.medium.poles)} polarisations")
 

@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.waves.mie_cylinder import EXPERIMENT, Config, cylinder, efficiency
+from jaxpbdl.solvers.waves.media import Medium
 
 
 def test_a_small_run(tmp_path):
@@ -16,6 +18,21 @@ def test_a_small_run(tmp_path):
     assert metrics["q_sca.exact"] == pytest.approx(3.788208, abs=1e-6)
     assert metrics["q_sca"] == pytest.approx(3.788208, rel=0.03)
     assert metrics["q_sca_error"] == pytest.approx(abs(metrics["q_sca"] / 3.788208 - 1), abs=1e-6)
+    assert (tmp_path / "field.png").stat().st_size > 5000
+
+
+def test_te_within_one_percent_and_of_second_order(tmp_path):
+    config = Config(polarisation="te", radius=0.48, permittivity=2.25, cells=16, coarser=(8,))
+    contract.execute(EXPERIMENT, "te", config, tmp_path)
+    metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
+    assert metrics["te.q_sca_exact"] == pytest.approx(3.403482, abs=1e-6)
+    assert metrics["te.q_sca"] == pytest.approx(3.403482, rel=0.004)
+    assert metrics["te.q_sca_error"] == pytest.approx(
+        abs(metrics["te.q_sca"] / metrics["te.q_sca_exact"] - 1)
+    )
+    assert metrics["te.q_sca_error_8"] < 0.015
+    expected = np.log2(metrics["te.q_sca_error_8"] / metrics["te.q_sca_error"])
+    assert metrics["te.order"] == pytest.approx(expected) and expected > 1.6
     assert (tmp_path / "field.png").stat().st_size > 5000
 
 
@@ -31,6 +48,7 @@ def test_settings():
     total, outside, domain = config.halves
     assert (total, outside, domain) == (14, 18, 18 + 10 + 10)
     step = cylinder(config)
+    assert isinstance(step.medium, Medium)
     eps = step.medium.permittivity[0]
     assert float(eps[domain, domain]) == 4.0 and float(eps[domain, domain + 12]) == 1.0
     assert float(eps[domain + 10, domain]) == pytest.approx(2.5, abs=1e-3)
