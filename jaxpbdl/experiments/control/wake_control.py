@@ -11,7 +11,7 @@ none of them saw.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import plotting
 from jaxpbdl.environments import CylinderWake, Seen, cost, cylinder_wake
-from jaxpbdl.experiments.configuration import Count, Positive, Validated, at_least
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.networks import Dense
@@ -38,9 +38,8 @@ class Config(Validated):
     """At which the controllers are judged too."""
     cells: tuple[Count, Count] = (64, 32)
     spin_up: Positive = 60.0
-    gains: Annotated[int, at_least(2)] = 7
-    """Of each of the two, from minus to plus `strongest`."""
-    strongest: Positive = 4.0
+    gains: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0, 16.0)
+    """Sizes that are tried of each of the two, with both signs, and zero."""
     horizon: Count = 30
     """Actions through which the network is trained."""
     judged: Count = 150
@@ -128,13 +127,13 @@ class Starts(eqx.Module):
 
 @eqx.filter_jit
 def tuned(wake: CylinderWake, config: Config) -> Float[Array, "2"]:
-    """The best gains of the grid, from the first state, over the time of a test."""
-    line = jnp.linspace(-config.strongest, config.strongest, config.gains)
+    """The best gains of the grid, from the first state, over twice the time of the training."""
+    line = jnp.asarray([*(-gain for gain in config.gains), 0.0, *config.gains])
     pairs = jnp.stack(jnp.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
     flow = jax.tree.map(lambda leaf: leaf[0], wake.starts)
 
     def paid(gains: Array) -> Array:
-        return jnp.mean(cost(controlled(wake, Feedback(gains), flow, config.horizon).seen))
+        return jnp.mean(cost(controlled(wake, Feedback(gains), flow, 2 * config.horizon).seen))
 
     return pairs[jnp.argmin(jax.lax.map(paid, pairs))]
 
@@ -213,7 +212,8 @@ EXPERIMENT = Experiment(
     presets={
         "quick": Config(),
         "full": Config(
-            members=3, horizon=40, judged=300, tests=4, gains=11,
+            members=3, horizon=40, judged=300, tests=4,
+            gains=(0.5, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32),
             training=Training(200, 4, 2e-2, average=None),
         ),
     },
