@@ -20,6 +20,7 @@ from jaxpbdl import checks
 from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.operators import Velocity
+from jaxpbdl.grids.spectrum import total
 from jaxpbdl.rollouts import repeat, rollout
 from jaxpbdl.shapes import Ball
 from jaxpbdl.solvers.flow import (
@@ -100,8 +101,8 @@ class CylinderWake(Step):
         return flow, Seen(self.observe(flow), *measured.mean(axis=0))
 
     def _power(self, flow: Flow, push: Velocity) -> Array:
-        work = sum(jnp.sum(u * f) for u, f in zip(flow.velocity, push, strict=True))
-        return work * jnp.asarray(np.prod([h[0] for h in self.step.grid.widths]), work.dtype)
+        work = total(jnp.sum(u * f) for u, f in zip(flow.velocity, push, strict=True))
+        return work * np.prod([h[0] for h in self.step.grid.widths]).astype(work.dtype)
 
     def enter(self, state: Flow) -> Flow:
         return state

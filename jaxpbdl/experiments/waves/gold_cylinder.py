@@ -8,9 +8,9 @@ power that falls on the diameter. The series (Bohren and Huffman 1983, section 8
 the fitted permittivity, which shows the error of the cells, and with the measured one, which shows
 that of the fit besides.
 
-The surface is made of whole cells (`surface` far below 1). Where the permittivities have opposite
-signs the mean of the inverse passes through zero at some share of a cell: with `surface` 1 the
-cells of the surface ring at frequencies of their own, for longer than the pulse lasts.
+The surface is made of whole cells (`surface` far below 1): errors were smaller than with smoothed
+cells (`surface` 1). A likely reason, not checked, is that where the permittivities have opposite
+signs the mean of the inverse passes through zero at some share of a cell, so that such cells ring.
 """
 
 from collections.abc import Sequence
