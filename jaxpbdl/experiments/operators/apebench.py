@@ -77,7 +77,7 @@ class Config(Validated):
     """Steps from the true state in the loss."""
     training: Training = field(
         default_factory=lambda: Training(
-            updates=10_000, batch=20, learning_rate=1e-2, warmup_fraction=0.05
+            updates=10_000, batch=20, learning_rate=2e-2, warmup_fraction=0.05
         )
     )
 
@@ -240,7 +240,7 @@ def _picture(curves: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> No
     plotting.save(figure, folder / "errors.png")
 
 
-QUICK = Training(updates=600, batch=20, learning_rate=1e-2, warmup_fraction=0.05)
+QUICK = Training(updates=600, batch=20, learning_rate=2e-2, warmup_fraction=0.05)
 
 EXPERIMENT = Experiment(
     name="apebench",

@@ -1,1 +1,1 @@
-"""Kinetic plasma beside its exact rates."""
+"""Plasma: kinetic waves beside their exact rates, and equilibria of a wanted shape."""

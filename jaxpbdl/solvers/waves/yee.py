@@ -18,6 +18,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.spectrum import total
 from jaxpbdl.solvers.waves.components import (
     NAMES,
     Components,
@@ -182,7 +183,9 @@ class MaxwellStep(Step):
 
     def magnetic_half(self, state: Fields) -> Fields:
         """H half a step past the time of E."""
-        curls, absorbed = _curl(self.curl_electric, state.electric, state.absorbed[0], self.dt)
+        curls, absorbed = _curl(
+            self.curl_electric, state.electric, state.absorbed[0], self.dt, state.magnetic
+        )
         rates, memories = tuple(-one for one in curls), []
         for source, memory in zip(self.sources, state.sources, strict=True):
             rates, memory = source.to_magnetic(rates, memory, state.time)
@@ -198,7 +201,9 @@ class MaxwellStep(Step):
 
     def electric_half(self, state: Fields, *inputs: Sequence[Array]) -> Fields:
         """E and the time one step later, once `magnetic_half` has advanced H."""
-        rates, absorbed = _curl(self.curl_magnetic, state.magnetic, state.absorbed[1], self.dt)
+        rates, absorbed = _curl(
+            self.curl_magnetic, state.magnetic, state.absorbed[1], self.dt, state.electric
+        )
         for currents in inputs:
             if len(currents) != len(rates):
                 raise ValueError(f"the current must have {len(rates)} components")
@@ -322,16 +327,21 @@ class MaxwellStep(Step):
 
 
 def _curl(
-    curl: Curl, fields: tuple[Array, ...], memories: PyTree, dt: Array
+    curl: Curl,
+    fields: tuple[Array, ...],
+    memories: PyTree,
+    dt: Array,
+    like: tuple[Array, ...],
 ) -> tuple[Rates, PyTree]:
-    """The curl, and the memory of the absorbing layers one step later."""
+    """The curl, of the shapes of `like`, and the memory of the absorbing layers one step later."""
     parts, later = [], []
-    for terms, remembered in zip(curl, memories, strict=True):
+    for terms, remembered, own in zip(curl, memories, like, strict=True):
         slopes, new = [], []
         for term, memory in zip(terms, remembered, strict=True):
             slope, memory = term.difference(fields[term.position], memory, dt)
             slopes.append(slope if term.sign > 0 else -slope)
             new.append(memory)
-        parts.append(sum(slopes[1:], start=slopes[0]))
+        # Along the only axis of a grid nothing changes the component along it.
+        parts.append(total(slopes) if slopes else jnp.zeros_like(own))
         later.append(tuple(new))
     return tuple(parts), tuple(later)
