@@ -21,7 +21,7 @@ from jaxpbdl.solvers.spectral import semilinear
 from tests.cases import CASES, SCHEMES
 
 few = settings(
-    max_examples=12, deadline=None, derandomize=True,
+    max_examples=8, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 types = st.sampled_from(["float32", "float64"])

@@ -163,13 +163,13 @@ def test_informed_network_of_the_book(task):
 
 
 @pytest.mark.x64
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_better_trained_network_beats_the_solver_of_the_book(task, seed):
+def test_a_better_trained_network_beats_the_solver_of_the_book(task):
     """A periodic field by the quasi-Newton method, on points that follow the residual: 0.0638 is
-    the book's error by gradient descent through the solver. Measured: 0.028, 0.054, 0.029.
+    the book's error by gradient descent through the solver. Measured with seeds 0, 1,
+    2: 0.028, 0.054, 0.029; the test takes seed 1.
     """
     truth, _, _ = task
-    keys = jax.random.split(jax.random.key(seed), 6)
+    keys = jax.random.split(jax.random.key(1), 6)
     network = Chain(PeriodicFeatures(0, 2.0), Dense((3, *[20] * 4, 1), key=keys[0]))
     loss, refined = informed(network, keys[1:4], jnp.asarray(observation()))
     rate = optax.cosine_decay_schedule(3e-3, 1000, 0.05)
