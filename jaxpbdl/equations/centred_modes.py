@@ -37,11 +37,6 @@ class CentredModes(eqx.Module):
     of_mirror_image: Complex[Array, "nx ny"]
 
     def __init__(self, spectrum: Spectrum):
-        if spectrum.mesh is not None:
-            raise ValueError(
-                "NavierStokes2D orders its modes for one device; the devices of a mesh can share "
-                "its members (distributed.map_members), not its box"
-            )
         grid = self.grid = spectrum.grid
         # Without the Nyquist mode, which has no mirror image.
         top_x, top_y = (min(highest_kept(n, spectrum.keep), (n - 1) // 2) for n in grid.shape)
@@ -69,6 +64,22 @@ class CentredModes(eqx.Module):
     def truncate(self, centred: Complex[Array, "nx ny"]) -> Complex[Array, "nx ny"]:
         """Nothing to set to zero."""
         return centred
+
+    def enter(self, modes: Complex[Array, "mx my"]) -> Complex[Array, "nx ny"]:
+        """Coefficients of the complex velocity u + i v, (kx + i ky) / k^2 times those of the
+        vorticity in the layout of `Spectrum`: the products are formed from it. The mean vorticity,
+        zero in a periodic flow, is dropped."""
+        return self.velocity * self.from_half(modes)
+
+    def leave(self, modes: Complex[Array, "nx ny"]) -> Complex[Array, "mx my"]:
+        """Of the vorticity again."""
+        return self.to_half(jnp.conj(self.wave) * modes)
+
+    def transport(self, modes: Complex[Array, "nx ny"]) -> Complex[Array, "nx ny"]:
+        """-u . grad w, again as a complex velocity, see `NavierStokes2D.nonlinear`."""
+        square = self.square(modes)
+        mirror_image = jnp.conj(jnp.flip(square, (0, 1)))
+        return self.of_square * square + self.of_mirror_image * mirror_image
 
     def from_half(self, modes: Complex[Array, "mx my"]) -> Complex[Array, "nx ny"]:
         """From the layout of `Spectrum`, dropping what is not kept."""

@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex, Float
 from jaxpbdl import checks
 from jaxpbdl.equations.centred_modes import CentredModes
 from jaxpbdl.equations.equation import Parameter, optional_parameter, parameter, require_ndim
+from jaxpbdl.equations.half_modes import HalfModes
 from jaxpbdl.equations.semilinear import SemilinearEquation, advective_rate
 from jaxpbdl.fields import Field, at_time, curl, divergence, gradient, laplacian, time_derivative
 from jaxpbdl.grids.grid import Grid
@@ -45,18 +46,17 @@ class NavierStokes2D(SemilinearEquation):
     def check_grid(self, grid: Grid) -> None:
         require_ndim(self, grid, 2)
 
-    def layout(self, spectrum: Spectrum) -> CentredModes:
-        return CentredModes(spectrum)
+    def layout(self, spectrum: Spectrum) -> CentredModes | HalfModes:
+        """Complex velocities, or the vorticity where devices share the box."""
+        return CentredModes(spectrum) if spectrum.mesh is None else HalfModes(spectrum)
 
-    def enter(self, modes: Array, layout: CentredModes) -> Array:
-        """Coefficients of the complex velocity u + i v, (kx + i ky) / k^2 times those of w: the
-        products are formed from it. The mean vorticity, zero in a periodic flow, is dropped."""
-        return layout.velocity * layout.from_half(modes)
+    def enter(self, modes: Array, layout: CentredModes | HalfModes) -> Array:
+        return layout.enter(modes)
 
-    def leave(self, modes: Array, layout: CentredModes) -> Array:
-        return layout.to_half(jnp.conj(layout.wave) * modes)
+    def leave(self, modes: Array, layout: CentredModes | HalfModes) -> Array:
+        return layout.leave(modes)
 
-    def symbol(self, layout: CentredModes) -> Array:
+    def symbol(self, layout: CentredModes | HalfModes) -> Array:
         symbol = -self.viscosity * layout.k_squared
         if self.drag is not None:
             symbol = symbol - self.drag
@@ -64,7 +64,7 @@ class NavierStokes2D(SemilinearEquation):
             symbol = symbol + 1j * self.beta * layout.k[0] * layout.inverse_k_squared
         return symbol
 
-    def nonlinear(self, modes: Array, layout: CentredModes) -> Array:
+    def nonlinear(self, modes: Array, layout: CentredModes | HalfModes) -> Array:
         """-u . grad w with one complex transform each way, the work of four real ones.
 
         Basdevant (J. Comput. Phys. 50 (1983) 209): u . grad w = (d_xx - d_yy)(u v) + d_xy (v^2 -
@@ -72,9 +72,7 @@ class NavierStokes2D(SemilinearEquation):
         the field with coefficients (kx - i ky)^2 / 2 S(k). The imaginary part needs S(-k) too, and
         times (kx + i ky) / k^2 it is again a complex velocity.
         """
-        square = layout.square(modes)
-        mirror_image = jnp.conj(jnp.flip(square, (0, 1)))
-        return layout.of_square * square + layout.of_mirror_image * mirror_image
+        return layout.transport(modes)
 
     def source(self, spectrum: Spectrum) -> Array | None:
         return None if self.forcing is None else _modes_of(curl(self.forcing), spectrum)
@@ -110,7 +108,7 @@ class NavierStokes2D(SemilinearEquation):
 
     def transport_rate(self, state: Array, spectrum: Spectrum) -> Array:
         velocity = spectrum.to_grid(velocity_modes(spectrum.transform(state), spectrum))
-        return advective_rate(jnp.max(jnp.abs(velocity), axis=(1, 2)), CentredModes(spectrum).k)
+        return advective_rate(jnp.max(jnp.abs(velocity), axis=(1, 2)), self.layout(spectrum).k)
 
 
 class NavierStokes3D(SemilinearEquation):
