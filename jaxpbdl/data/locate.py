@@ -131,6 +131,16 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "iter-hybrid": Source(
+        files=("tokamak-iter-hybrid/iterhybrid_cocos02.eqdsk",),
+        sha256="eb0147cb632c4dea563db9f4aeb2a5bb4f5d87197e2b05bee45824c2e976fd52",
+        origin=(
+            "https://pypi.org/project/torax (1.4.3), file "
+            "torax/data/third_party/geo/iterhybrid_cocos02.eqdsk (scenario: Citrin et al., "
+            "Nucl. Fusion 50 (2010) 115007)"
+        ),
+        licence="MIT",
+    ),
     "acac": Source(
         files=("molecules-acac/train_300K.xyz",),
         sha256="8f5706d6902360555a5be59395612d2afc3489a75688388a58e7275fdad68af3",

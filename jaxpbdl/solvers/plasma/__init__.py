@@ -44,9 +44,15 @@ from jaxpbdl.solvers.plasma.particles import (
     quiet_beam,
     triangular_cloud,
 )
-from jaxpbdl.solvers.plasma.profiles import AxisPressure, PoloidalBeta, PowerShape, Profile
+from jaxpbdl.solvers.plasma.profiles import (
+    AxisPressure,
+    PoloidalBeta,
+    PowerShape,
+    Profile,
+    Tabulated,
+)
 from jaxpbdl.solvers.plasma.rectangle import Rectangle
-from jaxpbdl.solvers.plasma.surfaces import Limiter, Surfaces
+from jaxpbdl.solvers.plasma.surfaces import Limiter, Surfaces, flux_surface, safety_factor
 from jaxpbdl.solvers.plasma.vlasov import (
     VlasovStep,
     electric_field,
@@ -74,6 +80,7 @@ __all__ = [
     "ShapeTargets",
     "Spline",
     "Surfaces",
+    "Tabulated",
     "Tokamak",
     "VelocityDistribution",
     "VlasovStep",
@@ -84,6 +91,7 @@ __all__ = [
     "faddeeva",
     "filament_flux",
     "filaments",
+    "flux_surface",
     "free_boundary",
     "growth_rate",
     "joined",
@@ -94,6 +102,7 @@ __all__ = [
     "quiet_beam",
     "rectangular",
     "round_plasma",
+    "safety_factor",
     "shaped",
     "tokamak",
     "triangular_cloud",

@@ -4,7 +4,11 @@
 
 that is `p' = L b s / R_0` and `F F' = mu_0 L (1 - b) R_0 s` (Y. M. Jeon, J. Korean Phys. Soc. 67
 (2015) 843). L and b follow from the plasma current and one more figure, the pressure on the axis or
-the poloidal beta.
+the poloidal beta. Or p' and F F' are tables over x,
+
+    J = L (R p'(x) + F F'(x) / (mu_0 R))
+
+with L from the plasma current: one, where the tables are those of the equilibrium.
 """
 
 from abc import abstractmethod
@@ -29,9 +33,9 @@ class Density(NamedTuple):
 
     values: Float[Array, "nr nz"]
     strength: Float[Array, ""]
-    """L, in A/m^2."""
+    """L, in A/m^2; of tables without a unit."""
     share: Float[Array, ""]
-    """b, of the part that pressure makes."""
+    """b, of the part that pressure makes; of tables its share of the current."""
 
 
 class Profile(eqx.Module):
@@ -120,6 +124,44 @@ class PoloidalBeta(Profile):
         content = area * jnp.sum(jnp.where(inside, above(self.shape, x), 0.0)) * depth
         energy = self.beta * MU_0 * self.current**2 / (8 * np.pi)
         return _closed(self, radius, x, inside, area, energy * self.radius / content)
+
+
+class Tabulated(Profile):
+    """Tables of p' (Pa per Wb/rad) and F F' (T^2 m^2 per Wb/rad) at equal steps of x from 0 on the
+    axis to 1 on the boundary, linear between them, times the number that gives the current (A).
+
+    Both are derivatives by the flux, which for a positive current is highest on the axis: a
+    pressure that falls outwards has a positive p'."""
+
+    pressure_slope: Float[Array, " n"]
+    field_slope: Float[Array, " n"]
+    current: Float[Array, ""] = eqx.field(converter=checks.as_floats)
+
+    def __check_init__(self):
+        checks.positive("the magnitude of current", abs(self.current))
+        checks.finite("pressure_slope", self.pressure_slope)
+        checks.finite("field_slope", self.field_slope)
+        checks.shape("field_slope", self.field_slope, self.pressure_slope.shape)
+        if len(self.pressure_slope) < 2:
+            raise ValueError(f"tables must have 2 entries or more, got {len(self.pressure_slope)}")
+
+    def density(
+        self,
+        radius: Float[Array, "nr 1"],
+        x: Float[Array, "nr nz"],
+        inside: Bool[Array, "nr nz"],
+        depth: Float[Array, ""],
+        area: float,
+    ) -> Density:
+        """See `Profile`."""
+        known = jnp.linspace(0.0, 1.0, len(self.pressure_slope), dtype=x.dtype)
+        by_pressure = radius * jnp.interp(x, known, self.pressure_slope)
+        by_field = jnp.interp(x, known, self.field_slope) / (MU_0 * radius)
+        outward = jnp.where(inside, by_pressure, 0.0)
+        values = outward + jnp.where(inside, by_field, 0.0)
+        total = jnp.sum(values)
+        strength = self.current / (area * total)
+        return Density(strength * values, strength, jnp.sum(outward) / total)
 
 
 def _closed(

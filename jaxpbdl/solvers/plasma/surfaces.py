@@ -5,6 +5,13 @@ Which node or candidate is the right one is a choice without a derivative; the p
 that follow from it are smooth: a critical point by Newton's method whose last step is
 differentiable, which gives the derivative of the implicit function theorem, and the highest flux on
 the limiter likewise along its side.
+
+A flux surface is looked for along rays from the axis, and its safety factor is
+
+    q = F / (2 pi) integral of dl / (R |grad psi|) = F / (2 pi) integral of r dt / (R |psi_r|)
+
+with F = R B_phi and the distance r along the ray of the angle t (J. P. Freidberg, Ideal MHD, 2014,
+section 6.2); the trapezoidal rule in the angle converges faster than any power for smooth surfaces.
 """
 
 from typing import NamedTuple
@@ -16,6 +23,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from jaxpbdl import checks
+from jaxpbdl.checks import Numbers
 from jaxpbdl.solvers.plasma.rectangle import Rectangle
 
 SADDLES = 2
@@ -23,6 +32,10 @@ SADDLES = 2
 NEWTON_STEPS = 8
 BARRIER = 4.0
 """Cells about an X-point in which the far side is closed to the plasma."""
+RAYS = 256
+"""From the axis to the points of a surface."""
+ALONG = 200
+"""Places on each ray, up to the side of the grid, between which a surface is looked for."""
 
 
 class Surfaces(NamedTuple):
@@ -232,3 +245,103 @@ def _contact(
     share = lax.fori_loop(0, NEWTON_STEPS, lambda _, t: step(t, still), jnp.zeros_like(flux[0]))
     place = at + step(lax.stop_gradient(share), psi) * way
     return place, jnp.where(jnp.any(touched), grid.at(psi, place), -jnp.inf)
+
+
+class RayHits(NamedTuple):
+    """Where rays from the axis meet a flux surface, NaN for rays that do not."""
+
+    points: Float[Array, "rays 2"]
+    distance: Float[Array, " rays"]
+    """From the axis, in m."""
+    slope: Float[Array, " rays"]
+    """Of the flux along the ray."""
+
+
+@eqx.filter_jit
+def _hits(grid: Rectangle, psi: Array, axis: Array, level: Array, rays: int) -> RayHits:
+    """Of rays at equal angles. The first crossing counts; its last step is differentiated."""
+    frozen, still, wanted = map(lax.stop_gradient, (psi, axis, level))
+    low, high = (jnp.asarray(corner, grid.dtype) for corner in (grid.lower, grid.upper))
+    sign = jnp.sign(grid.at(frozen, still) - wanted)
+
+    def along(values: Array, origin: Array, distance: Array, way: Array) -> tuple[Array, Array]:
+        value, slope, _ = grid.expansion(values, origin + distance * way)
+        return value, slope @ way
+
+    def one(angle: Array) -> RayHits:
+        way = jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+        reach = jnp.min(jnp.where(way > 0, high - still, low - still) / way)
+        places = reach * jnp.linspace(0.0, 1.0, ALONG, dtype=psi.dtype)
+        depth = jax.vmap(lambda t: sign * (along(frozen, still, t, way)[0] - wanted))(places)
+        beyond = jnp.argmax(depth <= 0)
+        first, last = places[beyond - 1], places[beyond]
+        share = depth[beyond - 1] / (depth[beyond - 1] - depth[beyond])
+
+        def nearer(_: Array, t: Array) -> Array:
+            value, slope = along(frozen, still, t, way)
+            return jnp.clip(t - (value - wanted) / slope, first, last)
+
+        near = lax.fori_loop(0, NEWTON_STEPS, nearer, first + share * (last - first))
+        met = (beyond > 0) & (sign != 0)
+        near = lax.stop_gradient(jnp.where(met, near, reach / 2))
+        value, slope = along(psi, axis, near, way)
+        distance = near - (value - level) / slope
+        distance = jnp.where(met, distance, jnp.nan)
+        slope = along(psi, axis, jnp.where(met, distance, near), way)[1]
+        return RayHits(axis + distance * way, distance, slope)
+
+    angles = 2 * jnp.pi * (jnp.arange(rays, dtype=psi.dtype) + 0.5) / rays
+    return jax.vmap(one)(angles)
+
+
+def flux_surface(
+    grid: Rectangle,
+    psi: Float[Array, "nr nz"],
+    axis: Float[Array, "2"],
+    level: Float[Array, ""],
+    *,
+    rays: int = RAYS,
+) -> Float[Array, "rays 2"]:
+    """Points of the surface with a flux of `level` about the axis, on rays at equal angles from it.
+
+    Every ray is to meet the surface once. Goes through jit, grad (of `psi`, `axis` and `level`) and
+    vmap.
+
+    **Raises** ValueError, outside of jit, for a level that no closed surface about the axis has;
+    inside, points are NaN.
+    """
+    return _met(_hits(grid, psi, axis, level, checks.count("rays", rays, 3)), level).points
+
+
+def safety_factor(
+    grid: Rectangle,
+    psi: Float[Array, "nr nz"],
+    axis: Float[Array, "2"],
+    level: Float[Array, ""],
+    f: Numbers,
+    *,
+    rays: int = RAYS,
+) -> Float[Array, ""]:
+    """q of the surface with a flux of `level` (Wb/rad): turns around the torus for one around the
+    axis, with the sign of `f`.
+
+    **Arguments:** `psi`, `axis`, `level`, `rays` as of `flux_surface`; `f`: R B_phi on the surface,
+    in T m.
+
+    **Raises** as `flux_surface`.
+    """
+    checks.finite("f", f)
+    hits = _met(_hits(grid, psi, axis, level, checks.count("rays", rays, 3)), level)
+    mean = jnp.mean(hits.distance / (hits.points[:, 0] * jnp.abs(hits.slope)))
+    return checks.as_floats(f) * mean
+
+
+def _met(hits: RayHits, level: Array) -> RayHits:
+    if checks.is_concrete((hits, level)):
+        missed = int(jnp.sum(jnp.isnan(hits.distance)))
+        if missed:
+            raise ValueError(
+                f"level must be the flux of a closed surface about the axis, got {float(level):.6g}"
+                f", which {missed} of {len(hits.distance)} rays from the axis do not meet"
+            )
+    return hits

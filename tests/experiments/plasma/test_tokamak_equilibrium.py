@@ -1,0 +1,100 @@
+"""An equilibrium from a file: its boundary, the comparison, and an exact equilibrium as a file."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpbdl.data.geqdsk import FluxFile, read_geqdsk
+from jaxpbdl.experiments.plasma import tokamak_equilibrium
+from jaxpbdl.experiments.plasma.tokamak_equilibrium import (
+    Config,
+    relative,
+    safety_factors,
+    smooth,
+)
+from jaxpbdl.solvers.plasma import Rectangle
+from jaxpbdl.solvers.plasma.circuits import MU_0
+
+pytestmark = pytest.mark.x64
+
+# Solov'ev: Delta* psi = a (2 / k^2 + 2) R^2, from a pressure that is linear in the flux alone; the
+# boundary is R^2 = R_0^2 + 2 c cos t, R Z = k c sin t.
+A, K, R0, C, F = 0.7, 1.6, 1.1, 0.4, 2.0
+SLOPE = 2 * A * (1 / K**2 + 1) / MU_0
+
+
+def solovev_file(nodes):
+    """As a file, whose flux rises from the axis for a positive current."""
+    r, z = np.linspace(0.45, 1.6, nodes), np.linspace(-1.3, 1.3, nodes)
+    psi = A * (r[:, None] ** 2 * z**2 / K**2 + (r[:, None] ** 2 - R0**2) ** 2 / 4)
+    t = np.linspace(0, 2 * np.pi, 161)
+    radius = np.sqrt(R0**2 + 2 * C * np.cos(t))
+    boundary = np.stack([radius, K * C * np.sin(t) / radius], axis=-1)
+    # The current is the integral of SLOPE R over the boundary's area, half the flux of R^2: the
+    # area of R dR dZ is that of d(R^2)/2 dZ.
+    fine = np.linspace(0, 2 * np.pi, 20001)
+    around = np.sqrt(R0**2 + 2 * C * np.cos(fine))
+    height = K * C * np.sin(fine) / around
+    current = SLOPE * np.trapezoid(around**2 / 2, height)
+    levels = A * C**2 * np.linspace(0, 1, nodes)
+    every = np.sqrt(levels / A)
+    angles = np.linspace(0, 2 * np.pi, 400, endpoint=False)
+    turn = np.mean((R0**2 + 2 * every[:, None] * np.cos(angles)) ** -1.5, axis=1)
+    zeros = np.zeros(nodes)
+    return FluxFile(
+        r, z, psi, np.array([R0, 0.0]), 0.0, A * C**2, float(current), zeros + F, zeros, zeros,
+        zeros - SLOPE, F * K / (2 * A) * turn, boundary, boundary,
+    )  # fmt: skip
+
+
+def test_a_smooth_boundary():
+    """Twelve points of a circle, the last of which repeats the first or does not."""
+    t = 2 * np.pi * np.arange(13) / 12
+    circle = np.stack([2 + np.cos(t), np.sin(t)], axis=-1)
+    for points in (circle, circle[:-1]):
+        found = smooth(points, 50)
+        assert found.shape == (50, 2)
+        np.testing.assert_allclose(np.hypot(found[:, 0] - 2, found[:, 1]), 1, atol=5e-4)
+        steps = np.linalg.norm(np.diff(found, axis=0), axis=1)
+        np.testing.assert_allclose(steps, 2 * np.pi / 50, rtol=2e-2)
+
+
+def test_a_relative_error():
+    assert relative(np.array([3.0, 4.5]), np.array([3.0, 4.0])) == pytest.approx(0.1)
+
+
+def test_an_exact_equilibrium_as_a_file(tmp_path, monkeypatch):
+    """It is found again: flux, axis, q and the factor of its tables."""
+    file = solovev_file(41)
+    monkeypatch.setattr(tokamak_equilibrium, "files", lambda config: [tmp_path / "none"])
+    monkeypatch.setattr(tokamak_equilibrium, "read_geqdsk", lambda path: file)
+    config = Config(nodes=41, filaments=48)
+    result = tokamak_equilibrium.run(config, tmp_path)
+    metrics = result.metrics
+    assert metrics["iter.psi_l2"] < 1e-2
+    assert metrics["iter.q_l2"] < 1e-2 and metrics["file.q_l2"] < 1e-5
+    assert metrics["iter.axis_error_cm"] < 0.2
+    assert metrics["iter.profile_factor"] == pytest.approx(1, abs=2e-2)
+    assert metrics["iter.residual"] <= config.tolerance
+    assert metrics["iter.axis_flux"] == pytest.approx(A * C**2, rel=1e-2)
+    assert result.published["iter.axis_flux"].value == pytest.approx(A * C**2)
+    assert (tmp_path / "equilibrium.png").stat().st_size > 5000
+
+
+def test_the_hybrid_is_consistent(real_data):
+    """The published file as it is read: q from its flux and F is that of its table."""
+    file = read_geqdsk(real_data("tokamak-iter-hybrid/iterhybrid_cocos02.eqdsk"))
+    grid = Rectangle(file.psi.shape, (file.r[0], file.z[0]), (file.r[-1], file.z[-1]))
+    shown = slice(3, 126, 20)
+    x = np.linspace(0, 1, 129)[shown]
+    levels = jnp.asarray(file.axis_flux + x * (file.boundary_flux - file.axis_flux))
+    psi, axis, f = (jnp.asarray(one) for one in (file.psi, file.axis, file.f[shown]))
+    np.testing.assert_allclose(safety_factors(grid, psi, axis, levels, f), file.q[shown], rtol=1e-3)
+    assert relative(file.f[-1:], np.array([6.2 * 5.3])) < 1e-6
+
+
+def test_settings():
+    with pytest.raises(ValueError, match="nodes must be .*>= 33, got 20"):
+        Config(nodes=20)
+    with pytest.raises(ValueError, match="distance must be finite and > 0, got 0"):
+        Config(distance=0.0)
