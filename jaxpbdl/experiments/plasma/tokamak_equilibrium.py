@@ -260,7 +260,7 @@ def _picture(one: Case, found: Equilibrium, seen: Compared, file: FluxFile, fold
 EXPERIMENT = Experiment(
     name="tokamak-equilibrium",
     summary="an ITER equilibrium from its own profiles and boundary: flux, axis, safety factor",
-    presets={"quick": Config(), "full": Config(nodes=129)},
+    presets={"quick": Config(filaments=64, distance=1.3), "full": Config(nodes=129)},
     run=run,
     files=files,
 )
