@@ -5,14 +5,14 @@
   mean square of the initial velocity. Of each direction |fd - g.v| / max(|fd|, |g.v|); the score is
   the smallest over eps of the median over directions, beside the largest cosine of the vectors of
   fd and g.v.
-- `horizons`: one reverse sweep through 40, 80, .. steps in three dimensions, which must stay finite.
+- `horizons`: one reverse sweep through 40, 80, .. steps in three dimensions, finite or not.
 - `cost`: of a product with the transposed derivative over the flow alone.
 - `drag`: the inflow that a cylinder resists least (`mosaic_drag`).
 
     python benchmarks/mosaic.py [PART ..] [--long]
 
-`--long` goes to 10,240 steps, the larger grids, and all 250 iterations. Seconds are those of the
-processor, all threads together, as others on the machine do not change them, and of the clock.
+`--long` goes to 10,240 steps and the larger grids. Seconds are those of the processor, all threads
+together, as others on the machine change them least, and of the clock.
 """
 
 import argparse
@@ -26,6 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.stages import Compiled
 from mosaic_drag import PUBLISHED, lowered
 from mosaic_flows import CYLINDER, FlowMap, random_waves, spectral, staggered, vortices
 
@@ -108,12 +109,10 @@ def horizon(steps: int, points: int = 20) -> Horizon:
     """A gradient through `steps` steps."""
     start = vortices(points)
     sweep = jax.jit(jax.grad(energy_after(spectral(steps)))).lower(start).compile()
-    memory = sweep.memory_analysis()
-    assert memory is not None
     with largest_resident_set() as resident, stopwatch() as seconds:
         gradient = jax.block_until_ready(sweep(start))
     norm = float(jnp.linalg.norm(gradient))
-    return Horizon(norm, seconds[0], memory.temp_size_in_bytes, resident[0])
+    return Horizon(norm, seconds[0], bytes_of(sweep), resident[0])
 
 
 @contextmanager
@@ -131,35 +130,45 @@ def largest_resident_set() -> Iterator[list[int]]:
     found.append(0)
 
 
+class Sweep(NamedTuple):
+    """Of one reverse sweep: its seconds, and the bytes that it needs at a time."""
+
+    seconds: Seconds
+    bytes: int
+
+
 class Cost(NamedTuple):
-    """Of the flow, and of a product with its transposed derivative (which holds the flow) with
-    states kept and recomputed as `repeat` does, and with all kept."""
+    """Of the flow, and of a product with its transposed derivative (which holds the flow), states
+    recomputed as `repeat` does and all kept."""
 
     forward: Seconds
-    product: Seconds
-    all_kept: Seconds
+    recomputed: Sweep
+    kept: Sweep
 
-    @property
-    def ratio(self) -> float:
-        return self.product.processor / self.forward.processor
-
-    @property
-    def ratio_all_kept(self) -> float:
-        return self.all_kept.processor / self.forward.processor
+    def ratio(self, sweep: Sweep) -> float:
+        """Of the processor's seconds of a sweep to those of the flow."""
+        return sweep.seconds.processor / self.forward.processor
 
 
 def cost(flow: Callable[[bool], FlowMap], start: Array, repeats: int = 3) -> Cost:
     """`flow`: by whether it recomputes."""
 
-    def product(recomputed: bool) -> Seconds:
-        @jax.jit
-        def pulled(start: Array, cotangent: Array) -> Array:
+    def sweep(recomputed: bool) -> Sweep:
+        def product(start: Array, cotangent: Array) -> Array:
             return jax.vjp(flow(recomputed), start)[1](cotangent)[0]
 
-        return least(lambda: pulled(start, start), repeats)
+        compiled = jax.jit(product).lower(start, start).compile()
+        return Sweep(least(lambda: compiled(start, start), repeats), bytes_of(compiled))
 
     forward = jax.jit(flow(True))
-    return Cost(least(lambda: forward(start), repeats), product(True), product(False))
+    return Cost(least(lambda: forward(start), repeats), sweep(True), sweep(False))
+
+
+def bytes_of(compiled: Compiled) -> int:
+    """That a program needs at a time besides what goes in and comes out."""
+    memory = compiled.memory_analysis()
+    assert memory is not None
+    return memory.temp_size_in_bytes
 
 
 def print_checks() -> None:
@@ -195,19 +204,23 @@ def print_horizons(longest: int) -> None:
 
 def print_cost(flat: Sequence[int], solid: Sequence[int]) -> None:
     """By the points along a side in two and three dimensions."""
-    print("| flow | forward s | product, over it | with all kept |\n|---|---|---|---|")
+    print("| flow | s | recomputed: over the flow, MiB | all kept: over the flow, MiB |")
+    print("|---|---|---|---|")
     cases = [(n, 100, random_waves(n)) for n in flat] + [(n, 50, vortices(n)) for n in solid]
     for points, steps, start in cases:
         for solver in (spectral, staggered):
             found = cost(lambda again: solver(steps, 0.01, 0.01, again), start)  # noqa: B023
             name = f"{solver.__name__} {points}^{len(start)}, {steps} steps"
-            ratios = f"{found.ratio:.2f} | {found.ratio_all_kept:.2f}"
-            print(f"| {name} | {found.forward.processor:.3g} | {ratios} |", flush=True)
+            sweeps = " | ".join(
+                f"{found.ratio(sweep):.2f}, {sweep.bytes / 2**20:.1f}"
+                for sweep in (found.recomputed, found.kept)
+            )
+            print(f"| {name} | {found.forward.processor:.3g} | {sweeps} |", flush=True)
 
 
-def print_drag(iterations: int) -> None:
+def print_drag() -> None:
     """Beside the published figures."""
-    found = lowered(iterations=iterations)
+    found = lowered()
     print("| drag task | drag at first | at the end | loss at first | at the end |")
     print("|---|---|---|---|---|")
     drags = f"{found.first.drag:.4g} | {found.best.drag:.4g}"
@@ -231,7 +244,7 @@ def main() -> None:
         "checks": print_checks,
         "horizons": lambda: print_horizons(10_240 if given.long else 640),
         "cost": lambda: print_cost(*((64, 128), (16, 32)) if given.long else ((64,), (16,))),
-        "drag": lambda: print_drag(250 if given.long else 50),
+        "drag": print_drag,
     }
     for name in given.parts or names:
         parts[name]()
