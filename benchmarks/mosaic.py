@@ -1,33 +1,36 @@
-"""Gradients under the protocol of Mosaic (arXiv:2606.27895), on our spectral solvers.
+"""Gradients under the protocol of Mosaic (arXiv:2606.27895), on our solvers of flow.
 
-J = sum(output^2) of the velocity after some steps, its gradient to the initial velocity by one
-reverse sweep. Random directions of unit length, central differences of eps times the root mean
-square of the initial velocity. Of each direction |fd - g.v| / max(|fd|, |g.v|); the score is the
-smallest over eps of the median over directions, beside the largest cosine of the vectors of fd and
-g.v. Initial states are Taylor-Green vortices in three dimensions and random waves about wavenumber
-2 of largest speed 0.3 in two; the latter are ours, not Mosaic's random bits.
+- `checks`: J = sum(output^2) of the velocity after some steps, its gradient to the initial velocity
+  by one reverse sweep. Random directions of unit length, central differences of eps times the root
+  mean square of the initial velocity. Of each direction |fd - g.v| / max(|fd|, |g.v|); the score is
+  the smallest over eps of the median over directions, beside the largest cosine of the vectors of
+  fd and g.v.
+- `horizons`: one reverse sweep through 40, 80, .. steps in three dimensions, finite or not.
+- `cost`: of a product with the transposed derivative over the flow alone.
+- `drag`: the inflow that a cylinder resists least (`mosaic_drag`).
 
-    python benchmarks/mosaic.py [LONGEST]     # the steps of the longest horizon, by default 640
+    python benchmarks/mosaic.py [PART ..] [--long]
+
+`--long` goes to 10,240 steps and the larger grids. Seconds are those of the processor, all threads
+together, as others on the machine change them least, and of the clock.
 """
 
-import sys
+import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-
-import jaxpbdl as jp
-from jaxpbdl.diagnostics import velocity
-from jaxpbdl.grids.spectrum import Spectrum
-from jaxpbdl.initial_states import random_vorticity, taylor_green_3d
+from jax.stages import Compiled
+from mosaic_drag import PUBLISHED, lowered
+from mosaic_flows import CYLINDER, FlowMap, random_waves, spectral, staggered, vortices
 
 EPSILONS = (5.0, 1.0, 0.1, 1e-2, 1e-3, 1e-4)
-VISCOSITY, DT = 1e-3, 0.05
-Flow = Callable[[Array], Array]
 
 
 class Check(NamedTuple):
@@ -37,13 +40,13 @@ class Check(NamedTuple):
     cosine: float
 
 
-def energy_after(flow: Flow) -> Flow:
+def energy_after(flow: FlowMap) -> FlowMap:
     """J of an initial velocity."""
     return lambda start: jnp.sum(flow(start) ** 2)
 
 
 def fd_check(
-    flow: Flow, start: Array, count: int, key: Array, epsilons: Sequence[float] = EPSILONS
+    flow: FlowMap, start: Array, count: int, key: Array, epsilons: Sequence[float] = EPSILONS
 ) -> Check:
     """The gradient of `energy_after(flow)` beside central differences along `count` directions."""
     of_start = jax.jit(energy_after(flow))
@@ -65,87 +68,187 @@ def fd_check(
     return Check(float(np.nanmin(errors)), float(np.nanmax(cosines)))
 
 
-def flow_2d(points: int, steps: int) -> Flow:
-    """From velocity to velocity."""
-    grid = jp.grids.Periodic((points, points))
-    spectrum = Spectrum(grid)
-    step = jp.solvers.spectral.semilinear(jp.equations.NavierStokes2D(VISCOSITY), grid, DT)
-    ahead = jp.repeat(step, steps)
+class Seconds(NamedTuple):
+    """Of one call."""
 
-    def flow(start: Array) -> Array:
-        u, v = spectrum.transform(start)
-        curl = spectrum.to_grid(spectrum.derivative(v, 0) - spectrum.derivative(u, 1))
-        return velocity(ahead(curl), grid)
-
-    return flow
+    processor: float
+    clock: float
 
 
-def flow_3d(points: int, steps: int) -> Flow:
-    """From velocity to velocity."""
-    grid = jp.grids.Periodic((points,) * 3)
-    step = jp.solvers.spectral.semilinear(jp.equations.NavierStokes3D(VISCOSITY), grid, DT)
-    return jp.repeat(step, steps)
+@contextmanager
+def stopwatch() -> Iterator[list[Seconds]]:
+    """The seconds of what is done meanwhile, in a list that is filled at the end."""
+    found: list[Seconds] = []
+    processor, clock = time.process_time(), time.perf_counter()
+    yield found
+    found.append(Seconds(time.process_time() - processor, time.perf_counter() - clock))
 
 
-def start_2d(points: int) -> Array:
-    """Random waves."""
-    grid = jp.grids.Periodic((points, points))
-    return velocity(random_vorticity(jax.random.key(42), grid, 2.0, 0.3), grid)
-
-
-def start_3d(points: int) -> Array:
-    """Taylor-Green vortices."""
-    return taylor_green_3d(jp.grids.Periodic((points,) * 3))
+def least(call: Callable[[], Array], repeats: int) -> Seconds:
+    """The least seconds of `repeats` calls, after one that is not counted."""
+    jax.block_until_ready(call())
+    taken = []
+    for _ in range(repeats):
+        with stopwatch() as seconds:
+            jax.block_until_ready(call())
+        taken.extend(seconds)
+    return Seconds(min(one.processor for one in taken), min(one.clock for one in taken))
 
 
 class Horizon(NamedTuple):
-    """Of one reverse sweep: the norm of the gradient, the seconds of it and of the flow alone, the
-    bytes that the sweep needs at a time."""
+    """Of one reverse sweep: the norm of the gradient, the seconds, the bytes that the sweep needs
+    at a time, and the most that the process held meanwhile."""
 
     norm: float
-    seconds: float
-    forward: float
+    seconds: Seconds
     bytes: int
+    resident: int
 
 
 def horizon(steps: int, points: int = 20) -> Horizon:
     """A gradient through `steps` steps."""
-    flow, start = flow_3d(points, steps), start_3d(points)
-    forward = jax.jit(energy_after(flow)).lower(start).compile()
-    reverse = jax.jit(jax.grad(energy_after(flow))).lower(start).compile()
-    seconds = []
-    for call in (forward, reverse):
-        jax.block_until_ready(call(start))
-        begun = time.perf_counter()
-        jax.block_until_ready(call(start))
-        seconds.append(time.perf_counter() - begun)
-    memory = reverse.memory_analysis()
+    start = vortices(points)
+    sweep = jax.jit(jax.grad(energy_after(spectral(steps)))).lower(start).compile()
+    with largest_resident_set() as resident, stopwatch() as seconds:
+        gradient = jax.block_until_ready(sweep(start))
+    norm = float(jnp.linalg.norm(gradient))
+    return Horizon(norm, seconds[0], bytes_of(sweep), resident[0])
+
+
+@contextmanager
+def largest_resident_set() -> Iterator[list[int]]:
+    """The most bytes that the process holds meanwhile, in a list that is filled at the end; zero
+    where there is no Linux to count them."""
+    process = Path("/proc/self")
+    found: list[int] = []
+    counted = (process / "clear_refs").exists()
+    if counted:
+        (process / "clear_refs").write_text("5")  # forgets the largest set so far
+    yield found
+    lines = (process / "status").read_text().splitlines() if counted else []
+    found.extend(1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    found.append(0)
+
+
+class Sweep(NamedTuple):
+    """Of one reverse sweep: its seconds, and the bytes that it needs at a time."""
+
+    seconds: Seconds
+    bytes: int
+
+
+class Cost(NamedTuple):
+    """Of the flow, and of a product with its transposed derivative (which holds the flow), states
+    recomputed as `repeat` does and all kept."""
+
+    forward: Seconds
+    recomputed: Sweep
+    kept: Sweep
+
+    def ratio(self, sweep: Sweep) -> float:
+        """Of the processor's seconds of a sweep to those of the flow."""
+        return sweep.seconds.processor / self.forward.processor
+
+
+def cost(flow: Callable[[bool], FlowMap], start: Array, repeats: int = 3) -> Cost:
+    """`flow`: by whether it recomputes."""
+
+    def sweep(recomputed: bool) -> Sweep:
+        def product(start: Array, cotangent: Array) -> Array:
+            return jax.vjp(flow(recomputed), start)[1](cotangent)[0]
+
+        compiled = jax.jit(product).lower(start, start).compile()
+        return Sweep(least(lambda: compiled(start, start), repeats), bytes_of(compiled))
+
+    forward = jax.jit(flow(True))
+    return Cost(least(lambda: forward(start), repeats), sweep(True), sweep(False))
+
+
+def bytes_of(compiled: Compiled) -> int:
+    """That a program needs at a time besides what goes in and comes out."""
+    memory = compiled.memory_analysis()
     assert memory is not None
-    norm = float(jnp.linalg.norm(reverse(start)))
-    return Horizon(norm, seconds[1], seconds[0], memory.temp_size_in_bytes)
+    return memory.temp_size_in_bytes
 
 
-def main(longest: int) -> None:
-    """Print the checks and the sweep."""
+def print_checks() -> None:
+    """Both solvers, both precisions."""
+    print("| flow | precision | error | cosine |\n|---|---|---|---|")
     for precise in (True, False):
         with jax.enable_x64(precise):
             key = jax.random.key(0)
             for name, flow, start, count in (
-                ("2D", flow_2d(16, 20), start_2d(16), 20),
-                ("3D", flow_3d(16, 10), start_3d(16), 10),
+                ("2D spectral", spectral(20), random_waves(16), 20),
+                ("3D spectral", spectral(10), vortices(16), 10),
+                ("2D staggered", staggered(20), random_waves(16), 20),
+                ("3D staggered", staggered(10), vortices(16), 10),
+                ("2D, cylinder", staggered(20, body=CYLINDER), random_waves(16), 20),
             ):
                 found = fd_check(flow, start, count, key)
-                print(f"{name} {start.dtype}: error {found.error:.2g}, cosine {found.cosine:.8f}")
+                line = f"{found.error:.2g} | {found.cosine:.8f}"
+                print(f"| {name} | {start.dtype} | {line} |", flush=True)
+
+
+def print_horizons(longest: int) -> None:
+    """Until the longest."""
+    print("| steps, 20^3 | norm of the gradient | processor, clock s | sweep MiB | resident MiB |")
+    print("|---|---|---|---|---|")
     steps = 40
     while steps <= longest:
         found = horizon(steps)
-        print(
-            f"{steps} steps: gradient {found.norm:.4g}, {found.seconds:.3g} s, "
-            f"{found.seconds / found.forward:.2f} times the flow, {found.bytes / 2**20:.1f} MiB",
-            flush=True,
-        )
+        seconds = f"{found.seconds.processor:.3g}, {found.seconds.clock:.3g}"
+        memory = f"{found.bytes / 2**20:.1f} | {found.resident / 2**20:.0f}"
+        print(f"| {steps} | {found.norm:.4g} | {seconds} | {memory} |", flush=True)
         steps *= 2
 
 
+def print_cost(flat: Sequence[int], solid: Sequence[int]) -> None:
+    """By the points along a side in two and three dimensions."""
+    print("| flow | s | recomputed: over the flow, MiB | all kept: over the flow, MiB |")
+    print("|---|---|---|---|")
+    cases = [(n, 100, random_waves(n)) for n in flat] + [(n, 50, vortices(n)) for n in solid]
+    for points, steps, start in cases:
+        for solver in (spectral, staggered):
+            found = cost(lambda again: solver(steps, 0.01, 0.01, again), start)  # noqa: B023
+            name = f"{solver.__name__} {points}^{len(start)}, {steps} steps"
+            sweeps = " | ".join(
+                f"{found.ratio(sweep):.2f}, {sweep.bytes / 2**20:.1f}"
+                for sweep in (found.recomputed, found.kept)
+            )
+            print(f"| {name} | {found.forward.processor:.3g} | {sweeps} |", flush=True)
+
+
+def print_drag() -> None:
+    """Beside the published figures."""
+    found = lowered()
+    print("| drag task | drag at first | at the end | loss at first | at the end |")
+    print("|---|---|---|---|---|")
+    drags = f"{found.first.drag:.4g} | {found.best.drag:.4g}"
+    losses = f"{found.first.value:.4g} | {found.best.value:.4g}"
+    print(f"| ours, {found.iterations} iterations, on the body | {drags} | {losses} |")
+    for name, drag in PUBLISHED.items():
+        print(f"| {name}, on the fluid, not comparable | | {drag:.2g} | | |")
+    print("inlet:", " ".join(f"{speed:.3f}" for speed in found.inlet), flush=True)
+
+
+def main() -> None:
+    """Print the parts that are asked for, all by default."""
+    parser = argparse.ArgumentParser(description="Gradients under Mosaic's protocol.")
+    names = ("checks", "horizons", "cost", "drag")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(names)}")
+    parser.add_argument("--long", action="store_true", help="the whole protocol")
+    given = parser.parse_args()
+    if unknown := set(given.parts) - set(names):
+        parser.error(f"parts are {', '.join(names)}; got {', '.join(sorted(unknown))}")
+    parts: dict[str, Callable[[], None]] = {
+        "checks": print_checks,
+        "horizons": lambda: print_horizons(10_240 if given.long else 640),
+        "cost": lambda: print_cost(*((64, 128), (16, 32)) if given.long else ((64,), (16,))),
+        "drag": print_drag,
+    }
+    for name in given.parts or names:
+        parts[name]()
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 640)
+    main()
