@@ -25,6 +25,7 @@ import numpy as np
 import jaxpbdl as jp
 from jaxpbdl import plotting
 from jaxpbdl.data import find
+from jaxpbdl.data.metals import Dispersion, fitted_metal
 from jaxpbdl.data.optical_constants import read_measured
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
@@ -43,7 +44,6 @@ from jaxpbdl.solvers.waves import (
     transformed,
 )
 from jaxpbdl.solvers.waves.exact import cylinder_extinction, te_coefficients
-from jaxpbdl.solvers.waves.fits import Dispersion, fitted_metal
 from jaxpbdl.solvers.waves.plane_wave import BoundPlaneWave
 
 COURANT = 0.9

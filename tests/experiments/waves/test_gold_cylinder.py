@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from jaxpbdl.checks import DataError
+from jaxpbdl.data.metals import Dispersion, fitted_metal
 from jaxpbdl.data.optical_constants import read_measured
 from jaxpbdl.experiments.waves.gold_cylinder import EXPERIMENT, Config, efficiencies, extinctions
 from jaxpbdl.solvers.waves import drude, lorentz
-from jaxpbdl.solvers.waves.fits import Dispersion, fitted_metal
 
 WAVES = np.linspace(0.5, 1.0, 9)
 METAL = Dispersion(5.0, (drude(44.0, 0.3), lorentz(14.0, 1.5, 2.5)), 0.0)
