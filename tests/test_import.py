@@ -1,5 +1,6 @@
-"""What `import jaxpbdl` loads and says of itself."""
+"""What `import jaxpbdl` loads and says of itself, and what its rooms import from each other."""
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -30,3 +31,43 @@ def test_the_version_is_that_of_the_project():
 
 def test_types_are_announced():
     assert resources.files(jp).joinpath("py.typed").is_file()
+
+
+FLOORS = (
+    ("checks", "files", "step", "trainable"),
+    ("grids", "shapes", "distributed"),
+    ("fields", "equations"),
+    (
+        "solvers",
+        "networks",
+        "rollouts",
+        "molecules",
+        "relaxations",
+        "initial_states",
+        "diagnostics",
+    ),
+    ("learning", "inference", "data", "clustering", "soft_clustering"),
+    ("uncertainty", "generative", "plotting", "environments"),
+    ("experiments",),
+    ("cli",),
+)
+"""Rooms of the package; one imports from its own floor and those below."""
+
+
+def test_rooms_import_from_below():
+    floor = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+    package = Path(jp.__file__).parent
+    wrong = []
+    for path in package.rglob("*.py"):
+        room = path.relative_to(package).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = node.module if isinstance(node, ast.ImportFrom) else None
+            if (
+                module
+                and module.startswith("jaxpbdl.")
+                and floor[module.split(".")[1]] > floor[room]
+            ):
+                wrong.append(f"{path.relative_to(package)} imports {module}")
+    assert not wrong
