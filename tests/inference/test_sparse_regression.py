@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxpbdl.equations import KortewegDeVries
-from jaxpbdl.inference.sparse import (
+from jaxpbdl.inference.sparse_identification import (
     Bump,
     FourierDerivative,
     LinearSystem,
