@@ -76,6 +76,24 @@ SOURCES = {
         ),
         licence="MIT",
     ),
+    "burgers-hump": Source(
+        files=("pysindy-pde/burgers.mat",),
+        sha256="a3e94965062ff4fc4b473c0909e0b1fb891dbc740dd7359743f38b351a281b8e",
+        origin=(
+            "https://github.com/dynamicslab/pysindy, file examples/data/burgers.mat "
+            "(Rudy, Brunton, Proctor and Kutz, Science Advances 3 (2017) e1602614)"
+        ),
+        licence="MIT",
+    ),
+    "two-solitons": Source(
+        files=("pysindy-pde/kdv.mat",),
+        sha256="e858b69d5c6dbf867dadb889cdd22fb598b3e48625042594378817750a153d4f",
+        origin=(
+            "https://github.com/dynamicslab/pysindy, file examples/data/kdv.mat "
+            "(Rudy, Brunton, Proctor and Kutz, Science Advances 3 (2017) e1602614)"
+        ),
+        licence="MIT",
+    ),
     "ghia-cavity": Source(
         files=("flow-references/ghia_et_al_1982_lid_driven_cavity.dat",),
         sha256="d575b8c4af5839dec1390b7037d4d2e7bbe42b9add8540aa128e1a31b3ef0298",
