@@ -70,7 +70,7 @@ class FastSolver(eqx.Module):
     inverse: Float[Array, "..."]
     waves: tuple[int, ...] = eqx.field(static=True)
     shape: tuple[int, ...] = eqx.field(static=True)
-    mesh: Mesh | None = eqx.field(static=True)
+    mesh: Mesh | None = eqx.field(static=True, default=None)
 
     def __init__(
         self, grid: Cells, open_ends: Sequence[tuple[bool, bool]], mesh: Mesh | None = None

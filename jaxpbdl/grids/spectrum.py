@@ -71,12 +71,12 @@ class Spectrum(eqx.Module):
 
     grid: Grid
     keep: float = eqx.field(static=True)
-    mesh: Mesh | None = eqx.field(static=True)
     walls: tuple[WallBasis | None, ...]
     wavenumbers: tuple[Float[Array, "..."] | None, ...]
     k_squared: Float[Array, "*modes"]
     inverse_k_squared: Float[Array, "*modes"]
     mask: Float[Array, "*modes"]
+    mesh: Mesh | None = eqx.field(static=True, default=None)
 
     def __init__(
         self,
