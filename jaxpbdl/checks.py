@@ -62,11 +62,11 @@ def _as_floats(value: Numbers) -> jax.Array:
 
 def finite(name: str, value: Numbers) -> None:
     """Refuse NaN and infinity."""
-    if is_concrete(value) and not all_finite(value):
+    if is_concrete(value) and not _all_finite(value):
         raise ValueError(f"{name} must be finite, got {value}")
 
 
-def all_finite(value: Numbers) -> bool:
+def _all_finite(value: Numbers) -> bool:
     """Whether all numbers are, those of other processes too."""
     if isinstance(value, jax.Array) and not value.is_fully_addressable:
         return bool(jnp.all(jnp.isfinite(value)))

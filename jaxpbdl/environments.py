@@ -159,7 +159,7 @@ def cylinder_wake(
         return incompressible(equation, grid, interval / substeps, sides, body=body), substeps
 
     probe, _ = step_at(1.0, interval)
-    start = probe.start(_kicked)
+    start = probe.start(kicked)
     first, substeps = step_at(0.4, probe.largest_dt(start))  # the vortex speeds up
     settled = eqx.filter_jit(repeat(first, round(spin_up / interval) * substeps))(start)
     step, substeps = step_at(0.7, first.largest_dt(settled))
@@ -183,7 +183,7 @@ def _spots(strength: float) -> Callable[[Array], Array]:
     return push
 
 
-def _kicked(point: Array) -> Array:
+def kicked(point: Array) -> Array:
     """The stream with a vortex to one side, so that shedding sets in early."""
     offset = point - jnp.asarray([4.0, 3.0])
     swirl = jnp.exp(-2 * jnp.sum(offset**2))

@@ -38,7 +38,7 @@ def save_state(folder: str | os.PathLike, state: PyTree) -> Path:
     leaves = jax.tree.leaves(eqx.filter(state, eqx.is_array))
     try:
         with orbax.StandardCheckpointer() as writer:
-            writer.save(folder, dict(enumerate_names(leaves)))
+            writer.save(folder, dict(_named(leaves)))
         if jax.process_index() == 0:
             found = json.dumps(_checksums(folder), indent=1)
             with replacing(folder / CHECKSUMS) as part:
@@ -73,7 +73,7 @@ def load_state(folder: str | os.PathLike, like: PyTree) -> PyTree:
     with orbax.StandardCheckpointer() as reader:
         metadata = reader.metadata(folder).item_metadata
         saved = {name: (tuple(m.shape), np.dtype(m.dtype)) for name, m in dict(metadata).items()}
-        wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in enumerate_names(leaves)}
+        wanted = {name: (leaf.shape, leaf.dtype) for name, leaf in _named(leaves)}
         if saved != wanted:
             raise CheckpointError(
                 f"{folder} holds arrays {list(saved.values())}, the state wants "
@@ -81,14 +81,14 @@ def load_state(folder: str | os.PathLike, like: PyTree) -> PyTree:
             )
         places = {
             name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
-            for name, leaf in enumerate_names(leaves)
+            for name, leaf in _named(leaves)
         }
         restored = reader.restore(folder, places)
-    found = [restored[name] for name, _ in enumerate_names(leaves)]
+    found = [restored[name] for name, _ in _named(leaves)]
     return eqx.combine(jax.tree.unflatten(structure, found), rest)
 
 
-def enumerate_names(leaves: list[jax.Array]) -> list[tuple[str, jax.Array]]:
+def _named(leaves: list[jax.Array]) -> list[tuple[str, jax.Array]]:
     """Arrays by their number, in order."""
     return [(f"{number:04d}", leaf) for number, leaf in enumerate(leaves)]
 

@@ -50,9 +50,7 @@ def placed(tree: PyTree, mesh: Mesh | None, axis: str | None = None) -> PyTree:
     share = 0 if axis is None else devices_along(mesh, axis)
 
     def place(leaf: jax.Array) -> jax.Array:
-        split = share and leaf.ndim and leaf.shape[0] % share == 0
-        spec = PartitionSpec(axis) if split else PartitionSpec()
-        return jax.device_put(leaf, NamedSharding(mesh, spec))
+        return jax.device_put(leaf, NamedSharding(mesh, _along_first(leaf, axis, share)))
 
     arrays, rest = eqx.partition(tree, eqx.is_array)
     return eqx.combine(jax.tree.map(place, arrays), rest)
@@ -69,9 +67,15 @@ def split_first(tree: PyTree, mesh: Mesh, axis: str) -> PyTree:
         found = sorted(size[0] for size in sizes if size)
         raise ValueError(f"{share} devices must divide a first axis of the {axis}, got {found}")
 
-    def split(leaf: jax.Array) -> jax.Array:
-        split = leaf.ndim and leaf.shape[0] % share == 0
-        spec = PartitionSpec(axis) if split else PartitionSpec()
-        return lax.with_sharding_constraint(leaf, NamedSharding(mesh, spec))
+    def split(leaf: jax.typing.ArrayLike) -> jax.Array:
+        leaf = jnp.asarray(leaf)
+        sharding = NamedSharding(mesh, _along_first(leaf, axis, share))
+        return lax.with_sharding_constraint(leaf, sharding)
 
-    return jax.tree.map(lambda leaf: split(jnp.asarray(leaf)), tree)
+    return jax.tree.map(split, tree)
+
+
+def _along_first(leaf: jax.Array, axis: str | None, share: int) -> PartitionSpec:
+    """Split along the first axis if `share` devices divide it, else whole."""
+    split = share and leaf.ndim and leaf.shape[0] % share == 0
+    return PartitionSpec(axis) if split else PartitionSpec()

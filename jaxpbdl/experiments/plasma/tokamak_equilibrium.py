@@ -111,14 +111,6 @@ def case(file: FluxFile, config: Config) -> Case:
 
 
 @eqx.filter_jit
-def values_at(
-    grid: Rectangle, psi: Float[Array, "nr nz"], points: Float[Array, "n 2"]
-) -> Float[Array, " n"]:
-    """The flux between the nodes."""
-    return jax.vmap(lambda point: grid.at(psi, point))(points)
-
-
-@eqx.filter_jit
 def safety_factors(
     grid: Rectangle,
     psi: Float[Array, "nr nz"],
@@ -149,7 +141,7 @@ def compared(file: FluxFile, one: Case, found: Equilibrium) -> Compared:
     grid = one.machine.grid
     nodes = np.stack(np.meshgrid(file.r, file.z, indexing="ij"), axis=-1)
     inside = within(smooth(file.boundary, CORNERS), nodes)
-    flux = np.asarray(values_at(grid, found.psi, jnp.asarray(nodes[inside])))
+    flux = np.asarray(grid.at_each(found.psi, jnp.asarray(nodes[inside])))
     table = np.linspace(0, 1, len(file.q))
     shown = (table >= INNER) & (table <= OUTER)
     x = table[shown]
@@ -189,7 +181,7 @@ def run(config: Config, folder: Path) -> Result:
             one.machine, one.targets, one.profile, start=one.start, tolerance=config.tolerance
         )
         seen = compared(file, one, found)
-        held = np.asarray(values_at(one.machine.grid, found.psi, one.targets.boundary))
+        held = np.asarray(one.machine.grid.at_each(found.psi, one.targets.boundary))
     depth = one.sign * (file.axis_flux - file.boundary_flux)
     spread = held - float(found.boundary_flux)
     axis = np.asarray(found.axis)

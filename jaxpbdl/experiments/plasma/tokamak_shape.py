@@ -150,7 +150,7 @@ class Search(eqx.Module):
         grid = self.machine.grid
         # A flux that is a parabola across the plasma has this many cm for a unit at its boundary.
         unit = 100 * self.minor / (2 * (found.axis_flux - found.boundary_flux))
-        flux = jax.vmap(lambda point: grid.at(found.psi, point))(self.points)
+        flux = grid.at_each(found.psi, self.points)
         slope = self.weight * self.minor * grid.gradient_at(found.psi, self.x_point)
         every = unit * jnp.concatenate([flux - found.boundary_flux, slope])
         return jnp.concatenate([every, SMALL * found.currents / 1e3])
@@ -249,7 +249,7 @@ def boundary_distances(
     reach = np.linspace(0.2, 1.5, 600)
     places = centre + reach[:, None, None] * (points - centre)
     places = jnp.asarray(np.clip(places, grid.lower, grid.upper))
-    flux = np.asarray(_looked_at(grid, x, places))
+    flux = np.asarray(grid.at_each(x, places))
     result = np.full(len(points), np.nan)
     for k, values in enumerate(flux.T):
         beyond = np.flatnonzero(values >= 1)
@@ -258,13 +258,6 @@ def boundary_distances(
             share = (1 - values[i - 1]) / (values[i] - values[i - 1])
             result[k] = (reach[i - 1] + share * (reach[1] - reach[0]) - 1) * distance[k]
     return result
-
-
-@eqx.filter_jit
-def _looked_at(
-    grid: Rectangle, x: Float[Array, "nr nz"], places: Float[Array, "m n 2"]
-) -> Float[Array, "m n"]:
-    return jax.vmap(jax.vmap(lambda point: grid.at(x, point)))(places)
 
 
 @eqx.filter_jit

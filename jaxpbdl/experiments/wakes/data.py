@@ -20,12 +20,12 @@ from jaxtyping import Array, Float
 import jaxpbdl as jp
 from jaxpbdl.checks import BlowUp
 from jaxpbdl.diagnostics import relative_l2
+from jaxpbdl.environments import kicked
 from jaxpbdl.experiments.wakes.flow import (
     Setting,
     Stream,
     flow_from,
     fluxes,
-    kicked,
     sampled,
     stepped,
     stream_function,

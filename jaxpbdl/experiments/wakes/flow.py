@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from jaxpbdl.environments import CENTRE, LENGTHS
 from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.operators import Velocity
@@ -36,7 +37,7 @@ from jaxpbdl.solvers.time import rk3
 from jaxpbdl.solvers.time.scheme import Scheme
 from jaxpbdl.step import Step
 
-LENGTHS, CENTRE, RADIUS = (10.0, 5.0), (2.5, 2.5), 0.5
+RADIUS = 0.5
 
 Body: TypeAlias = Literal["cylinder", "wide", "pair", "square"]
 BODIES: dict[Body, Shape] = {
@@ -184,13 +185,6 @@ class Observer(eqx.Module):
 
     def __call__(self, state: Varied) -> Fluxes:
         return fluxes(sampled(stream_function(self.step, state.state.velocity), self.cells))
-
-
-def kicked(point: Array) -> Array:
-    """The stream with a vortex to one side, so that shedding sets in early."""
-    offset = point - jnp.asarray([4.0, 3.0])
-    swirl = jnp.exp(-2 * jnp.sum(offset**2))
-    return jnp.stack([1.0 - swirl * offset[1], swirl * offset[0]])
 
 
 def stream_of(through: Fluxes) -> Stream:

@@ -189,15 +189,12 @@ class IncompressibleStep(Step):
         return momentum_rate(velocity, planes, viscosity, self.grid, self.interpolation)
 
     def _with_forces(self, rates: Velocity, state: Flow) -> Velocity:
-        if self.forces is not None:
-            rates = tuple(r + f for r, f in zip(rates, self.forces, strict=True))
+        rates = _pushed(rates, self.forces)
         drag = self.equation.drag
         if drag is not None:
             rates = tuple(r - drag * u for r, u in zip(rates, state.velocity, strict=True))
-        for push in (self.buoyancy(state.scalars), self._state_force(state)):
-            if push is not None:
-                rates = tuple(r + f for r, f in zip(rates, push, strict=True))
-        return rates
+        rates = _pushed(rates, self.buoyancy(state.scalars))
+        return _pushed(rates, self._state_force(state))
 
     def buoyancy(self, scalars: Mapping[str, Array]) -> Velocity | None:
         """The acceleration of the faces by the buoyancy of scalars, the mean of two cells."""
@@ -273,6 +270,7 @@ class IncompressibleStep(Step):
 
 
 def _pushed(rates: Velocity, push: Sequence[ArrayLike] | Array | None) -> Velocity:
+    """Rates with an acceleration, if there is one."""
     if push is None:
         return rates
     return tuple(rate + push[axis] for axis, rate in enumerate(rates))

@@ -177,7 +177,7 @@ class ShapeTargets(eqx.Module):
         """B_R and B_Z at the X-points, the flux at the boundary less that at its first point."""
         slopes = jax.vmap(lambda point: grid.gradient_at(psi, point))(self.x_points)
         field = jnp.stack([-slopes[:, 1], slopes[:, 0]]) / self.x_points[:, 0]
-        flux = jax.vmap(lambda point: grid.at(psi, point))(self.boundary)
+        flux = grid.at_each(psi, self.boundary)
         return jnp.concatenate([field.ravel(), flux[1:] - flux[:1]])
 
 

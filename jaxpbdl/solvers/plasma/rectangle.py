@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -96,6 +97,14 @@ class Rectangle(Grid):
         """A value between the nodes: the polynomial through the 6 x 6 nodes about the point, of
         order six. Derivatives with respect to the point are those of the polynomial."""
         return self.expansion(values, point)[0]
+
+    @eqx.filter_jit
+    def at_each(
+        self, values: Float[Array, "nr nz"], points: Float[Array, "*many 2"]
+    ) -> Float[Array, "*many"]:
+        """`at` of many points."""
+        found = jax.vmap(lambda point: self.at(values, point))(points.reshape(-1, 2))
+        return found.reshape(points.shape[:-1])
 
     def gradient_at(
         self, values: Float[Array, "nr nz"], point: Float[Array, "2"]

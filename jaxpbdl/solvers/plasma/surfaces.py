@@ -110,7 +110,7 @@ def surfaces(grid: Rectangle, wall: Limiter, psi: Float[Array, "nr nz"]) -> Surf
     nodes, found = saddle_nodes(grid, wall.region, frozen)
     starts = jax.vmap(lambda node: _place(grid, node))(jnp.concatenate([top[None], nodes]))
     points = jax.vmap(lambda start: critical_point(grid, psi, start))(starts)
-    values = jax.vmap(lambda point: grid.at(psi, point))(points)
+    values = grid.at_each(psi, points)
     axis, axis_flux = points[0], values[0]
     x_points, x_flux = points[1:], values[1:]
     low = jnp.asarray(-jnp.inf, psi.dtype)
@@ -223,7 +223,7 @@ def _contact(
 ) -> tuple[Array, Array]:
     """The place of the highest flux on the part of the limiter that the plasma may touch, and that
     flux; minus infinity where there is none."""
-    flux = jax.vmap(lambda point: grid.at(psi, point))(wall.points)
+    flux = grid.at_each(psi, wall.points)
     spacing, lower = np.asarray(grid.spacing), np.asarray(grid.lower)
     cell = jnp.floor((wall.points - lower) / spacing).astype(int)
     corners = [core[cell[:, 0] + i, cell[:, 1] + j] for i in (0, 1) for j in (0, 1)]
