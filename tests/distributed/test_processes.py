@@ -144,7 +144,7 @@ def test_a_batch_and_an_ensemble_of_two_processes(tmp_path):
     np.testing.assert_allclose(saved.weight, members.weight, rtol=1e-5)
 
 
-def test_all_stop_after_the_same_chunk_and_one_process_goes_on(tmp_path):
+def test_fault_28_all_stop_after_the_same_chunk_and_one_process_goes_on(tmp_path):
     (first, *_), (second, *_) = both(TOLD_TO_STOP, tmp_path)
     assert first.split()[-1] == "SystemExit" and second.split()[-1] == "KeyboardInterrupt"
     resumed, history = alone(60, folder=tmp_path / "fit", allow_changes=True)
@@ -152,7 +152,7 @@ def test_all_stop_after_the_same_chunk_and_one_process_goes_on(tmp_path):
     np.testing.assert_allclose(resumed.weight, alone(60)[0].weight, rtol=1e-4)
 
 
-def test_a_killed_peer_is_an_error_and_its_fit_goes_on_in_one_process(tmp_path):
+def test_fault_27_a_killed_peer_is_an_error_and_its_fit_goes_on_in_one_process(tmp_path):
     (first, error, _), (_, _, code) = both(KILLED, tmp_path)
     assert code == -signal.SIGKILL and "Error" in first, first + error
     step = learning.checkpoint.read_metadata(tmp_path / "fit")["step"]

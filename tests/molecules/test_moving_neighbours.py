@@ -142,7 +142,7 @@ def test_gradient_vmap_and_heat_through_lists(liquid):
     assert warmed.graph is None and jnp.all(jnp.isfinite(warmed.positions))
 
 
-def test_too_many_neighbours_are_an_error_not_a_wrong_force(liquid):
+def test_fault_29_too_many_neighbours_are_an_error_not_a_wrong_force(liquid):
     search, *_ = liquid
     dense = 0.8 * search.template.positions
     few = replace(search, slots=20)
