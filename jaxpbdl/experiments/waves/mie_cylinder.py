@@ -12,32 +12,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-import jaxpbdl as jp
 from jaxpbdl import plotting
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
-from jaxpbdl.grids import Cells
+from jaxpbdl.experiments.waves.scattering import Frame, scattered
 from jaxpbdl.shapes import Ball
 from jaxpbdl.solvers.waves import (
     Components,
     Fields,
     MaxwellStep,
-    absorbing,
-    box,
     interface,
     maxwell,
-    plane_wave,
     pulse,
     smoothed,
-    spectra,
     te,
     tm,
-    transformed,
 )
 from jaxpbdl.solvers.waves.exact import (
     Coefficients,
@@ -45,8 +37,6 @@ from jaxpbdl.solvers.waves.exact import (
     te_coefficients,
     tm_coefficients,
 )
-from jaxpbdl.solvers.waves.monitors import Transformed
-from jaxpbdl.solvers.waves.plane_wave import BoundPlaneWave
 
 COURANT = 0.95
 """dt over the largest stable one."""
@@ -85,12 +75,10 @@ class Config(Validated):
         return min(inside, self.radius) / self.cells
 
     @property
-    def halves(self) -> tuple[int, int, int]:
-        """Half the sides of the box of the total field, of that of the flux, and of the domain, in
-        cells."""
-        total = int(np.ceil(self.radius / self.width)) + 4
+    def frame(self) -> Frame:
+        """The boxes about the cylinder."""
         gap = max(6, int(np.ceil(0.25 * self.wavelength / self.width)))
-        return total, total + 4, total + 4 + gap + self.layer
+        return Frame(2, self.radius, self.width, gap, self.layer)
 
 
 @dataclass(frozen=True)
@@ -113,47 +101,29 @@ POLARISATIONS = {
 
 def cylinder(config: Config) -> MaxwellStep:
     """The step of light about the cylinder."""
-    total, _, domain = config.halves
-    h = config.width
+    h, frame = config.width, config.frame
     kind = POLARISATIONS[config.polarisation]
-    grid = Cells((2 * domain, 2 * domain), 2 * domain * h, -domain * h)
-    signal = pulse(config.wavelength, cycles=0.5)
-    wave = plane_wave((-total * h,) * 2, (total * h,) * 2, 0, kind.incident, signal)
     dt = COURANT * h / 2**0.5 * min(1.0, config.permittivity) ** 0.5
     body = Ball((0.0, 0.0), config.radius)
     # E_z lies along the surface everywhere, where the tensor is a number.
     smooth = smoothed if config.polarisation == "tm" else interface
-    side = absorbing(config.layer)
     return maxwell(
-        grid,
+        frame.grid(),
         dt,
         permittivity=smooth(body, config.permittivity, 1.0, h),
-        sides=(side, side),
+        sides=frame.sides(),
         components=kind.components,
-        sources=(wave,),
+        sources=(frame.wave(kind.incident, pulse(config.wavelength, cycles=0.5)),),
     )
 
 
 def efficiency(config: Config) -> tuple[float, np.ndarray]:
     """The scattering efficiency, and the transform of E_z (TM) or H_z (TE) at the wavelength over
     that of the incident E at the centre."""
-    step = cylinder(config)
-    _, outside, domain = config.halves
-    around = box(step, (-outside * config.width,) * 2, (outside * config.width,) * 2)
-    wave, kind = step.sources[0], POLARISATIONS[config.polarisation]
-    assert isinstance(wave, BoundPlaneWave)
-
-    def observe(fields: Fields) -> tuple:
-        incident = wave.incident_electric(fields.sources[0])[domain, 0]
-        return around(fields), incident, kind.field(fields)
-
-    watched = transformed(step, observe, config.wavelength)
-    steps = int(np.ceil(config.periods * config.wavelength / float(step.dt)))
-    final: Transformed = eqx.filter_jit(jp.repeat(watched, steps))(watched.start(step.start()))
-    faces, incident, field = spectra(final)
-    power = around.flux(faces, watched.wavelengths)[0]
-    falling = jnp.abs(incident[0]) ** 2 / 2 * 2 * config.radius
-    return float(power / falling), np.asarray(field[0] / incident[0])
+    field = POLARISATIONS[config.polarisation].field
+    duration = config.periods * config.wavelength
+    found = scattered(config.frame, cylinder(config), config.wavelength, duration, field)
+    return float(found.scattering[0]), np.asarray(found.observed[0])
 
 
 def run(config: Config, folder: Path) -> Result:
@@ -176,7 +146,7 @@ def run(config: Config, folder: Path) -> Result:
     if config.coarser:
         slope = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)[0]
         metrics[f"{prefix}order"] = -float(slope)
-    note = f"size parameter {config.size:.4g}, {2 * config.halves[2]} cells a side"
+    note = f"size parameter {config.size:.4g}, {2 * config.frame.domain} cells a side"
     return Result(metrics, notes={"q_sca" if config.polarisation == "tm" else "te": note})
 
 
@@ -185,7 +155,7 @@ def _picture(config: Config, field: np.ndarray, folder: Path) -> None:
     scattered alone."""
     inner = slice(config.layer, len(field) - config.layer)
     shown = field[inner, inner]
-    side = 2 * (config.halves[2] - config.layer) * config.width
+    side = 2 * (config.frame.domain - config.layer) * config.width
     figure, axes = plotting.figure(1, 2, size=(3.6, 3.0))
     label = POLARISATIONS[config.polarisation].label
     plotting.field(axes[0, 0], np.real(shown), (side, side), title=label, bar="")

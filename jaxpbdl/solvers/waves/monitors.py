@@ -133,13 +133,14 @@ class Box(eqx.Module):
     upper: tuple[int, ...] = eqx.field(static=True)
 
     def __call__(self, fields: Fields) -> tuple[Tangential, ...]:
-        """For each axis the lower and then the upper face."""
+        """For each axis the lower and then the upper face, those on sides of the domain left
+        out."""
         return tuple(
             Tangential(
                 tuple(self._electric(fields, axis, index, e) for e, _, _ in self._pairs(axis)),
                 tuple(self._magnetic(fields, axis, index, h) for _, h, _ in self._pairs(axis)),
             )
-            for axis, index in self._faces()
+            for axis, index, _ in self._faces()
         )
 
     def flux(
@@ -149,8 +150,7 @@ class Box(eqx.Module):
         # H was summed with the phase of the time of E, half a step late.
         late = jnp.exp(-1j * jnp.pi / wavelengths * self.step.dt)
         total = jnp.zeros(len(wavelengths), self.step.grid.dtype)
-        for number, ((axis, _), face) in enumerate(zip(self._faces(), faces, strict=True)):
-            outward = -1 if number % 2 == 0 else 1
+        for (axis, _, outward), face in zip(self._faces(), faces, strict=True):
             for (e, _, sign), electric, magnetic in zip(
                 self._pairs(axis), face.electric, face.magnetic, strict=True
             ):
@@ -160,9 +160,14 @@ class Box(eqx.Module):
                 total = total + outward * sign * jnp.real(over * jnp.conj(late)) / 2
         return total
 
-    def _faces(self) -> list[tuple[int, int]]:
-        ndim = self.step.grid.ndim
-        return [(a, index) for a in range(ndim) for index in (self.lower[a], self.upper[a])]
+    def _faces(self) -> list[tuple[int, int, int]]:
+        """Axis, index of the node, and the sign of what flows out up the axis."""
+        return [
+            (axis, index, outward)
+            for axis, cells in enumerate(self.step.grid.shape)
+            for index, outward in ((self.lower[axis], -1), (self.upper[axis], 1))
+            if 0 < index < cells
+        ]
 
     def _pairs(self, axis: int) -> list[tuple[int, int, int]]:
         """Electric and magnetic components along the face, and the sign of their product."""
@@ -207,8 +212,11 @@ class Box(eqx.Module):
 def box(step: MaxwellStep, lower: Sequence[float], upper: Sequence[float]) -> Box:
     """The box whose faces are the nodes nearest to the corners `lower` and `upper`.
 
+    A corner on a conductor, electric or magnetic, leaves out the face there: nothing flows through
+    it. So about a plane of symmetry one takes half of a box and half of the flux.
+
     **Raises:** ValueError for corners outside of the domain, inside an absorbing layer, on the
-    sides of the domain, or less than a cell apart.
+    ends of a periodic axis, or less than a cell apart.
     """
     grid = step.grid
     indices = []
@@ -219,7 +227,7 @@ def box(step: MaxwellStep, lower: Sequence[float], upper: Sequence[float]) -> Bo
             for line, x in zip(grid.edges, place, strict=True)
         ]
         for axis, index in enumerate(found):
-            if not 0 < index < grid.shape[axis]:
+            if grid.periodic[axis] and not 0 < index < grid.shape[axis]:
                 raise ValueError(
                     f"{name} {tuple(place)} must lie a cell or more within the domain on axis "
                     f"{axis}"

@@ -45,8 +45,9 @@ def test_an_absent_cylinder_scatters_nothing():
 def test_settings():
     config = Config(radius=0.5, wavelength=2.0, permittivity=4.0, cells=10)
     assert config.size == pytest.approx(1.5707963) and config.width == pytest.approx(0.05)
-    total, outside, domain = config.halves
-    assert (total, outside, domain) == (14, 18, 18 + 10 + 10)
+    frame = config.frame
+    domain = frame.domain
+    assert (frame.within, frame.total, frame.outside) == (12, 14, 18) and domain == 18 + 10 + 10
     step = cylinder(config)
     assert isinstance(step.medium, Medium)
     eps = step.medium.permittivity[0]
