@@ -2,7 +2,8 @@
 
 A plane wave falls on the cylinder, with its electric field along the axis (TM) or across it (TE).
 The power that it scatters flows through a box in the scattered field; over the power that falls on
-the diameter it is the scattering efficiency. The series: Bohren and Huffman 1983, section 8.4. The
+the diameter it is the scattering efficiency; from the fields on that box follows how much goes into
+which direction (`solvers.waves.far_field`). The series: Bohren and Huffman 1983, section 8.4. The
 permittivity changes over the width of a cell at the surface; for TE it is a tensor there
 (`solvers.waves.interfaces`).
 """
@@ -10,7 +11,7 @@ permittivity changes over the width of a cell at the surface; for TE it is a ten
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Array
@@ -34,12 +35,15 @@ from jaxpbdl.solvers.waves import (
 from jaxpbdl.solvers.waves.exact import (
     Coefficients,
     cylinder_efficiency,
+    cylinder_pattern,
     te_coefficients,
     tm_coefficients,
 )
 
 COURANT = 0.95
 """dt over the largest stable one."""
+ANGLES = 2 * np.pi * np.arange(90) / 90
+"""Of the far field, from the direction of travel."""
 
 
 @dataclass(frozen=True)
@@ -117,31 +121,47 @@ def cylinder(config: Config) -> MaxwellStep:
     )
 
 
-def efficiency(config: Config) -> tuple[float, np.ndarray]:
-    """The scattering efficiency, and the transform of E_z (TM) or H_z (TE) at the wavelength over
-    that of the incident E at the centre."""
+class Found(NamedTuple):
+    """The scattering efficiency; the transform of E_z (TM) or H_z (TE) at the wavelength over that
+    of the incident E at the centre; the efficiency per radian at `ANGLES`."""
+
+    efficiency: float
+    field: np.ndarray
+    pattern: np.ndarray
+
+
+def efficiency(config: Config) -> Found:
+    """Of the cylinder on a grid."""
     field = POLARISATIONS[config.polarisation].field
     duration = config.periods * config.wavelength
     found = scattered(config.frame, cylinder(config), config.wavelength, duration, field)
-    return float(found.scattering[0]), np.asarray(found.observed[0])
+    pattern = found.pattern(np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1))[0]
+    return Found(
+        float(found.scattering[0]), np.asarray(found.observed[0]), pattern / (2 * config.radius)
+    )
 
 
 def run(config: Config, folder: Path) -> Result:
     """Scatter a pulse; a picture goes to `folder`."""
-    found, field = efficiency(config)
+    found = efficiency(config)
     kind = POLARISATIONS[config.polarisation]
-    exact = cylinder_efficiency(config.size, config.permittivity, kind.coefficients)
-    _picture(config, field, folder)
+    series = config.size, config.permittivity
+    exact = cylinder_efficiency(*series, kind.coefficients)
+    pattern = cylinder_pattern(*series, ANGLES, kind.coefficients)
+    _picture(config, found, pattern, folder)
     prefix, joint = ("", ".") if config.polarisation == "tm" else ("te.", "_")
-    error = abs(found / exact - 1)
+    error = abs(found.efficiency / exact - 1)
     metrics = {
-        f"{prefix}q_sca": found,
+        f"{prefix}q_sca": found.efficiency,
         f"{prefix}q_sca{joint}exact": exact,
         f"{prefix}q_sca_error": error,
+        f"{prefix}far_field_error": float(
+            np.linalg.norm(found.pattern - pattern) / np.linalg.norm(pattern)
+        ),
     }
     errors = {config.cells: error}
     for cells in config.coarser:
-        errors[cells] = abs(efficiency(replace(config, cells=cells))[0] / exact - 1)
+        errors[cells] = abs(efficiency(replace(config, cells=cells)).efficiency / exact - 1)
         metrics[f"{prefix}q_sca_error_{cells}"] = errors[cells]
     if config.coarser:
         slope = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)[0]
@@ -150,24 +170,29 @@ def run(config: Config, folder: Path) -> Result:
     return Result(metrics, notes={"q_sca" if config.polarisation == "tm" else "te": note})
 
 
-def _picture(config: Config, field: np.ndarray, folder: Path) -> None:
-    """`field.png`: the component along the axis at one time and its magnitude; in the frame what is
-    scattered alone."""
-    inner = slice(config.layer, len(field) - config.layer)
-    shown = field[inner, inner]
+def _picture(config: Config, found: Found, pattern: np.ndarray, folder: Path) -> None:
+    """`field.png`: the component along the axis at one time and its magnitude, in the frame what is
+    scattered alone; and the far field over the angle."""
+    inner = slice(config.layer, len(found.field) - config.layer)
+    shown = found.field[inner, inner]
     side = 2 * (config.frame.domain - config.layer) * config.width
-    figure, axes = plotting.figure(1, 2, size=(3.6, 3.0))
+    figure, axes = plotting.figure(1, 3, size=(3.6, 3.0))
     label = POLARISATIONS[config.polarisation].label
     plotting.field(axes[0, 0], np.real(shown), (side, side), title=label, bar="")
     plotting.field(axes[0, 1], np.abs(shown), (side, side), title=f"|{label}|", bar="")
     angles = np.linspace(0, 2 * np.pi, 100)
-    for one in axes[0]:
+    for one in axes[0, :2]:
         one.plot(
             side / 2 + config.radius * np.cos(angles),
             side / 2 + config.radius * np.sin(angles),
             color="black",
             linewidth=0.7,
         )
+    lines = {"cells": found.pattern, "series": pattern}
+    plotting.curves(
+        axes[0, 2], lines, np.degrees(ANGLES), xlabel="angle (degrees)", ylabel="dQ/dangle",
+        logarithmic=True,
+    )  # fmt: skip
     plotting.save(figure, folder / "field.png")
 
 

@@ -5,7 +5,9 @@ flows through a box in the scattered field; over the power that falls on its cro
 scattering efficiency (C. F. Bohren and D. R. Huffman, Absorption and Scattering of Light by Small
 Particles, 1983, section 4.4). Sphere and wave are symmetric about two planes, so that a quarter of
 the box is computed: y = 0, which E crosses, is an electric conductor, z = 0 a magnetic one. The
-permittivity is a tensor in the cells that the surface cuts (`solvers.waves.interfaces`).
+permittivity is a tensor in the cells that the surface cuts (`solvers.waves.interfaces`). From the
+fields on the box follow those far away, and the asymmetry: the mean cosine of the angle between the
+direction of travel and that of what is scattered (section 4.5).
 """
 
 from dataclasses import dataclass, replace
@@ -91,11 +93,12 @@ def across(fields: Fields) -> Array:
 
 @dataclass(frozen=True)
 class Found:
-    """Efficiencies of scattering and absorption, and E_y of the wavelength in the plane z = 0,
-    y > 0, for an incident wave of 1 at the centre."""
+    """Efficiencies of scattering and absorption, the mean cosine of the angle of what is scattered,
+    and E_y of the wavelength in the plane z = 0, y > 0, for an incident wave of 1 at the centre."""
 
     scattering: float
     absorption: float
+    asymmetry: float
     field: np.ndarray
 
 
@@ -104,13 +107,26 @@ def efficiency(config: Config) -> Found:
     duration = config.periods * config.wavelength
     found = scattered(config.frame, quarter(config), config.wavelength, duration, across)
     field = np.asarray(found.observed[0])
-    return Found(float(found.scattering[0]), float(found.absorption[0]), field)
+    # Gauss's points of the cosine, equal steps about the axis of travel.
+    cosines, weights = np.polynomial.legendre.leggauss(int(config.size) + 12)
+    around = 2 * np.pi * (np.arange(12) + 0.5) / 12
+    cosine, angle = (one.ravel() for one in np.meshgrid(cosines, around, indexing="ij"))
+    sine = np.sqrt(1 - cosine**2)
+    pattern = found.pattern(np.stack([cosine, sine * np.cos(angle), sine * np.sin(angle)], 1))[0]
+    power = weights * pattern.reshape(len(cosines), -1).sum(axis=1)
+    return Found(
+        float(found.scattering[0]),
+        float(found.absorption[0]),
+        float(np.sum(power * cosines) / np.sum(power)),
+        field,
+    )
 
 
 def run(config: Config, folder: Path) -> Result:
     """Scatter a pulse; a picture goes to `folder`."""
     found = efficiency(config)
-    exact = sphere(config.size, config.permittivity).scattering
+    known = sphere(config.size, config.permittivity)
+    exact = known.scattering
     _picture(config, found.field, folder)
     errors = {config.cells: abs(found.scattering / exact - 1)}
     metrics = {
@@ -118,6 +134,8 @@ def run(config: Config, folder: Path) -> Result:
         "q_sca.exact": exact,
         "q_sca_error": errors[config.cells],
         "q_abs": found.absorption,
+        "asymmetry": found.asymmetry,
+        "asymmetry.exact": known.asymmetry,
     }
     for cells in config.coarser:
         errors[cells] = abs(efficiency(replace(config, cells=cells)).scattering / exact - 1)

@@ -18,7 +18,17 @@ from jaxtyping import Array, Float, PyTree
 
 import jaxpbdl as jp
 from jaxpbdl.grids import Cells
-from jaxpbdl.solvers.waves import Fields, MaxwellStep, absorbing, box, pec, plane_wave, pmc, spectra
+from jaxpbdl.solvers.waves import (
+    Fields,
+    MaxwellStep,
+    absorbing,
+    box,
+    far_amplitude,
+    pec,
+    plane_wave,
+    pmc,
+    spectra,
+)
 from jaxpbdl.solvers.waves.monitors import Box, Tangential, transformed
 from jaxpbdl.solvers.waves.plane_wave import BoundPlaneWave, PlaneWave
 from jaxpbdl.solvers.waves.sides import Sides
@@ -98,13 +108,23 @@ class Frame:
 
 
 class Scattered(NamedTuple):
-    """Efficiencies at the wavelengths, what was observed, and the transforms on the outer box; both
-    for an incident wave of E = 1 at the origin."""
+    """Efficiencies at the wavelengths, what was observed, and what lies on the faces of the outer
+    box, `around`; these two for an incident wave of E = 1 at the origin."""
 
     scattering: Float[Array, " wavelengths"]
     absorption: Float[Array, " wavelengths"]
     observed: PyTree
+    around: Box
     faces: tuple[Tangential, ...]
+    wavelengths: Float[Array, " wavelengths"]
+
+    def pattern(
+        self, directions: Float[np.ndarray, "directions dim"]
+    ) -> Float[np.ndarray, "wavelengths directions"]:
+        """The power that is scattered into each radian or steradian, over that of the incident wave
+        on a unit of length or area."""
+        far = far_amplitude(self.around, self.faces, self.wavelengths, directions)
+        return np.sum(np.abs(np.asarray(far)) ** 2, axis=-1)
 
 
 def nothing(fields: Fields) -> tuple[()]:
@@ -151,5 +171,7 @@ def scattered(
         around.flux(outer_faces, watched.wavelengths) / falling,
         -inner.flux(inner_faces, watched.wavelengths) / falling,
         observed,
+        around,
         outer_faces,
+        watched.wavelengths,
     )

@@ -3,6 +3,7 @@
 from jaxpbdl.solvers.waves import exact
 from jaxpbdl.solvers.waves.assembly import maxwell
 from jaxpbdl.solvers.waves.components import Components, ey_hz, ez_hy, full, te, tm
+from jaxpbdl.solvers.waves.far_field import far_amplitude
 from jaxpbdl.solvers.waves.interfaces import Interface, interface
 from jaxpbdl.solvers.waves.invariants import charge, energy
 from jaxpbdl.solvers.waves.media import Pole, drude, lorentz, smoothed
@@ -31,6 +32,7 @@ __all__ = [
     "exact",
     "ey_hz",
     "ez_hy",
+    "far_amplitude",
     "frequencies",
     "full",
     "interface",

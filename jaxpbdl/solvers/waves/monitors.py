@@ -137,10 +137,10 @@ class Box(eqx.Module):
         out."""
         return tuple(
             Tangential(
-                tuple(self._electric(fields, axis, index, e) for e, _, _ in self._pairs(axis)),
-                tuple(self._magnetic(fields, axis, index, h) for _, h, _ in self._pairs(axis)),
+                tuple(self._electric(fields, axis, index, e) for e, _, _ in self.pairs(axis)),
+                tuple(self._magnetic(fields, axis, index, h) for _, h, _ in self.pairs(axis)),
             )
-            for axis, index, _ in self._faces()
+            for axis, index, _ in self.faces()
         )
 
     def flux(
@@ -150,18 +150,19 @@ class Box(eqx.Module):
         # H was summed with the phase of the time of E, half a step late.
         late = jnp.exp(-1j * jnp.pi / wavelengths * self.step.dt)
         total = jnp.zeros(len(wavelengths), self.step.grid.dtype)
-        for (axis, _, outward), face in zip(self._faces(), faces, strict=True):
+        for (axis, _, outward), face in zip(self.faces(), faces, strict=True):
             for (e, _, sign), electric, magnetic in zip(
-                self._pairs(axis), face.electric, face.magnetic, strict=True
+                self.pairs(axis), face.electric, face.magnetic, strict=True
             ):
-                areas = self._areas(axis, e)
+                areas = self.areas(axis, e)
                 density = electric * jnp.conj(magnetic)
                 over = jnp.sum(density * areas, axis=tuple(range(1, density.ndim)))
                 total = total + outward * sign * jnp.real(over * jnp.conj(late)) / 2
         return total
 
-    def _faces(self) -> list[tuple[int, int, int]]:
-        """Axis, index of the node, and the sign of what flows out up the axis."""
+    def faces(self) -> list[tuple[int, int, int]]:
+        """Of each face: its axis, the index of its node, and the sign of what flows out up the
+        axis."""
         return [
             (axis, index, outward)
             for axis, cells in enumerate(self.step.grid.shape)
@@ -169,7 +170,7 @@ class Box(eqx.Module):
             if 0 < index < cells
         ]
 
-    def _pairs(self, axis: int) -> list[tuple[int, int, int]]:
+    def pairs(self, axis: int) -> list[tuple[int, int, int]]:
         """Electric and magnetic components along the face, and the sign of their product."""
         electric, magnetic = self.step.components
         pairs = [(e, 3 - axis - e) for e in electric if e != axis]
@@ -195,7 +196,23 @@ class Box(eqx.Module):
                 values = along(values, other, self.lower[other], stop)
         return values
 
-    def _areas(self, axis: int, electric: int) -> Array:
+    def lines(self, axis: int, index: int, electric: int) -> tuple[np.ndarray, ...]:
+        """Along each axis the coordinates of the values on a face, of the component `electric` and
+        of the magnetic one beside it."""
+        grid = self.step.grid
+        found = []
+        for other, (nodes, centres) in enumerate(zip(grid.edges, grid.centres, strict=True)):
+            low, high = self.lower[other], self.upper[other]
+            if other == axis:
+                found.append(np.asarray(nodes[index : index + 1]))
+            elif other == electric:
+                found.append(centres[low:high])
+            else:
+                found.append(np.asarray(nodes[low : high + 1]))
+        return tuple(found)
+
+    def areas(self, axis: int, electric: int) -> Array:
+        """That each value of a face across `axis` stands for, of the component `electric`."""
         grid, lines = self.step.grid, []
         for other in range(grid.ndim):
             widths = grid.widths[other][self.lower[other] : self.upper[other]]

@@ -24,6 +24,8 @@ def test_a_small_run(tmp_path):
     assert metrics["q_sca.exact"] == pytest.approx(1.1404926, abs=1e-6)
     assert metrics["q_sca"] == pytest.approx(1.1404926, rel=0.02)
     assert abs(metrics["q_abs"]) < 0.03
+    assert metrics["asymmetry.exact"] == pytest.approx(0.3554430, abs=1e-6)
+    assert metrics["asymmetry"] == pytest.approx(0.3554430, abs=0.01)
     assert metrics["q_sca_error"] == pytest.approx(abs(metrics["q_sca"] / 1.1404926 - 1), abs=1e-6)
     assert (tmp_path / "field.png").stat().st_size > 5000
 
@@ -34,7 +36,7 @@ def test_order_of_known_errors(tmp_path, monkeypatch):
 
     def efficiency(config):
         sign = 1 if config.cells == 6 else -1
-        return Found(exact * (1 + sign * 0.3 / config.cells**2), 0.1, np.zeros((70, 35)))
+        return Found(exact * (1 + sign * 0.3 / config.cells**2), 0.1, 0.3, np.zeros((70, 35)))
 
     monkeypatch.setattr(mie_sphere, "efficiency", efficiency)
     metrics = mie_sphere.run(Config(), tmp_path).metrics
