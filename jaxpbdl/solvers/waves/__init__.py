@@ -12,6 +12,7 @@ from jaxpbdl.solvers.waves.monitors import box, spectra, transformed
 from jaxpbdl.solvers.waves.plane_wave import plane_wave
 from jaxpbdl.solvers.waves.sides import Bloch, Side, absorbing, bloch, pec, pmc
 from jaxpbdl.solvers.waves.sources import dipole, pulse
+from jaxpbdl.solvers.waves.waveguides import Mode, mode_monitor, mode_source, slab_modes
 from jaxpbdl.solvers.waves.yee import Fields, MaxwellStep
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Fields",
     "Interface",
     "MaxwellStep",
+    "Mode",
     "Pole",
     "Side",
     "absorbing",
@@ -38,10 +40,13 @@ __all__ = [
     "interface",
     "lorentz",
     "maxwell",
+    "mode_monitor",
+    "mode_source",
     "pec",
     "plane_wave",
     "pmc",
     "pulse",
+    "slab_modes",
     "smoothed",
     "spectra",
     "te",

@@ -135,12 +135,14 @@ class Box(eqx.Module):
     def __call__(self, fields: Fields) -> tuple[Tangential, ...]:
         """For each axis the lower and then the upper face, those on sides of the domain left
         out."""
-        return tuple(
-            Tangential(
-                tuple(self._electric(fields, axis, index, e) for e, _, _ in self.pairs(axis)),
-                tuple(self._magnetic(fields, axis, index, h) for _, h, _ in self.pairs(axis)),
-            )
-            for axis, index, _ in self.faces()
+        return tuple(self.face(fields, axis, index) for axis, index, _ in self.faces())
+
+    def face(self, fields: Fields, axis: int, index: int) -> Tangential:
+        """What lies on the cut through the box at a node of an axis."""
+        pairs = self.pairs(axis)
+        return Tangential(
+            tuple(self._electric(fields, axis, index, e) for e, _, _ in pairs),
+            tuple(self._magnetic(fields, axis, index, h) for _, h, _ in pairs),
         )
 
     def flux(
