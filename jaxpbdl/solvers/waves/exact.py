@@ -1,5 +1,5 @@
 """Exact solutions to hold the scheme against: its own dispersion, slabs and stacks of them, guided
-modes, and scattering by a circular cylinder and by a sphere.
+modes, rings, and scattering by a circular cylinder and by a sphere.
 
 Frequencies are angular, times are those of exp(-i w t), the speed of light is one.
 """
@@ -90,7 +90,7 @@ def tm_guided_index(
 
         k d = order pi + 2 arctan(g / k),   k^2 = w^2 (core - n^2),  g^2 = w^2 (n^2 - cladding)
 
-    (D. Marcuse, Theory of Dielectric Optical Waveguides, 2nd ed. 1991, section 1.3). `core` and
+    (D. Marcuse, Theory of Dielectric Optical Waveguides, 2nd ed. 1991, chapter 1). `core` and
     `cladding` are permittivities.
 
     **Raises:** ValueError for a core that is not above the cladding, and an order that the guide
@@ -131,6 +131,54 @@ def _guided_index(
 
     found = optimize.root_scalar(phase, bracket=(cladding, core), xtol=1e-14)
     return float(np.sqrt(found.root))
+
+
+def ring_frequency(
+    inner: float, outer: float, permittivity: float, order: int, guess: complex
+) -> complex:
+    """The complex angular frequency near `guess` at which a ring in vacuum resonates, E out of the
+    plane and proportional to cos(order phi): the root of the determinant of the conditions that E
+    and dE/dr be continuous at both radii, with J_m(w r) inside, J_m and Y_m of sqrt(eps) w r in the
+    ring, H_m(w r) outside, by secants.
+
+    **Raises:** ValueError for radii that do not rise from above 0, and a guess that leads nowhere.
+    """
+    from scipy import special  # waits for its first use
+
+    checks.positive("inner", inner)
+    checks.positive("permittivity", permittivity)
+    checks.count("order", order, 0)
+    if outer <= inner:
+        raise ValueError(f"outer must be above inner, {inner}, got {outer}")
+    index = permittivity**0.5
+
+    def determinant(w: complex) -> complex:
+        rows = []
+        for radius, outside in ((inner, (special.jv, special.jvp)),
+                                (outer, (special.hankel1, special.h1vp))):  # fmt: skip
+            x = w * radius
+            value, slope = (one(order, x) for one in outside)
+            ring = [
+                [function(order, index * x) for function in (special.jv, special.yv)],
+                [index * function(order, index * x) for function in (special.jvp, special.yvp)],
+            ]
+            column = (value, 0) if radius == inner else (0, value)
+            other = (slope, 0) if radius == inner else (0, slope)
+            rows += [(*column, *ring[0]), (*other, *ring[1])]
+        return complex(np.linalg.det(np.asarray(rows)))
+
+    w, before = complex(guess), complex(guess) * (1 + 1e-4)
+    value, last = determinant(w), determinant(before)
+    for _ in range(60):
+        if value == last:
+            break
+        w, before = w - value * (w - before) / (value - last), w
+        value, last = determinant(w), value
+        if abs(w - before) < 1e-12 * abs(w):
+            break
+    if not abs(w - before) < 1e-9 * abs(w):
+        raise ValueError(f"guess must be nearer to a resonance, got {guess}")
+    return w
 
 
 Coefficients = Callable[[float, complex], np.ndarray]
