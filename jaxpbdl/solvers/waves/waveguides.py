@@ -91,7 +91,8 @@ def slab_modes(
 
     **Raises:** ValueError for a grid or components of another kind, a medium with losses, poles or
     an interface, a cut outside of the domain or inside an absorbing layer, cells along the guide
-    that differ at the cut, a wavelength below two cells, and more modes than the guide carries.
+    that differ at the cut, a wavelength below two cells (in the guide, too), and more modes than it
+    carries.
     """
     grid, (electric, magnetic) = step.grid, step.components
     if grid.ndim != 2 or len(electric) + len(magnetic) != 3:
@@ -134,6 +135,10 @@ def slab_modes(
         raise ValueError(
             f"count must be at most {carried}, the modes that the guide carries at the wavelength "
             f"{wavelength}, got {count}"
+        )
+    if squares[0] * h**2 >= 4:
+        raise ValueError(
+            f"wavelength must be at least two cells of {h:.6g} in the guide, got {wavelength}"
         )
     modes = []
     for b_square, shape in zip(squares, shapes, strict=True):

@@ -188,6 +188,8 @@ def test_refused():
         waves.slab_modes(step, 0, 1.0, (-1.0, 1.0), 1.0, 3)
     with pytest.raises(ValueError, match="wavelength must be at least two cells, 0.2, got 0.1"):
         waves.slab_modes(step, 0, 1.0, (-1.0, 1.0), 0.1)
+    with pytest.raises(ValueError, match="at least two cells of 0.1 in the guide, got 0.25"):
+        waves.slab_modes(step, 0, 1.0, (-1.0, 1.0), 0.25)
     with pytest.raises(ValueError, match="axis must be 0 or 1, not a periodic one, got 2"):
         waves.slab_modes(step, 2, 1.0, (-1.0, 1.0), 1.0)
     (mode,) = waves.slab_modes(step, 0, 1.0, (-1.0, 1.0), 1.0)
