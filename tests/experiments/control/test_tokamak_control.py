@@ -280,7 +280,6 @@ def test_a_tiny_run(tmp_path):
     )  # fmt: skip
     found = execute(tc.EXPERIMENT, "quick", config, tmp_path)
     metrics = found.metrics
-    print(metrics)
     assert 100 < metrics["slowest_growth_per_s"] < metrics["fastest_growth_per_s"] < 1000
     history = found.histories["network"]
     assert np.mean(history[-3:]) < np.mean(history[:3])
