@@ -20,7 +20,7 @@ the free boundary is solved for at currents that the network made, beside the li
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
@@ -131,7 +131,8 @@ class Config(Validated):
     draws: Count = 200
     """Of the gains, the best of which is tuned."""
     training: Training = field(default_factory=lambda: Training(100, 16, 1e-2, average=None))
-    tuning: Training = field(default_factory=lambda: Training(100, 16, 2e-2, average=None))
+    tuning_rate: Positive = 2e-2
+    """The largest learning rate of the exponents of the gains; all else as in the training."""
     timed: Count = 2000
     """Calls of the network by which its time is measured."""
 
@@ -671,17 +672,16 @@ def run(config: Config, folder: Path) -> Result:
     }  # fmt: skip
     loss, histories, ends = Tracking(practice), {}, {}
     methods: dict[str, Controller] = {}
+    tuning = replace(config.training, learning_rate=config.tuning_rate)
     keys = jax.random.split(jax.random.key(config.seed), config.members + 1)
     for number, key in enumerate(keys[1:]):
         end = f"_{number}" if number else ""
         draw, which, weights, batches = jax.random.split(key, 4)
         begin = time.perf_counter()
         gains = first_gains(config, inverse, practice.wishes, known.responses[0])
-        few = Scenarios(practice, config.tuning.batch)
+        few = Scenarios(practice, config.training.batch)
         gains = best_drawn(loss, gains, few(which), draw, config.draws)
-        gains, history = train(
-            config.tuning, gains, loss, few, batches, folder, f"pid{end}", b2=0.99
-        )
+        gains, history = train(tuning, gains, loss, few, batches, folder, f"pid{end}", b2=0.99)
         methods[f"pid{end}"], histories[f"pid{end}"] = gains, history.loss
         metrics[f"pid{end}.seconds"] = time.perf_counter() - begin
         hidden = {"linear": (), "network": (config.width, config.width)}
@@ -689,7 +689,7 @@ def run(config: Config, folder: Path) -> Result:
             begin, name = time.perf_counter(), f"{kind}{end}"
             policy, history = train(
                 config.training, Policy(inverse, layers, weights), loss,
-                Scenarios(practice, config.training.batch), batches, folder, name, b2=0.99,
+                few, batches, folder, name, b2=0.99,
             )  # fmt: skip
             methods[name], histories[name] = policy, history.loss
             metrics[f"{name}.seconds"] = time.perf_counter() - begin
@@ -717,7 +717,7 @@ def run(config: Config, folder: Path) -> Result:
         for what, value in (("shape_rmse_cm", 0.75), ("current_rmse_ka", 0.62))
     }
     notes = {
-        "pid": f"the best of {config.draws} draws, then {config.tuning.updates} updates",
+        "pid": f"the best of {config.draws} draws, then {config.training.updates} updates",
         "linear": "the network without hidden layers",
         "equilibrium_far": "solved at the currents of the network's first course of each plasma, "
         "where its target is farthest from the reference; the largest",
@@ -768,7 +768,6 @@ EXPERIMENT = Experiment(
         "full": Config(
             nodes=33, members=3, scenarios=16, draws=300,
             training=Training(300, 20, 1e-2, average=None),
-            tuning=Training(300, 20, 2e-2, average=None),
         ),
     },
     run=run,

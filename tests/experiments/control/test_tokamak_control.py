@@ -276,7 +276,7 @@ def test_a_tiny_run(tmp_path):
     config = tc.Config(
         nodes=25, rays=6, known=((0.3, 1.5), (0.4, 1.4)), held=((0.35, 1.45),), horizon=30,
         judged=40, scenarios=2, width=8, draws=5, timed=20,
-        training=Training(12, 4, 1e-2, average=None), tuning=Training(4, 4, 1e-2, average=None),
+        training=Training(12, 4, 1e-2, average=None), tuning_rate=2e-2,
     )  # fmt: skip
     found = execute(tc.EXPERIMENT, "quick", config, tmp_path)
     metrics = found.metrics
