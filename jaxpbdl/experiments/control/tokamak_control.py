@@ -128,7 +128,7 @@ class Config(Validated):
     width: Count = 32
     members: Count = 1
     """Networks and other controllers, of other random weights, draws and scenarios."""
-    draws: Count = 200
+    draws: Count = 100
     """Of the gains, the best of which is tuned."""
     training: Training = field(default_factory=lambda: Training(100, 16, 1e-2, average=None))
     tuning_rate: Positive = 2e-2
