@@ -32,7 +32,7 @@ from jaxtyping import Array, Float, PyTree
 from jaxpbdl import checks
 from jaxpbdl.checks import Numbers
 from jaxpbdl.solvers.plasma.circuits import Coils, filament_flux
-from jaxpbdl.solvers.plasma.equilibrium import Equilibrium, Tokamak, _current
+from jaxpbdl.solvers.plasma.equilibrium import Equilibrium, Tokamak, surfaces_and_current
 from jaxpbdl.solvers.plasma.profiles import Profile
 from jaxpbdl.solvers.plasma.rectangle import Rectangle
 from jaxpbdl.solvers.plasma.surfaces import flux_surface
@@ -221,7 +221,7 @@ def _linearised(
         plasma, currents = values[:nodes].reshape(about.plasma.shape), values[nodes:][:count]
         profile = profile_of(values[nodes + count], values[nodes + count + 1 :])
         psi = plasma + machine.coil_flux(currents)
-        bounds, density = _current(machine, profile, psi)
+        bounds, density = surfaces_and_current(machine, profile, psi)
         found = about._replace(
             psi=psi, plasma=plasma, currents=currents, density=density, surfaces=bounds
         )
