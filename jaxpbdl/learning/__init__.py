@@ -16,7 +16,7 @@ from jaxpbdl.learning.hybrid import Corrected, Emulator, Parametrised, Varied, V
 from jaxpbdl.learning.judge import residual_of
 from jaxpbdl.learning.lock import RunLock
 from jaxpbdl.learning.loop import History
-from jaxpbdl.learning.losses import Windows, one_step, pushforward, unrolled
+from jaxpbdl.learning.losses import Driven, Windows, one_step, pushforward, unrolled
 from jaxpbdl.learning.motion import (
     AccelerationNetwork,
     HamiltonianNetwork,
@@ -45,6 +45,7 @@ __all__ = [
     "CsvLog",
     "Delta",
     "Diverged",
+    "Driven",
     "Emulator",
     "Evaluation",
     "Forced",

@@ -44,6 +44,7 @@ def evaluate(
     *,
     initial: PyTree = None,
     observe: Callable[[PyTree], PyTree] | None = None,
+    inputs: PyTree = None,
 ) -> Evaluation:
     """Roll `step` out from each trajectory's first state and compare snapshot by snapshot.
 
@@ -56,6 +57,7 @@ def evaluate(
       not those of the reference.
     - `observe`: from a state of the step to one of the reference (for example `resample` to its
       grid, or the velocity of a flow).
+    - `inputs`: of every step, leaves `(trajectories, steps, ..)`, as of `rollout`.
 
     A prediction that blows up counts as uncorrelated, with infinite error, from there on.
     """
@@ -64,7 +66,7 @@ def evaluate(
     checks.shape("times", times, (count,))
     # As a pytree, so that members of one structure share the compiled program.
     predict = eqx.Partial(_predict, step, observe, (count - 1) * every, every)
-    prediction = map_members(predict, initial)
+    prediction = map_members(predict, *([initial] if inputs is None else [initial, inputs]))
     return compare(prediction, reference, times)
 
 
@@ -85,6 +87,11 @@ def compare(prediction: PyTree, reference: PyTree, times: ArrayLike) -> Evaluati
 
 
 def _predict(
-    step: AnyStep, observe: Callable[[PyTree], PyTree] | None, steps: int, every: int, state: PyTree
+    step: AnyStep,
+    observe: Callable[[PyTree], PyTree] | None,
+    steps: int,
+    every: int,
+    state: PyTree,
+    inputs: PyTree = None,
 ) -> PyTree:
-    return rollout(step, state, steps, every, observe=observe, checkpoint=False)
+    return rollout(step, state, steps, every, observe=observe, checkpoint=False, inputs=inputs)

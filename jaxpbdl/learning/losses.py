@@ -1,7 +1,7 @@
 """What a learned step is trained on: windows of trajectories, and losses over them."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,8 +15,17 @@ from jaxpbdl.diagnostics import mean_square
 from jaxpbdl.step import AnyStep, as_step
 
 
+class Driven(NamedTuple):
+    """Windows of trajectories that were driven: states, leaves `(batch, steps + 1, ..)`, and what
+    each step was given (a force, a control), leaves `(batch, steps, ..)`."""
+
+    states: PyTree[Float[Array, "batch snapshots ..."]]
+    inputs: PyTree[Float[Array, "batch steps ..."]]
+
+
 class Windows(eqx.Module):
-    """Random windows of trajectories: `windows(key)` gives leaves `(batch, steps + 1, ..)`.
+    """Random windows of trajectories: `windows(key)` gives leaves `(batch, steps + 1, ..)`, or with
+    `inputs` a `Driven` of states and inputs.
 
     **Arguments:**
 
@@ -25,17 +34,29 @@ class Windows(eqx.Module):
     - `steps`: steps of the model a window spans.
     - `batch`: windows drawn at a time.
     - `stride`: snapshots per step of the model.
+    - `inputs`: what the step between two snapshots was given, leaves `(trajectories, snapshots - 1,
+      ..)`, as of `rollout(inputs=)`; the losses hand them on to the model.
 
-    **Raises:** ValueError if a window is longer than a trajectory, or there is none; TypeError for
-    what is no array.
+    **Raises:** ValueError if a window is longer than a trajectory, or there is none, for inputs of
+    another number, or with a stride above 1, where a step of the model would be given several;
+    TypeError for what is no array.
     """
 
     trajectories: PyTree[Float[Array, "trajectories snapshots ..."]]
     steps: int = eqx.field(static=True)
     batch: int = eqx.field(static=True)
     stride: int = eqx.field(static=True)
+    inputs: PyTree[Float[Array, "trajectories steps ..."]] | None = None
 
-    def __init__(self, trajectories: PyTree, steps: int, batch: int, stride: int = 1):
+    def __init__(
+        self,
+        trajectories: PyTree,
+        steps: int,
+        batch: int,
+        stride: int = 1,
+        *,
+        inputs: PyTree | None = None,
+    ):
         checks.counts(steps=steps, batch=batch, stride=stride)
         self.trajectories = _as_trajectories(trajectories)
         self.steps, self.batch, self.stride = steps, batch, stride
@@ -52,24 +73,35 @@ class Windows(eqx.Module):
                 f"a window of {steps} steps of {stride} snapshots needs {steps * stride + 1} of "
                 f"them, the trajectories have {shapes[0][1]}"
             )
+        self.inputs = None if inputs is None else _as_trajectories(inputs)
+        if inputs is not None:
+            expected = (shapes[0][0], shapes[0][1] - 1)
+            given = [leaf.shape for leaf in jax.tree.leaves(self.inputs)]
+            if stride != 1 or not given or any(shape[:2] != expected for shape in given):
+                raise ValueError(
+                    f"inputs must have leaves {expected + ('..',)}, one for each step between "
+                    f"snapshots, with stride 1; got {given} with stride {stride}"
+                )
 
-    def __call__(self, key: PRNGKeyArray) -> PyTree[Float[Array, "batch snapshots ..."]]:
+    def __call__(self, key: PRNGKeyArray) -> "Windowed":
         count, snapshots = jax.tree.leaves(self.trajectories)[0].shape[:2]
         span = self.steps * self.stride + 1
         which, start = jax.random.split(key)
         which = jax.random.randint(which, (self.batch,), 0, count)
         start = jax.random.randint(start, (self.batch,), 0, snapshots - span + 1)
 
-        def cut(leaf: Array, trajectory: Array, first: Array) -> Array:
-            tail = leaf.shape[2:]
-            corner = (trajectory, first) + (0,) * len(tail)
-            return lax.dynamic_slice(leaf, corner, (1, span, *tail))[0]
+        def windows(leaf: Array, length: int) -> Array:
+            def cut(trajectory: Array, first: Array) -> Array:
+                tail = leaf.shape[2:]
+                corner = (trajectory, first) + (0,) * len(tail)
+                return lax.dynamic_slice(leaf, corner, (1, length, *tail))[0]
 
-        def windows(leaf: Array) -> Array:
-            cuts = jax.vmap(lambda trajectory, first: cut(leaf, trajectory, first))
-            return cuts(which, start)[:, :: self.stride]
+            return jax.vmap(cut)(which, start)[:, :: self.stride]
 
-        return jax.tree.map(windows, self.trajectories)
+        states = jax.tree.map(lambda leaf: windows(leaf, span), self.trajectories)
+        if self.inputs is None:
+            return states
+        return Driven(states, jax.tree.map(lambda leaf: windows(leaf, self.steps), self.inputs))
 
 
 def _as_trajectories(trajectories: PyTree) -> PyTree[Array]:
@@ -89,7 +121,7 @@ def _as_trajectories(trajectories: PyTree) -> PyTree[Array]:
     return jax.tree.map(as_array, trajectories)
 
 
-Windowed = PyTree[Float[Array, "batch snapshots ..."]]
+Windowed = PyTree[Float[Array, "batch snapshots ..."]] | Driven
 Measure = Callable[[PyTree], PyTree]
 """What of a state counts: a function to an array or a tree of them."""
 
@@ -103,8 +135,9 @@ def one_step(model: AnyStep, windows: Windowed, *, measure: Measure = itself) ->
     """Mean square error of every single step in the windows, each from the true state: supervised
     learning. `measure` gives what of a state counts.
     """
-    before, after = _part(windows, np.s_[:-1]), _part(windows, np.s_[1:])
-    ahead = jax.vmap(jax.vmap(model))(before)
+    states, inputs = parted(windows)
+    before, after = _part(states, np.s_[:-1]), _part(states, np.s_[1:])
+    ahead = jax.vmap(jax.vmap(model))(before, *inputs)
     return mean_square(jax.vmap(jax.vmap(measure))(ahead), jax.vmap(jax.vmap(measure))(after))
 
 
@@ -128,21 +161,23 @@ def unrolled(
     - `measure`: what of a state counts, by default all of it.
     """
     step = as_step(model)
+    states, inputs = parted(windows)
 
-    def ahead(working: PyTree) -> PyTree:
-        return step.advance(lax.stop_gradient(working) if stop_gradient else working)
+    def ahead(working: PyTree, *given: PyTree) -> PyTree:
+        return step.advance(lax.stop_gradient(working) if stop_gradient else working, *given)
 
     if checkpoint:
         ahead = jax.checkpoint(ahead, prevent_cse=False)
 
-    def turn(working: PyTree, target: PyTree) -> tuple[PyTree, Array]:
-        working = jax.vmap(ahead)(working)
+    def turn(working: PyTree, moment: tuple[PyTree, tuple]) -> tuple[PyTree, Array]:
+        target, given = moment
+        working = jax.vmap(ahead)(working, *given)
         reached = jax.vmap(lambda one: measure(step.leave(one)))(working)
         return working, mean_square(reached, jax.vmap(measure)(target))
 
-    start = jax.vmap(step.enter)(_part(windows, 0))
-    targets = jax.tree.map(lambda leaf: jnp.moveaxis(leaf[:, 1:], 1, 0), windows)
-    return jnp.mean(lax.scan(turn, start, targets)[1])
+    start = jax.vmap(step.enter)(_part(states, 0))
+    moments = _by_time((_part(states, np.s_[1:]), inputs))
+    return jnp.mean(lax.scan(turn, start, moments)[1])
 
 
 def pushforward(
@@ -151,16 +186,30 @@ def pushforward(
     """Mean square error of the last step of each window, after a rollout to it that is not
     differentiated: the price of one step, the inputs of a rollout (Brandstetter, Worrall, Welling,
     ICLR 2022). `measure` gives what of a state counts."""
-    steps = jax.tree.leaves(windows)[0].shape[1] - 2
+    states, inputs = parted(windows)
+    steps = jax.tree.leaves(states)[0].shape[1] - 2
 
-    def before_last(first: PyTree) -> PyTree:
-        return lax.scan(lambda state, _: (model(state), None), first, None, length=steps)[0]
+    def turn(state: PyTree, given: tuple) -> tuple[PyTree, None]:
+        return jax.vmap(model)(state, *given), None
 
-    reached = lax.stop_gradient(jax.vmap(before_last)(_part(windows, 0)))
-    last = jax.vmap(lambda state: measure(model(state)))(reached)
-    return mean_square(last, jax.vmap(measure)(_part(windows, -1)))
+    earlier, final = _part(inputs, np.s_[:steps]), _part(inputs, -1)
+    reached = lax.scan(turn, _part(states, 0), _by_time(earlier), length=steps)[0]
+    last = jax.vmap(measure)(jax.vmap(model)(lax.stop_gradient(reached), *final))
+    return mean_square(last, jax.vmap(measure)(_part(states, -1)))
 
 
-def _part(windows: Windowed, which: int | slice) -> PyTree:
+def parted(windows: Windowed) -> tuple[PyTree, tuple[PyTree, ...]]:
+    """The states of windows, and a tuple of their inputs, which is empty where there are none."""
+    if isinstance(windows, Driven):
+        return windows.states, (windows.inputs,)
+    return windows, ()
+
+
+def _by_time(tree: PyTree) -> PyTree:
+    """With time in front of the batch, for `scan`."""
+    return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 1, 0), tree)
+
+
+def _part(windows: PyTree, which: int | slice) -> PyTree:
     """Some snapshots of every window."""
     return jax.tree.map(lambda leaf: leaf[:, which], windows)

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.learning.hybrid import Corrected, Emulator
-from jaxpbdl.learning.losses import Windowed
+from jaxpbdl.learning.losses import Driven, Windowed
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.step import Step
 from jaxpbdl.uncertainty.together import mean_crps
@@ -99,9 +99,11 @@ def noisy_crps(
     The samples stand for the distribution they are drawn from, so the score is the fair one, or
     nearly so: see `ensemble_crps`.
 
-    Raises ValueError for fewer than two samples.
+    Raises ValueError for fewer than two samples, and for windows with inputs.
     """
     checks.count("samples", samples, 2)
+    if isinstance(windows, Driven):
+        raise ValueError("windows must have no inputs: the input of a noisy step is its noise")
     starts = jax.tree.map(lambda leaf: leaf[:, 0], windows)
     truth = jax.tree.map(lambda leaf: leaf[:, 1:], windows)
     first = jax.tree.leaves(windows)[0]

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxpbdl.learning.losses import Windowed
+from jaxpbdl.learning.losses import Windowed, parted
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.uncertainty.scores import ensemble_crps
 
@@ -30,13 +30,19 @@ def crps_unrolled(model: Together, windows: Windowed, *, fairness: float = 0.0) 
     draw noise: fixed ones win it by keeping one of them far off.
     """
     arrays, static = eqx.partition(model.members, eqx.is_array)
-    starts = jax.tree.map(lambda leaf: leaf[:, 0], windows)
-    truth = jax.tree.map(lambda leaf: leaf[:, 1:], windows)
-    steps = jax.tree.leaves(windows)[0].shape[1] - 1
+    states, inputs = parted(windows)
+    starts = jax.tree.map(lambda leaf: leaf[:, 0], states)
+    truth = jax.tree.map(lambda leaf: leaf[:, 1:], states)
+    steps = jax.tree.leaves(states)[0].shape[1] - 1
 
     def forecast(arrays: PyTree) -> PyTree:
         step = eqx.combine(arrays, static)
-        return jax.vmap(lambda start: rollout(step, start, steps, checkpoint=False))(starts)
+
+        def one(start: PyTree, *given: PyTree) -> PyTree:
+            driven = {"inputs": given[0]} if given else {}
+            return rollout(step, start, steps, checkpoint=False, **driven)
+
+        return jax.vmap(one)(starts, *inputs)
 
     found = jax.tree.map(lambda leaf: leaf[:, :, 1:], jax.vmap(forecast)(arrays))
     return mean_crps(found, truth, fairness)
