@@ -95,6 +95,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
         {"Results": "results.md"},
         {"How fast, and why": "benchmarks.md"},
         {"Many devices": "devices.md"},
+        {"Trained models": "models.md"},
         {"Beside its peers": "peers.md"},
         {"Questions and traps": "questions.md"},
         {"Reference": ["reference/index.md", *(f"reference/{name}.md" for name in _packages())]},
