@@ -159,7 +159,7 @@ class TimeHarmonic(eqx.Module):
         if checks.is_concrete(permittivity):
             _check_permittivity(np.asarray(permittivity))
             if checks.is_concrete(self.frequency):
-                self._check_resolved(float(np.max(np.asarray(permittivity).real)))
+                self._check_resolved(float(np.max(np.real(np.asarray(permittivity)))))
         if checks.is_concrete(current):
             values = np.asarray(current)
             checks.finite("current", values)
@@ -307,7 +307,7 @@ def _second_difference(
 
 
 def _check_permittivity(values: np.ndarray) -> None:
-    wrong = ~(np.isfinite(values) & (values.real > 0))
+    wrong = ~(np.isfinite(values) & (np.real(values) > 0))
     if wrong.any():
         place = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(
@@ -353,7 +353,7 @@ def _factored(
             n, here = line.shape[1], np.arange(line.shape[1])
             columns = np.concatenate([(here + shift) % n for shift in (1, -1, 0)])
             matrices.append(sparse.csr_matrix((line.ravel(), (np.tile(here, 3), columns)), (n, n)))
-        ones = [sparse.identity(one.shape[0], complex) for one in matrices]
+        ones = [sparse.identity(one.shape[0]) for one in matrices]
         matrix = sparse.kron(matrices[0], ones[1]) + sparse.kron(ones[0], matrices[1])
         matrix = (matrix + sparse.diags(weight.ravel())).tocsc()
         # Without pivots: the pattern is symmetric, and its ordering fills half as much.
