@@ -112,7 +112,7 @@ class Config(Validated):
     """Width of a cell and of a pixel; a divisor of 40."""
     wavelengths: tuple[Positive, ...] = (1270.0, 1290.0)
     feature: Positive = 120.0
-    """Radius of the cone that smooths the design."""
+    """Radius of the cone that smooths the design; features are about half as wide or more."""
     sharpnesses: tuple[Positive, ...] = (4.0, 8.0, 16.0, 32.0, 64.0)
     steps: Count = 30
     """Of Adam at each sharpness."""
@@ -145,9 +145,7 @@ class Bench(eqx.Module):
     monitors: tuple[Port, ...]
     sides: tuple[int, ...] = eqx.field(static=True)
 
-    def powers(
-        self, permittivity: Float[Array, "nx ny"]
-    ) -> tuple[Float[Array, " ports"], Array]:
+    def powers(self, permittivity: Float[Array, "nx ny"]) -> tuple[Float[Array, " ports"], Array]:
         """|S_j1|^2 of the ports, and E."""
         electric = self.problem.solve(permittivity, self.current)
         out, into = [], jnp.zeros(())
@@ -345,7 +343,20 @@ def optimised(
     image: Float[np.ndarray, "x y"],
     show: Callable[[str], None] = print,
 ) -> tuple[Float[np.ndarray, "x y"], Found]:
-    """The image at the end, and the best design of 0 and 1 among those after each sharpness."""
+    """Adam from an image, at each sharpness in turn.
+
+    **Arguments**
+
+    - `cell`: width of a cell and a pixel in nm; `image`: the start, in pixels.
+    - `show`: gets a line after each sharpness.
+
+    **Returns** the image at the end, and the best design of 0 and 1 among those after each
+    sharpness.
+
+    **Raises** ValueError for no sharpness.
+    """
+    if not sharpnesses:
+        raise ValueError("sharpnesses must hold at least one, got none")
     density, (x, y) = background(device, cell)
     corner = (x.start, y.start)
     benches = [bench(device, cell, wavelength) for wavelength in config.wavelengths]
@@ -361,9 +372,7 @@ def optimised(
         state, sharp = optimiser.init(unknown), jnp.asarray(sharpness)
         for _ in range(config.steps):
             design = projected(unknown, sharp)
-            found = [
-                _slope(one, jnp.asarray(density), design, corner, device) for one in benches
-            ]
+            found = [_slope(one, jnp.asarray(density), design, corner, device) for one in benches]
             values = np.asarray([float(value) for (value, _), _ in found])
             weights = np.full(len(values), (1 - config.share) / len(values))
             weights[np.argmax(values)] += config.share

@@ -19,6 +19,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import equinox as eqx
@@ -35,7 +36,8 @@ from jaxpbdl.solvers.waves.sides import Pairs, Side, absorbing, require_inside
 
 LayerSides: TypeAlias = Sequence[None | Side | tuple[Side, Side]]
 """One entry per axis: the lower and the upper side, one for both."""
-Words: TypeAlias = Array | np.ndarray
+PIECE = 16384
+"""Words of 32 bits that are handed over at once."""
 KEPT_ENTRIES = 120_000_000
 """Of all factors that are kept for their next use, 20 bytes each; the newest is kept always."""
 
@@ -111,14 +113,13 @@ class TimeHarmonic(eqx.Module):
             """The equation's left side, of all sources."""
             return jax.vmap(lambda one: along_x(one) + along_y(one.T).T + weight * one)(values)
 
-        def solved(transposed: bool, values: Array) -> Array:
-            given = jax.tree.map(
-                lambda one: _words(lax.stop_gradient(one)), (self.differences, weight, values)
-            )
+        def solved(kind: str, values: Array) -> Array:
+            given = jax.tree.map(lax.stop_gradient, (self.differences, weight, values))
+            leaves = tuple(_words(one) for one in jax.tree.leaves(given))
             words = jax.pure_callback(
-                _solved_transposed if transposed else _solved,
-                jax.ShapeDtypeStruct(given[2].shape, given[2].dtype),
-                *given,
+                partial(_by_factors, kind, tuple(one.shape for one in leaves)),
+                jax.ShapeDtypeStruct(leaves[-1].shape, jnp.uint32),
+                tuple(_pieces(one) for one in leaves),
                 vmap_method="sequential",
             )
             return _numbers(words)
@@ -126,8 +127,8 @@ class TimeHarmonic(eqx.Module):
         found = lax.custom_linear_solve(
             applied,
             flat,
-            solve=lambda _, values: solved(False, values),
-            transpose_solve=lambda _, values: solved(True, values),
+            solve=lambda _, values: solved("N", values),
+            transpose_solve=lambda _, values: solved("T", values),
         )
         found = found.reshape(*right.shape)
         walls = [(0, 0) if p else (1, 1) for p in self.grid.periodic]
@@ -315,9 +316,6 @@ def _check_permittivity(values: np.ndarray) -> None:
         )
 
 
-Lines: TypeAlias = tuple[SecondDifference, SecondDifference]
-
-
 @runtime_checkable
 class Factors(Protocol):
     """What SuperLU leaves: `solve(right, "N")`, or "T" for the transpose."""
@@ -386,28 +384,35 @@ def _numbers(words: UInt32[Array, "..."]) -> Complex[Array, "..."]:
     return lax.complex(parts[..., 0], parts[..., 1])
 
 
-def _read(words: Words) -> np.ndarray:
-    """What `_words` wrote, as double precision."""
-    held = np.ascontiguousarray(words)
-    parts = held.view(np.float32 if held.shape[-1] == 1 else np.float64)[..., 0].astype(float)
+def _pieces(words: UInt32[Array, "..."]) -> tuple[UInt32[Array, " _piece"], ...]:
+    """The words in pieces of 64 KB. Larger ones are handed over by a thread of their own; with one
+    processor that is the one which waits for them."""
+    flat = words.ravel()
+    return tuple(flat[start : start + PIECE] for start in range(0, flat.size, PIECE))
+
+
+def _read(pieces: Sequence[Array | np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """What `_words` wrote, in double precision."""
+    held = np.concatenate([np.asarray(piece) for piece in pieces]).reshape(shape)
+    parts = held.view(np.float32 if shape[-1] == 1 else np.float64)[..., 0].astype(float)
     return parts[..., 0] + 1j * parts[..., 1]
 
 
-def _solved(differences: Lines, weight: Words, values: Words) -> np.ndarray:
-    return _by_factors(differences, weight, values, "N")
-
-
-def _solved_transposed(differences: Lines, weight: Words, values: Words) -> np.ndarray:
-    return _by_factors(differences, weight, values, "T")
-
-
-def _by_factors(differences: Lines, weight: Words, values: Words, kind: str) -> np.ndarray:
-    right = _read(values)
+def _by_factors(
+    kind: str,
+    shapes: tuple[tuple[int, ...], ...],
+    given: tuple[tuple[Array | np.ndarray, ...], ...],
+) -> np.ndarray:
+    """The words of the solution ("N") or of that with the transpose ("T"), from those of both
+    differences, of w^2 eps and of the right side."""
+    *lines, weight, right = (
+        _read(pieces, shape) for pieces, shape in zip(given, shapes, strict=True)
+    )
     found = np.zeros_like(right)
     if right.any():  # a derivative may vanish
         columns = right.reshape(len(right), -1).T
-        lines = [np.stack([_read(part) for part in jax.tree.leaves(one)]) for one in differences]
-        found = _factored(lines, _read(weight)).solve(columns, kind).T.reshape(right.shape)
+        factors = _factored((np.stack(lines[:3]), np.stack(lines[3:])), weight)
+        found = factors.solve(columns, kind).T.reshape(right.shape)
     parts = np.stack([np.real(found), np.imag(found)], axis=-1)
-    parts = parts.astype(np.float32 if values.shape[-1] == 1 else np.float64)
+    parts = parts.astype(np.float32 if shapes[-1][-1] == 1 else np.float64)
     return parts[..., None].view(np.uint32)

@@ -1,5 +1,8 @@
 """Maxwell's equations at one frequency: exact fields, Yee's scheme in time, derivatives."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -201,6 +204,31 @@ def test_single_precision_and_many_media():
     found = rough.solve(media[1].astype(np.float32), current.astype(np.float32))
     assert found.dtype == np.complex64
     np.testing.assert_allclose(found, known, atol=1e-4 * float(jnp.max(jnp.abs(known))))
+
+
+def test_one_processor_is_enough():
+    """Large fields, two calls that do not wait for each other, in a process of one thread: what is
+    handed to SuperLU must not wait for the thread that hands it over."""
+    program = """
+import os
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+import jax, jax.numpy as jnp
+import jaxpbdl as jp
+from jaxpbdl.solvers import waves
+grid = jp.grids.Cells((130, 130), 6.5, periodic=True)
+problem = waves.time_harmonic(grid, 1.0)
+current = jnp.zeros(problem.shape).at[65, 65].set(1.0)
+solve = jax.jit(lambda eps: problem.solve(eps, current))
+eps = jnp.ones(problem.shape)
+for _ in range(3):
+    eps = 1 + 0.1 * jnp.abs(solve(eps + 0.1 * jnp.abs(solve(eps))))
+print(float(eps[65, 65]) > 1)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_the_layout_of_ceviche():
