@@ -40,8 +40,8 @@ LEADERBOARD = "invrs-io leaderboard, commit ed27c5c"
 
 
 class Guide(NamedTuple):
-    """A guide that ends at the design: along `axis`, from its lower (-1) or upper side (1), `beside`
-    its middle by nm; and the order of its mode."""
+    """A guide that ends at the design: along `axis`, from its lower (-1) or upper side (1),
+    `beside` its middle by nm; and the order of its mode."""
 
     axis: int
     side: int
