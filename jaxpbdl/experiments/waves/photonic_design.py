@@ -421,8 +421,6 @@ def smallest(solid: Bool[np.ndarray, "x y"]) -> int:
         disc = np.hypot(x[:, None], x) <= width / 2
         wide = np.pad(solid, width, mode="edge")
         kept = ndimage.binary_dilation(ndimage.binary_erosion(wide, disc, border_value=1), disc)
-        if width % 2 == 0:  # an even disc has no middle: the two steps moved by a pixel
-            kept = np.roll(kept, (-1, -1), (0, 1))
         near = ndimage.binary_dilation(kept, np.ones((3, 3)))
         inner = slice(width, -width)
         if np.any((wide & ~near)[inner, inner]):
