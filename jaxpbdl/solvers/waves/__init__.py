@@ -1,15 +1,17 @@
-"""Maxwell's equations in time on staggered cells (FDTD)."""
+"""Maxwell's equations on staggered cells, in time (FDTD) and at one frequency (FDFD)."""
 
 from jaxpbdl.solvers.waves import exact
 from jaxpbdl.solvers.waves.assembly import maxwell
 from jaxpbdl.solvers.waves.components import Components, ey_hz, ez_hy, full, te, tm
 from jaxpbdl.solvers.waves.far_field import far_amplitude
+from jaxpbdl.solvers.waves.frequency import TimeHarmonic, ceviche_layer, time_harmonic
 from jaxpbdl.solvers.waves.interfaces import Interface, interface
 from jaxpbdl.solvers.waves.invariants import charge, energy
 from jaxpbdl.solvers.waves.media import Pole, drude, lorentz, smoothed
 from jaxpbdl.solvers.waves.modes import frequencies
 from jaxpbdl.solvers.waves.monitors import box, spectra, transformed
 from jaxpbdl.solvers.waves.plane_wave import plane_wave
+from jaxpbdl.solvers.waves.ports import Port, slab_port
 from jaxpbdl.solvers.waves.sides import Bloch, Side, absorbing, bloch, pec, pmc
 from jaxpbdl.solvers.waves.sources import dipole, pulse
 from jaxpbdl.solvers.waves.waveguides import Mode, mode_monitor, mode_source, slab_modes
@@ -23,10 +25,13 @@ __all__ = [
     "MaxwellStep",
     "Mode",
     "Pole",
+    "Port",
     "Side",
+    "TimeHarmonic",
     "absorbing",
     "bloch",
     "box",
+    "ceviche_layer",
     "charge",
     "dipole",
     "drude",
@@ -47,9 +52,11 @@ __all__ = [
     "pmc",
     "pulse",
     "slab_modes",
+    "slab_port",
     "smoothed",
     "spectra",
     "te",
+    "time_harmonic",
     "tm",
     "transformed",
 ]
