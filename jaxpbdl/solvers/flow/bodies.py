@@ -1,5 +1,5 @@
 """A body inside the box: the velocity just inside its surface, and the pressure that keeps the flow
-out. `immersion` makes one from a shape.
+out. `immersion` makes one from a shape, `surfaces` what its surface does.
 
 A face takes part in the flow with its open fraction (the projection of Ng, Min and Gibou, J.
 Comput. Phys. 228 (2009) 8807). On closed faces next to open ones the velocity is continued through
@@ -10,6 +10,7 @@ alone, so the fast solver gives the exact solution with one small dense matrix m
 George and Golub, SIAM J. Numer. Anal. 8 (1971) 722).
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -51,6 +52,8 @@ class Body(eqx.Module):
     - `continuations`: per component.
     - `cells`: (here, there) of each face with less than full opening; `roots`: the square roots of
       what their conductance lacks; `inverse`: the dense matrix.
+    - `sliding`: per component what each velocity of the surface along itself adds to the continued
+      values; None where it is at rest.
     """
 
     trainable_fields = ()
@@ -61,11 +64,22 @@ class Body(eqx.Module):
     cells: Int[Array, "2 m"]
     roots: Float[Array, " m"]
     inverse: Float[Array, "m m"]
+    sliding: tuple[Float[Array, "_k surfaces"], ...] | None = None
 
     def continued(self, velocity: Velocity) -> Velocity:
         """The velocity with its closed faces set: continued near the surface, zero deeper."""
         pairs = zip(self.continuations, self.opened(velocity), strict=True)
         return tuple(fill(u) for fill, u in pairs)
+
+    def at_factors(self, factors: Float[Array, " surfaces"]) -> "Body":
+        """The body whose surfaces move at given factors of their velocities."""
+        if self.sliding is None:
+            raise ValueError("the surface of the body has no velocity: give `incompressible` one")
+        filled = tuple(
+            Continuation(one.faces, one.sources, one.weights, added @ factors)
+            for one, added in zip(self.continuations, self.sliding, strict=True)
+        )
+        return dataclasses.replace(self, continuations=filled)
 
     def opened(self, velocity: Velocity) -> Velocity:
         """Zero on closed faces."""
