@@ -14,7 +14,7 @@ from jaxpbdl.grids.grid import outer
 from jaxpbdl.grids.location import face
 from jaxpbdl.grids.operators import Velocity
 from jaxpbdl.shapes import Shape
-from jaxpbdl.solvers.flow.immersion import REACH, interpolation_stencil
+from jaxpbdl.solvers.flow.immersion import BAND, REACH, interpolation_stencil
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
 from jaxpbdl.solvers.flow.resolution import distances, local_width
 from jaxpbdl.solvers.flow.state import Flow
@@ -83,14 +83,18 @@ def _taken_up(
         raise ValueError("the step has no body")
     grid = step.grid
     _, rates, slopes = step.balance(state, push)
+    # Not taken up, but no flux from elsewhere either.
+    restored = step.body.restored(step.body.continued(state.velocity), grid)
     parts = []
     for component, (rate, slope) in enumerate(zip(rates, slopes, strict=True)):
-        share = control_volumes(component, grid) * step.body.solid[component]
+        part = step.body.solid[component] * (rate - slope)
+        if restored is not None:
+            part = part - restored[component]
         if shape is not None:
             # Faces about the surface count too, as far as part of them is solid.
             away = distances(shape, grid.points_at(face(component)))
-            share = jnp.where(away < local_width(component, grid), share, 0.0)
-        parts.append(share * (rate - slope))
+            part = jnp.where(away < BAND * local_width(component, grid), part, 0.0)
+        parts.append(control_volumes(component, grid) * part)
     return tuple(parts)
 
 

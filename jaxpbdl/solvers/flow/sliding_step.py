@@ -25,7 +25,7 @@ class SlidingStep(StepOfFlow):
     def surfaces(self) -> int:
         """How many factors an input has."""
         body = self.flow.body
-        return 0 if body is None or body.sliding is None else body.sliding[0].shape[1]
+        return 0 if body is None or body.sliding is None else body.sliding.added[0].shape[1]
 
     def at(self, factors: Float[Array, " surfaces"]) -> IncompressibleStep:
         """The step of the flow at given factors, such as `force_on_body` takes."""

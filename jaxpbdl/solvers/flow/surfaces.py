@@ -17,11 +17,11 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import checks
 from jaxpbdl.checks import Numbers
-from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.cells import Cells, along, close
 from jaxpbdl.grids.location import face
 from jaxpbdl.shapes import Shape, Union
-from jaxpbdl.solvers.flow.bodies import Body
-from jaxpbdl.solvers.flow.immersion import Feet, feet_of, surface_share
+from jaxpbdl.solvers.flow.bodies import Body, Sliding
+from jaxpbdl.solvers.flow.immersion import BAND, Feet, feet_of, surface_share
 from jaxpbdl.solvers.flow.resolution import local_width
 
 SurfaceVelocity: TypeAlias = Callable[[Float[Array, " dim"]], Float[Array, " dim"]]
@@ -92,12 +92,12 @@ def with_surface(
                 f"surface velocity {number} must have the shape ({grid.ndim},) of the grid, got "
                 f"{got}"
             )
-    moved, feet, added = _along(body, shape, shapes, velocities, grid)
+    moved, feet, sliding = _along(body, shape, shapes, velocities, grid)
     for number in range(len(velocities)):
         for component in range(grid.ndim):
             _refuse_across(number, moved[component][number], feet[component])
-    sliding = dataclasses.replace(body, sliding=added)
-    return sliding.at_factors(jnp.ones(len(velocities), grid.dtype))
+    turning = dataclasses.replace(body, sliding=sliding)
+    return turning.at_factors(jnp.ones(len(velocities), grid.dtype))
 
 
 @eqx.filter_jit
@@ -107,23 +107,42 @@ def _along(
     shapes: Sequence[Shape],
     velocities: Sequence[SurfaceVelocity],
     grid: Cells,
-) -> tuple[list[Array], list[Feet], tuple[Array, ...]]:
+) -> tuple[list[Array], list[Feet], Sliding]:
     """For each component the velocities at the points of the surface, each on the nearest shape
-    alone, these points, and what the velocities add to the continued values."""
-    moved, feet, added = [], [], []
+    alone, and these points; and what the velocities do."""
+    moved, feet, added, walls = [], [], [], []
+
+    def own(points: Float[Array, "k dim"]) -> Float[Array, "surfaces k dim"]:
+        nearest = jnp.argmin(jnp.stack([jax.vmap(one)(points) for one in shapes]), axis=0)
+        parts = [
+            jnp.where((nearest == number)[:, None], jax.vmap(velocity)(points), 0.0)
+            for number, velocity in enumerate(velocities)
+        ]
+        return jnp.stack(parts)
+
     for component, filled in enumerate(body.continuations):
         lines, width = grid.lines_at(face(component)), local_width(component, grid)
         found = feet_of(shape, filled.faces, lines, width)
-        nearest = jnp.argmin(jnp.stack([jax.vmap(one)(found.feet) for one in shapes]), axis=0)
-        own = [
-            jnp.where((nearest == number)[:, None], jax.vmap(velocity)(found.feet), 0.0)
-            for number, velocity in enumerate(velocities)
-        ]
+        there = own(found.feet)
         share = surface_share(found.values, found.reach)
-        moved.append(jnp.stack(own))
+        moved.append(there)
         feet.append(found)
-        added.append(jnp.stack([share * one[:, component] for one in own], axis=1))
-    return moved, feet, tuple(added)
+        added.append((share * there[..., component]).T)
+        everywhere = feet_of(shape, jnp.arange(width.size), lines, width)
+        about = jnp.abs(everywhere.values) < BAND * width.reshape(-1)
+        wall = jnp.where(about, own(everywhere.feet)[..., component], 0.0)
+        walls.append(wall.reshape(-1, *width.shape))
+    wet = [fraction > 0 for fraction in body.open]
+    return moved, feet, Sliding(tuple(added), tuple(walls), _beside(wet, grid))
+
+
+def _beside(marks: Sequence[Array], grid: Cells) -> Float[Array, "*cells"]:
+    """1 in the cells with a marked face."""
+    found = jnp.zeros(grid.shape, bool)
+    for axis, mark in enumerate(marks):
+        n, mark = grid.shape[axis], close(mark, axis, grid.periodic[axis])
+        found = found | along(mark, axis, 0, n) | along(mark, axis, 1, n + 1)
+    return found.astype(grid.dtype)
 
 
 def _refuse_across(number: int, velocity: Array, feet: Feet) -> None:
