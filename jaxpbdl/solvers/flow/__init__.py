@@ -4,6 +4,7 @@ from jaxpbdl.solvers.flow.assembly import incompressible
 from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
 from jaxpbdl.solvers.flow.conditions import Flux, Held, flux, held
 from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body, torque_on_body
+from jaxpbdl.solvers.flow.frames import FrameStep, frame_inputs, in_frame
 from jaxpbdl.solvers.flow.limits import stable_dt
 from jaxpbdl.solvers.flow.operators import central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
@@ -20,6 +21,7 @@ from jaxpbdl.solvers.flow.vorticity import VorticityForm, vorticity_form
 __all__ = [
     "Flow",
     "Flux",
+    "FrameStep",
     "Held",
     "IncompressibleStep",
     "LinearStencils",
@@ -32,7 +34,9 @@ __all__ = [
     "central",
     "flux",
     "force_on_body",
+    "frame_inputs",
     "held",
+    "in_frame",
     "incompressible",
     "inflow",
     "limited",
