@@ -28,7 +28,7 @@ def force_on_body(
 ) -> Float[Array, " dim"]:
     """The force of the fluid on the body, over density (pressure and friction); `push` is the input
     of the step at that time, an acceleration of the fluid, if it has one. `shape`: one of several
-    bodies, for the force on it alone.
+    bodies, at least four cells apart, for the force on it alone.
 
     What the fluid's momentum budget lacks: the rate of change that its stencils and the pressure
     give within the body, which no fluid takes up. By the conservative form it equals the flux of
@@ -83,8 +83,10 @@ def _taken_up(
         raise ValueError("the step has no body")
     grid = step.grid
     _, rates, slopes = step.balance(state, push)
-    # Not taken up, but no flux from elsewhere either.
-    restored = step.body.restored(step.body.continued(state.velocity), grid)
+    # No flux brought it, so that it would be missing from the budget of the fluid.
+    restored = None
+    if step.body.walls is not None:
+        restored = step.restored(step.body.continued(state.velocity))
     parts = []
     for component, (rate, slope) in enumerate(zip(rates, slopes, strict=True)):
         part = step.body.solid[component] * (rate - slope)

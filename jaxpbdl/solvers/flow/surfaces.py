@@ -123,14 +123,17 @@ def _along(
     for component, filled in enumerate(body.continuations):
         lines, width = grid.lines_at(face(component)), local_width(component, grid)
         found = feet_of(shape, filled.faces, lines, width)
-        there = own(found.feet)
+        # Entries to spare lie far from the surface, where a shape need not be a distance.
+        used = filled.faces < width.size
+        there = jnp.where(used[:, None], own(found.feet), 0.0)
         share = surface_share(found.values, found.reach)
         moved.append(there)
         feet.append(found)
         added.append((share * there[..., component]).T)
         everywhere = feet_of(shape, jnp.arange(width.size), lines, width)
         about = jnp.abs(everywhere.values) < BAND * width.reshape(-1)
-        wall = jnp.where(about, own(everywhere.feet)[..., component], 0.0)
+        near = jnp.where(about[:, None], everywhere.feet, found.feet[0])
+        wall = jnp.where(about, own(near)[..., component], 0.0)
         walls.append(wall.reshape(-1, *width.shape))
     wet = [fraction > 0 for fraction in body.open]
     return moved, feet, Sliding(tuple(added), tuple(walls), _beside(wet, grid))
