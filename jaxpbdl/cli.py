@@ -11,7 +11,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from jaxpbdl import __version__
 from jaxpbdl.experiments import EXPERIMENTS, load
 
 USAGE_ERROR = 2
-MAX_DEVICES = 8
+JOIN = "join"
 COMMANDS = ("demo", "list", "run", "resume", "compare", "plot", "export", "devices")
 
 
@@ -54,8 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command in ACTIONS:
             ACTIONS[options.command](options)
             return 0
+        if options.processes and options.processes != JOIN:
+            return _start_processes(options, arguments)
         if options.command == "resume":
-            return _resume(options.folder, command, options.allow_changes)
+            return _resume(options, command)
         return _run(options, [*settings, *(["--help"] if options.help else [])], command)
     except Exception as error:
         if options.traceback or not _is_of_the_user(error):
@@ -74,7 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser(
         "run",
         help="run an experiment; `jaxpbdl run NAME --help` lists its settings",
-        usage="jaxpbdl run NAME [--preset PRESET] [--out DIR] [--SETTING VALUE ...]",
+        usage="jaxpbdl run NAME [--preset PRESET] [--out DIR] [--devices N] [--processes N] "
+        "[--SETTING VALUE ...]",
         epilog="`jaxpbdl run NAME --help` lists the settings of an experiment.",
         formatter_class=WholeNames,
         add_help=False,
@@ -92,6 +95,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on although the code or the data of a training have changed since",
     )
+    for command in (run, resume):
+        command.add_argument(
+            "--devices", type=int, metavar="N", help="of this process (default: all)"
+        )
+        command.add_argument(
+            "--processes",
+            metavar="N",
+            help="share ensembles over N processes of this machine, or `join` those of a cluster",
+        )
     compare = commands.add_parser("compare", help="metrics of finished runs side by side")
     compare.add_argument("folders", type=Path, nargs="+", metavar="DIR")
     plot = commands.add_parser("plot", help="draw the losses of a finished run")
@@ -158,7 +170,9 @@ def _demo(options: argparse.Namespace) -> None:
 def _devices(options: argparse.Namespace) -> None:
     import jax
 
-    _one_device_per_core()
+    from jaxpbdl.experiments.launch import choose_devices
+
+    choose_devices(None)
     for device in jax.devices():
         memory = (device.memory_stats() or {}).get("bytes_limit")
         size = "" if memory is None else f"  {memory / 2**30:.1f} GiB"
@@ -181,8 +195,36 @@ def _list() -> int:
     return 0
 
 
+def _start_processes(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Run the same command several times at once; all of them have to agree on the folder."""
+    from jaxpbdl.experiments import launch
+
+    if not options.processes.isdigit() or int(options.processes) < 1:
+        raise ValueError(f"--processes must be a number >= 1 or {JOIN}, got {options.processes}")
+    given = f"--processes={options.processes}"
+    same = shlex.split(shlex.join(arguments).replace(f"--processes {options.processes}", given))
+    same[same.index(given)] = f"--processes={JOIN}"
+    if options.command == "run" and options.out is None:
+        same += ["--out", str(_free_folder(Path("runs") / options.name))]
+    return launch.start(int(options.processes), same)
+
+
+@contextmanager
+def _joined(options: argparse.Namespace, folder: Path) -> Iterator[Path]:
+    """The folder of this process. The first of several has the one that was asked for, and the
+    others, which only help it, are silent and keep what they need in folders inside."""
+    from jaxpbdl.experiments import launch
+
+    index = launch.join() if options.processes == JOIN else 0
+    if index == 0:
+        yield folder
+        return
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        yield folder / f"process-{index}"
+
+
 def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
-    experiment = _load(options.name)
+    experiment = _load(options.name, options.devices)
     import tyro
 
     if options.preset not in experiment.presets:
@@ -197,29 +239,29 @@ def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
         description=f"{experiment.summary}. Before the settings: --preset "
         f"{'|'.join(experiment.presets)}, --out DIR, --traceback.",
     )
-    if options.out is None:
-        folder = _free_folder(Path("runs") / options.name)
-    else:
-        folder = options.out
+    if options.out is None and options.processes == JOIN:
+        raise ValueError(f"--processes {JOIN} needs --out, a folder that all processes see")
+    with _joined(options, options.out or _free_folder(Path("runs") / options.name)) as folder:
         _refuse_if_taken(folder)
-    return _execute(experiment, options.preset, config, folder, command, new=True)
+        return _execute(experiment, options.preset, config, folder, command, new=True)
 
 
-def _resume(folder: Path, command: str, allow_changes: bool) -> int:
+def _resume(options: argparse.Namespace, command: str) -> int:
     from jaxpbdl.checks import RunFolderError
     from jaxpbdl.experiments import configuration, contract
 
+    folder = options.folder
     name, preset, values = configuration.load(folder)
     if (folder / contract.RESULT).exists():
         raise RunFolderError(f"{folder} holds a finished run; its results are in {contract.RESULT}")
-    experiment = _load(name)
+    experiment = _load(name, options.devices)
     if preset not in experiment.presets:
         raise RunFolderError(f"{folder} was started from the preset {preset!r}, which is gone")
     kind, file = type(experiment.presets[preset]), folder / configuration.CONFIG
     config = configuration.restore(kind, values, str(file))
-    return _execute(
-        experiment, preset, config, folder, command, new=False, allow_changes=allow_changes
-    )
+    again = {"new": False, "allow_changes": options.allow_changes}
+    with _joined(options, folder) as own:
+        return _execute(experiment, preset, config, own, command, **again)
 
 
 def _execute(
@@ -312,19 +354,12 @@ def _termination_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _load(name: str) -> Any:
+def _load(name: str, devices: int | None) -> Any:
+    from jaxpbdl.experiments.launch import choose_devices
+
     if name in EXPERIMENTS:
-        _one_device_per_core()  # before the experiment's module can start JAX
+        choose_devices(devices)  # before the experiment's module can start JAX
     return load(name)
-
-
-def _one_device_per_core() -> None:
-    """Make each core a device, so that ensembles use all of them; a choice of the user stands."""
-    import jax
-
-    if not {"XLA_FLAGS", "JAX_NUM_CPU_DEVICES"} & set(os.environ):
-        with suppress(RuntimeError):  # the caller has used JAX already: its devices stay
-            jax.config.update("jax_num_cpu_devices", min(os.cpu_count() or 1, MAX_DEVICES))
 
 
 def _is_of_the_user(error: Exception) -> bool:

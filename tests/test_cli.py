@@ -14,6 +14,7 @@ import pytest
 
 from jaxpbdl import experiments
 from jaxpbdl.cli import main
+from jaxpbdl.experiments import launch
 from jaxpbdl.learning import RunLock
 
 HERE = Path(__file__).parent
@@ -23,6 +24,13 @@ sys.path[:0] = {[str(HERE / "experiments"), str(HERE.parent)]!r}
 from jaxpbdl import cli, experiments
 experiments.EXPERIMENTS["dummy"] = experiments.Entry("dummy_experiment", "counts")
 sys.exit(cli.main())
+"""
+
+FAILS_IN_THE_SECOND = """
+import os, sys, time
+if os.environ["JAXPBDL_PROCESS"] == "1":
+    sys.exit(3)
+time.sleep(60)
 """
 
 
@@ -72,6 +80,10 @@ def test_resume_recreates_the_config(here, capsys):
     "arguments, message",
     [
         ("run dumy", "did you mean dummy"),
+        ("run dummy --devices 0", "--devices must be at least 1, got 0"),
+        ("run dummy --devices 900", "--devices must be at most 2, the devices there are, got 900"),
+        ("run dummy --processes 0", "--processes must be a number >= 1 or join, got 0"),
+        ("run dummy --processes join", "--processes join needs --out"),
         ("run dummy --preset huge", "--preset must be one of quick, full"),
         ("run dummy --out file/below", "cannot be written"),
         ("resume absent", "holds no run"),
@@ -265,3 +277,24 @@ def test_a_stopped_fit_can_be_resumed(here, sent, code):
         _, error = process.communicate(timeout=20)
     assert process.returncode == code
     assert b"`jaxpbdl resume r` continues it" in error and b"Traceback" not in error
+
+
+def test_several_processes_share_a_run(here, monkeypatch):
+    """The first has the folder that was asked for; what fails in one ends all."""
+    monkeypatch.setattr(launch, "COMMAND", (sys.executable, "-c", START))
+    assert main(["run", "dummy", "--processes", "2", "--out", "r", "--steps", "4"]) == 0
+    assert report("r")["metrics"] == report("r/process-1")["metrics"]
+    assert main(["run", "dummy", "--processes=2", "--out", "r"]) == 2
+    monkeypatch.setattr(launch, "COMMAND", (sys.executable, "-c", FAILS_IN_THE_SECOND))
+    begun = time.monotonic()
+    assert launch.start(2, []) == 3 and time.monotonic() - begun < 20
+
+
+def test_the_devices_of_a_run(here):
+    """Before JAX starts, so in a process of its own."""
+    program = START.replace("sys.exit(cli.main())", "cli.main(); import jax; print(jax.devices())")
+    command = [sys.executable, "-c", program, *"run dummy --devices 3 --out r".split()]
+    environment = {**os.environ, "XLA_FLAGS": ""}
+    del environment["XLA_FLAGS"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.stdout.count("CpuDevice(id=") == 3, done.stdout + done.stderr

@@ -18,6 +18,7 @@ from jaxpbdl.data.wake import Wake, read_wake
 if TYPE_CHECKING:
     from jaxpbdl.data.detect import read, verify
     from jaxpbdl.data.labelled import from_xarray, read_netcdf, to_xarray, write_netcdf
+    from jaxpbdl.data.matlab import read_mat
     from jaxpbdl.data.pdebench import write_pdebench
     from jaxpbdl.data.well import write_well
 
@@ -29,6 +30,7 @@ __all__ = [
     "from_ase",
     "from_xarray",
     "read",
+    "read_mat",
     "read_netcdf",
     "read_wake",
     "read_xyz",
@@ -42,10 +44,11 @@ __all__ = [
     "write_xyz",
 ]
 
-# These modules load h5py or xarray; they wait for the first use.
+# These modules load h5py, xarray or scipy; they wait for the first use.
 _MODULES = {
     "from_xarray": "labelled", "read_netcdf": "labelled", "to_xarray": "labelled",
     "write_netcdf": "labelled", "read": "detect", "verify": "detect",
+    "read_mat": "matlab",
     "write_pdebench": "pdebench", "write_well": "well",
 }  # fmt: skip
 

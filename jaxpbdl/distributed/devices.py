@@ -11,6 +11,8 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from jaxpbdl.distributed.processes import put
+
 AXES = ("member", "points", "batch")
 """What devices can share: the members of an ensemble, the points of a mean, a batch."""
 
@@ -50,7 +52,7 @@ def placed(tree: PyTree, mesh: Mesh | None, axis: str | None = None) -> PyTree:
     share = 0 if axis is None else devices_along(mesh, axis)
 
     def place(leaf: jax.Array) -> jax.Array:
-        return jax.device_put(leaf, NamedSharding(mesh, _along_first(leaf, axis, share)))
+        return put(leaf, NamedSharding(mesh, _along_first(leaf, axis, share)))
 
     arrays, rest = eqx.partition(tree, eqx.is_array)
     return eqx.combine(jax.tree.map(place, arrays), rest)

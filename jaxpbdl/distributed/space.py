@@ -17,6 +17,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from jaxpbdl import checks
+from jaxpbdl.distributed.processes import put
 
 SPACE = ("space_0", "space_1")
 """The names of a mesh's axes that split the first and the second axis of a box."""
@@ -90,7 +91,7 @@ def scatter(tree: PyTree, mesh: Mesh, shape: Sequence[int]) -> PyTree:
                         "split axes without, put the walls on the others"
                     )
             spec = box_spec(leading, len(shape), mesh)
-        return jax.device_put(leaf, NamedSharding(mesh, spec))
+        return put(leaf, NamedSharding(mesh, spec))
 
     arrays, rest = eqx.partition(tree, eqx.is_array)
     return eqx.combine(jax.tree.map(place, arrays), rest)

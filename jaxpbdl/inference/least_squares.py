@@ -119,8 +119,8 @@ def _least_squares(
             f"there must be more than {flat.size} residuals, or give noise"
         )
     flat, size, taken = _levenberg_marquardt(weighted, flat, steps, tolerance, progress)
-    left = weighted(flat)
-    normal = decompose(jax.jacfwd(weighted)(flat))
+    left, slopes = _with_jacobian(weighted, flat)
+    normal = decompose(slopes)
     chi2 = jnp.sum(left**2)
     variance = chi2 / (count - flat.size) if noise is None else jnp.ones_like(chi2)
     covariance = variance * normal.covariance()
@@ -148,10 +148,10 @@ def _levenberg_marquardt(
     A unit of each parameter moves the residuals, which start with length one, by about one.
     """
     small = float(jnp.finfo(flat.dtype).eps) ** (2 / 3) if tolerance is None else tolerance
-    first = weighted(flat)
+    first, slopes = _with_jacobian(weighted, flat)
     size = jnp.linalg.norm(first)
     size = jax.lax.stop_gradient(jnp.where(size > 0, size, 1))
-    lengths = jnp.linalg.norm(jax.jacfwd(weighted)(flat), axis=0)
+    lengths = jnp.linalg.norm(slopes, axis=0)
     unit = jax.lax.stop_gradient(size / jnp.where(lengths > 0, lengths, size))
     method = optimistix.LevenbergMarquardt(rtol=small, atol=small, verbose=progress)
     solved = optimistix.least_squares(
@@ -162,6 +162,19 @@ def _levenberg_marquardt(
         throw=False,
     )
     return solved.value * unit, size, solved.stats["num_steps"]
+
+
+def _with_jacobian(
+    weighted: Callable[[Array], Array], flat: Float[Array, " n"]
+) -> tuple[Float[Array, " m"], Float[Array, "m n"]]:
+    """The residuals and their Jacobian from one evaluation: residuals may take long to compile."""
+
+    def twice(flat: Array) -> tuple[Array, Array]:
+        found = weighted(flat)
+        return found, found
+
+    slopes, found = jax.jacfwd(twice, has_aux=True)(flat)
+    return found, slopes
 
 
 def _at_minimum(

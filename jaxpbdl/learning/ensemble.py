@@ -3,17 +3,26 @@
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, PRNGKeyArray, PyTree
 
+from jaxpbdl.distributed.devices import mesh as mesh_along
 from jaxpbdl.distributed.devices import placed
 from jaxpbdl.distributed.members import devices_of, map_members, mesh_for
+from jaxpbdl.distributed.processes import (
+    first_process,
+    gathered_arrays,
+    gathered_members,
+    own_members,
+)
 from jaxpbdl.learning import update
 from jaxpbdl.learning.callbacks import Callback
 from jaxpbdl.learning.fit import (
@@ -59,8 +68,9 @@ def fit_ensemble(
     `models` makes a model from a key, or is a list of them (to go on with what an earlier fit
     returned). The members run as one compiled program, and what they have in common (a solver,
     say) is there once. They are shared out over `mesh`, devices along an axis "member", by default
-    all (see `distributed.mesh` and `distributed.map_members`). The other arguments are those of
-    `fit`.
+    all of this process (see `distributed.mesh` and `distributed.map_members`). Of several processes
+    (`jax.distributed.initialize`) that all call it without a mesh, each fits every n-th member, in
+    a folder `process-N` of its own, and gets them all. The other arguments are those of `fit`.
 
     **Returns** the members stacked along axis 0 of their arrays (see `member`, `members`), and a
     `History` for each. A member that diverges keeps its last finite parameters while the others go
@@ -75,6 +85,15 @@ def fit_ensemble(
         raise ValueError(
             f"there must be one key a model, got {len(keys)} for {len(initial)} models"
         )
+    if jax.process_count() > 1 and mesh is None:
+        given = loss, batches, optimiser, steps
+        settings = {
+            "chunk": chunk, "validate": validate, "patience": patience, "ema": ema,
+            "save_every": save_every, "allow_changes": allow_changes, "max_seconds": max_seconds,
+            "progress": progress and first_process(), "name": name,
+            "callback": callback if first_process() else None,
+        }  # fmt: skip
+        return _over_processes(initial, keys, given, folder, settings)
     stacked = stack(initial)
     _warn_of_idle_devices(name, len(keys), mesh)
     mesh = mesh_for(len(keys), mesh)
@@ -119,8 +138,51 @@ def fit_ensemble(
         elif never_valid(history):
             warnings.warn(not_validated(f"{name}, member {index}"), stacklevel=2)
     result = fitted(final)
-    keep(result, histories, plan)
+    if folder is not None:
+        keep(result, histories, folder, name, many=True)
     return result, histories
+
+
+def _over_processes(
+    models: list[Model],
+    keys: Keys,
+    given: tuple,
+    folder: str | os.PathLike | None,
+    settings: dict[str, Any],
+) -> tuple[Model, list[History]]:
+    """Every n-th member on each of n processes; all get the result. A process all of whose members
+    diverged still takes part in the exchange, so that the others do not wait for it."""
+    mine = own_members(len(models))
+    own_folder = None if folder is None else Path(folder) / f"process-{jax.process_index()}"
+    devices = mesh_along("member")
+    try:
+        found, histories = fit_ensemble(
+            [models[index] for index in mine], *given, keys=keys[np.asarray(mine)],
+            folder=own_folder, mesh=devices, **settings,
+        )  # fmt: skip
+    except Diverged as error:
+        assert isinstance(error.history, list)
+        found, histories = error.model, error.history
+    together = gathered_members(found, len(models))
+    sent = [
+        np.asarray(part)
+        for h in histories
+        for part in h._replace(bad_step=-1 if h.bad_step is None else h.bad_step)
+    ]
+    width = len(History._fields)
+    each: list[History | None] = [None] * len(models)
+    for process, parts in enumerate(gathered_arrays(sent)):
+        for place in range(len(parts) // width):
+            loss, judged, at, bad_step, took = parts[width * place : width * (place + 1)]
+            bad = None if bad_step < 0 else int(bad_step)
+            member_number = process + place * jax.process_count()
+            each[member_number] = History(loss, judged, at, bad, float(took))
+    every = [history for history in each if history is not None]
+    if all(history.bad_step is not None for history in every):
+        raise Diverged(f"{settings['name']}: all members diverged", together, every)
+    if folder is not None and first_process():
+        keep(together, every, folder, settings["name"], many=True)
+    return together, every
 
 
 def stack(models: Sequence[Model]) -> Model:

@@ -17,6 +17,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.distributed.devices import devices_along, placed, split_first
+from jaxpbdl.distributed.processes import first_process, on_this_process, spans_processes
 from jaxpbdl.learning import checkpoint, fingerprint, model_file, update
 from jaxpbdl.learning.callbacks import Callback
 from jaxpbdl.learning.loop import History, Plan, train
@@ -88,7 +89,9 @@ def fit(
     - `callback`: called with a `Report` after each chunk: step, losses, validation, seconds, and
       the model on demand. See `CsvLog`, `TensorBoardLog`, `wandb_log`, and `each` for several.
     - `mesh`: devices that share each batch along its first axis (`distributed.mesh("batch")`); the
-      numbers are those of one device but for rounding.
+      numbers are those of one device but for rounding. They may be those of several processes,
+      `distributed.mesh("batch", jax.devices())`, which all call `fit` with the same arguments; the
+      first one writes to the folder, which all must see, reports progress and calls back.
 
     **Returns** the fitted model and its `History`. With a `folder` the model also lies there as
     `model.jaxpbdl`, which `jp.load` reads, unless it holds what no file can (a lambda).
@@ -107,10 +110,12 @@ def fit(
     def fitted(member: Member) -> Model:
         return task.model(update.result(own(member)), constants)
 
+    together = spans_processes(mesh)
+    silent = together and not first_process()
     plan = Plan(
-        steps, chunk, patience, folder, save_every, progress, name, key, task.static,
-        max_seconds, dependencies(task, constants, chunk, folder), allow_changes, callback,
-        fitted,
+        steps, chunk, patience, folder, save_every, progress and not silent, name, key,
+        task.static, max_seconds, dependencies(task, constants, chunk, folder), allow_changes,
+        None if silent else callback, fitted, together,
     )  # fmt: skip
     check_plan(plan)
     member = own(_start(task, params))
@@ -119,6 +124,8 @@ def fit(
         task, constants, member, key = placed((task, constants, member, key), mesh)
 
     def advance(member: Member, begin: int, end: int) -> tuple[Member, Array, Array]:
+        if together:  # from a checkpoint it comes to this process alone
+            member = placed(member, mesh)
         return _advance((task, constants, key, jnp.asarray(begin), jnp.asarray(end), chunk), member)
 
     member, (history,) = train(advance, member, plan)
@@ -131,7 +138,10 @@ def fit(
     if missed is not None and missed > 0:
         warnings.warn(no_smaller_loss(name, int(missed), len(history.loss)), stacklevel=2)
     result = fitted(member)
-    keep(result, [history], plan)
+    if together:  # as of a fit in one process
+        result = on_this_process(result)
+    if folder is not None and plan.writes:
+        keep(result, [history], folder, name)
     return result, history
 
 
@@ -222,20 +232,26 @@ def dependencies(
     }
 
 
-def keep(fitted: PyTree, histories: list[History], plan: Plan) -> None:
-    """Leave the fitted model in the folder of the fit, as one file."""
-    if plan.folder is None:
-        return
+def keep(
+    fitted: PyTree,
+    histories: list[History],
+    folder: str | os.PathLike,
+    name: str,
+    *,
+    many: bool = False,
+) -> None:
+    """Leave the fitted model, or the members of an ensemble, in the folder of the fit, as one
+    file."""
     validations = [h.validation[np.isfinite(h.validation)] for h in histories]
     card = {
-        "fit": plan.name,
-        "members": None if np.ndim(plan.key) == np.ndim(jax.random.key(0)) else len(histories),
+        "fit": name,
+        "members": len(histories) if many else None,
         "updates": [len(h.loss) for h in histories],
         "validation": [float(v.min()) if len(v) else None for v in validations],
         "seconds": round(histories[0].seconds, 1),
     }
     with suppress(ValueError):  # it holds a function without a name; its checkpoints do not mind
-        model_file.save(fitted, Path(plan.folder) / f"model{model_file.SUFFIX}", card)
+        model_file.save(fitted, Path(folder) / f"model{model_file.SUFFIX}", card)
 
 
 def check_plan(plan: Plan) -> None:

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray, PyTree, UInt32
 
+from jaxpbdl.checks import RunFolderError
+from jaxpbdl.distributed.processes import any_process, first_process, gathered_arrays
 from jaxpbdl.learning import checkpoint
 from jaxpbdl.learning.callbacks import Callback, Report, finite_mean
 from jaxpbdl.learning.interrupt import deferred
@@ -68,6 +70,12 @@ class Plan(NamedTuple):
     allow_changes: bool
     callback: Callback | None
     model: Callable[[Member], PyTree]  # what the fit would return now
+    together: bool = False  # whether several processes do the same updates, of which one writes
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process keeps checkpoints in the folder."""
+        return self.folder is not None and (not self.together or first_process())
 
 
 class Record(NamedTuple):
@@ -121,42 +129,60 @@ def train(advance: Advance, member: Member, plan: Plan) -> tuple[Member, list[Hi
     Raises RunFolderError and CheckpointError as `fit` does.
     """
     with (
-        nullcontext() if plan.folder is None else RunLock(plan.folder),
+        RunLock(plan.folder) if plan.folder is not None and plan.writes else nullcontext(),
         deferred(plan.folder is not None) as interruption,
     ):
         member, record, earlier = resume(member, plan)
+        if plan.together:
+            _refuse_apart(record.step, plan)
         begun = time.perf_counter()
         started = begun - earlier
         saved = None if plan.folder is None or not checkpoint.latest(plan.folder) else record.step
-        if plan.folder is not None and saved is None:
+        if plan.writes and saved is None:
             write(plan, member, record, 0.0)
             saved = 0
         with report(plan.name, record.step, plan.steps, plan.progress) as show:
             while record.step < plan.steps and np.any(member.active):
                 begin = record.step
                 end = min(begin - begin % plan.chunk + plan.chunk, plan.steps)
-                if plan.folder is not None and end % plan.chunk and saved != begin:
+                if plan.writes and end % plan.chunk and saved != begin:
                     # A longer fit has no validation and no new batch at `end`: it goes on from here
                     write(plan, member, record, time.perf_counter() - started)
                 member, loss, value = advance(member, begin, end)
                 judged = None if member.best is None else np.atleast_1d(value)
                 record = record.extended(end, np.atleast_2d(loss), judged)
                 show(end, finite_mean(record.loss[:, -1]), finite_mean(judged))
-                late = plan.max_seconds and time.perf_counter() - begun > plan.max_seconds
+                late = bool(plan.max_seconds and time.perf_counter() - begun > plan.max_seconds)
+                stopped = interruption.signal is not None
+                if plan.together:  # all stop after the same chunk, or the others wait for ever
+                    late, stopped = any_process(late), any_process(stopped)
                 over = end >= plan.steps or not np.any(member.active) or late
-                due = over or interruption.signal or (end // plan.chunk) % plan.save_every == 0
+                due = over or stopped or (end // plan.chunk) % plan.save_every == 0
                 # once every member has diverged the checkpoint before that is worth more
-                if plan.folder is not None and due and np.any(np.asarray(member.bad_step) < 0):
+                if plan.writes and due and np.any(np.asarray(member.bad_step) < 0):
                     write(plan, member, record, time.perf_counter() - started)
                     saved = end
                 if plan.callback is not None:
                     plan.callback(_report(plan, member, record, begin, started))
-                interruption.reraise()
+                if stopped or not plan.together:
+                    interruption.reraise()
+                    if stopped:  # another process was told to
+                        raise KeyboardInterrupt
                 if late:
                     break
     seconds = time.perf_counter() - started
     bad_steps = np.atleast_1d(member.bad_step)
     return member, [record.history(i, bad, seconds) for i, bad in enumerate(bad_steps)]
+
+
+def _refuse_apart(step: int, plan: Plan) -> None:
+    """Refuse processes that found different checkpoints: they do not see the same folder."""
+    steps = sorted({int(found[0]) for (found,) in gathered_arrays([np.asarray([step])])})
+    if len(steps) > 1:
+        raise RunFolderError(
+            f"{plan.name}: processes would go on from updates {steps}; {plan.folder} must be one "
+            "folder that all of them see"
+        )
 
 
 def _report(plan: Plan, member: Member, record: Record, begin: int, started: float) -> Report:

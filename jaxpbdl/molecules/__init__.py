@@ -13,6 +13,7 @@ from jaxpbdl.molecules.atoms import (
     strained,
     total,
 )
+from jaxpbdl.molecules.moving_neighbours import NeighbourSearch, neighbour_search
 from jaxpbdl.molecules.neighbours import all_pairs, neighbour_graph
 from jaxpbdl.molecules.potentials import (
     EnergyFunction,
@@ -32,6 +33,7 @@ __all__ = [
     "Graph",
     "GraphSamples",
     "Labelled",
+    "NeighbourSearch",
     "PotentialLoss",
     "Structure",
     "all_pairs",
@@ -43,6 +45,7 @@ __all__ = [
     "labelled",
     "merge",
     "neighbour_graph",
+    "neighbour_search",
     "pad",
     "scale_and_shift",
     "species_index",

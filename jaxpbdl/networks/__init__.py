@@ -34,6 +34,7 @@ from jaxpbdl.networks.spectral_convolution import (
 from jaxpbdl.networks.stacks import ConvNet, DilatedResNet, ResNet
 from jaxpbdl.networks.transolver import Transolver
 from jaxpbdl.networks.unet import UNet
+from jaxpbdl.networks.units import InPrecision, Standardised, Units
 from jaxpbdl.networks.uno import UNO
 from jaxpbdl.trainable import Constant
 
@@ -59,6 +60,7 @@ __all__ = [
     "FlaxModule",
     "FourierFeatures",
     "Gated",
+    "InPrecision",
     "PODDeepONet",
     "ParticleFlow",
     "ParticleTagger",
@@ -68,9 +70,11 @@ __all__ = [
     "ResNet",
     "SelfAttention",
     "SpectralConvolution",
+    "Standardised",
     "Transolver",
     "UNO",
     "UNet",
+    "Units",
     "equivariant",
     "parameter_count",
     "principal_modes",

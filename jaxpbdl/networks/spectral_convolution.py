@@ -135,10 +135,12 @@ def by_fft(weight: Array, field: Array, modes: Sequence[int]) -> Array:
 
 
 def spectral(weight: Array, field: Array, modes: Sequence[int]) -> Array:
-    """The convolution by whichever transform suits the shapes."""
+    """The convolution by whichever transform suits the shapes, in single precision at least: sums
+    over a whole grid of numbers of eight bits lose most of what they sum."""
     check_modes(modes, field.shape[:-1])
     apply = by_products if few_modes(modes, field.shape[:-1]) else by_fft
-    return apply(weight, field, modes)
+    precise = jnp.promote_types(field.dtype, jnp.float32)
+    return apply(weight.astype(precise), field.astype(precise), modes).astype(field.dtype)
 
 
 def drawn(

@@ -6,6 +6,9 @@
 Units: Angstrom, femtosecond, electronvolt, atomic mass unit, kelvin. A step takes one gradient,
 which it hands to the next one, so `rollout` runs it inside jit, and `vmap` many trajectories.
 
+Atoms of a large or periodic structure meet their neighbours alone: with `neighbours` the energy is
+that of a graph, which is made again whenever an atom has come far enough.
+
 Sources: Swope, Andersen, Berens and Wilson, J. Chem. Phys. 76 (1982) 637 (velocity Verlet);
 Leimkuhler and Matthews, Appl. Math. Res. Express (2013) 34 (the splitting BAOAB).
 """
@@ -21,6 +24,8 @@ from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxpbdl import checks
+from jaxpbdl.molecules.atoms import Graph
+from jaxpbdl.molecules.moving_neighbours import NeighbourSearch
 from jaxpbdl.solvers.time.symplectic import SeparableSystem, velocity_verlet
 from jaxpbdl.step import Step
 
@@ -31,15 +36,17 @@ BOLTZMANN = 8.617333262145e-5
 
 Positions = Float[Array, "atoms 3"]
 Energy = Callable[[Positions], Float[Array, ""]]
+GraphEnergy = Callable[[Graph], Float[Array, "*components"]]
 
 
 class Phase(NamedTuple):
     """Positions in Angstrom and velocities in Angstrom/fs, and the key from which a bath of heat
-    draws (see `thermal`)."""
+    draws (see `thermal`). `graph` is a working variable: who is near whom."""
 
     positions: Positions
     velocities: Float[Array, "atoms 3"]
     key: PRNGKeyArray | None = None
+    graph: Graph | None = None
 
 
 class Verlet(Step):
@@ -48,9 +55,10 @@ class Verlet(Step):
 
     trainable_fields = ("energy",)
 
-    energy: Energy
+    energy: Energy | GraphEnergy
     masses: Float[Array, " atoms"]
     dt: Float[Array, ""]
+    neighbours: NeighbourSearch | None = eqx.field(default=None, kw_only=True)
 
     @property
     def interval(self) -> Float[Array, ""]:
@@ -63,18 +71,18 @@ class Verlet(Step):
             return state._replace(velocities=state.velocities + dt * acceleration)
 
         def drift(state: Phase, dt: Array) -> Phase:
-            return state._replace(positions=state.positions + dt * state.velocities)
+            return self._listed(state._replace(positions=state.positions + dt * state.velocities))
 
         def force(state: Phase) -> Array:
-            return self._accelerations(state.positions)
+            return _accelerations(self._energy(state), self.masses, state.positions)
 
         return SeparableSystem(force, kick, drift, self.dt.astype(dtype))
 
     def enter(self, state: Phase) -> tuple[Phase, Array]:
-        return velocity_verlet.start(state, self.system(state.positions.dtype))
+        return velocity_verlet.start(self._listed(state), self.system(state.positions.dtype))
 
     def leave(self, working: tuple[Phase, Array]) -> Phase:
-        return velocity_verlet.current(working)
+        return velocity_verlet.current(working)._replace(graph=None)
 
     def advance(self, working: tuple[Phase, Array]) -> tuple[Phase, Array]:
         return velocity_verlet.advance(working, self.system(working[0].positions.dtype))
@@ -95,10 +103,21 @@ class Verlet(Step):
     def largest_dt(self, state: Phase) -> Float[Array, ""]:
         """Above which the fastest vibration of this state would grow, in fs; a tenth of it gives
         accurate trajectories."""
-        return stable_dt(self.energy, self.masses, state.positions)
+        return stable_dt(self._energy(self._listed(state)), self.masses, state.positions)
 
-    def _accelerations(self, positions: Positions) -> Float[Array, "atoms 3"]:
-        return _accelerations(self.energy, self.masses, positions)
+    def _listed(self, state: Phase) -> Phase:
+        """The state with its neighbours, where there is a search for them."""
+        if self.neighbours is None:
+            return state
+        if state.graph is None:
+            return state._replace(graph=self.neighbours(state.positions))
+        return state._replace(graph=self.neighbours.updated(state.graph, state.positions))
+
+    def _energy(self, state: Phase) -> Energy:
+        """Of positions near those of the state."""
+        if state.graph is None:
+            return self.energy  # pyright: ignore[reportReturnType]
+        return eqx.Partial(_of_graph, self.energy, state.graph)
 
 
 class Langevin(Verlet):
@@ -121,7 +140,7 @@ class Langevin(Verlet):
         kept = jnp.exp(-friction * system.dt)
         share = jnp.sqrt(-jnp.expm1(-2 * friction * system.dt))
         noise = share * thermal_velocities(draw, masses, heat)
-        state = Phase(state.positions, kept * state.velocities + noise, key)
+        state = state._replace(velocities=kept * state.velocities + noise, key=key)
         state = system.drift(state, half)
         acceleration = system.force(state)
         return system.kick(state, acceleration, half), acceleration
@@ -133,7 +152,13 @@ class Langevin(Verlet):
         super().check_state(state)
 
 
-def verlet(energy: Energy, masses: ArrayLike, dt: ArrayLike) -> Verlet:
+def verlet(
+    energy: Energy | GraphEnergy,
+    masses: ArrayLike,
+    dt: ArrayLike,
+    *,
+    neighbours: NeighbourSearch | None = None,
+) -> Verlet:
     """The step `Phase -> Phase` of constant energy.
 
     **Arguments**
@@ -142,15 +167,23 @@ def verlet(energy: Energy, masses: ArrayLike, dt: ArrayLike) -> Verlet:
       `lambda x: potential(graph.at(x))`, or anything that JAX can differentiate.
     - `masses`: `(atoms,)`, atomic mass units.
     - `dt`: femtoseconds.
+    - `neighbours`: of `molecules.neighbour_search`; `energy` is then of a `Graph`, as a learned
+      potential is, and gets the pairs within the search's reach, also those beyond its cutoff.
 
     **Raises** ValueError for masses or a dt that are not > 0; when called, for a dt above the
-    stability limit of the state.
+    stability limit of the state. A runtime error where neighbours do not fit into their slots.
     """
-    return Verlet(energy, *_numbers(masses, dt))
+    return Verlet(energy, *_numbers(masses, dt), neighbours=neighbours)
 
 
 def langevin(
-    energy: Energy, masses: ArrayLike, dt: ArrayLike, friction: ArrayLike, temperature: ArrayLike
+    energy: Energy | GraphEnergy,
+    masses: ArrayLike,
+    dt: ArrayLike,
+    friction: ArrayLike,
+    temperature: ArrayLike,
+    *,
+    neighbours: NeighbourSearch | None = None,
 ) -> Langevin:
     """The step in a bath of `temperature`, kelvin, with `friction` in 1/fs; the rest as `verlet`.
 
@@ -160,7 +193,7 @@ def langevin(
     checks.non_negative("friction", friction)
     checks.non_negative("temperature", temperature)
     bath = (checks.as_floats(value) for value in (friction, temperature))
-    return Langevin(energy, *_numbers(masses, dt), *bath)
+    return Langevin(energy, *_numbers(masses, dt), *bath, neighbours=neighbours)
 
 
 def thermal(
@@ -219,6 +252,10 @@ def stable_dt(energy: Energy, masses: ArrayLike, positions: Positions) -> Float[
     curvatures = lax.scan(turn, start / jnp.linalg.norm(start), None, length=30)[1]
     curvature = jnp.max(curvatures)
     return jnp.where(curvature > 0, 2 / jnp.sqrt(jnp.maximum(curvature, 1e-30)), jnp.inf)
+
+
+def _of_graph(energy: GraphEnergy, graph: Graph, positions: Positions) -> Float[Array, ""]:
+    return jnp.sum(energy(graph.at(positions)))
 
 
 def _accelerations(energy: Energy, masses: Array, positions: Positions) -> Array:

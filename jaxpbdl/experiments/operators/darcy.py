@@ -26,11 +26,12 @@ HIGH, LOW = 12.0, 3.0
 Samples = tuple[Float[Array, "samples n n"], Float[Array, "samples n n"]]
 
 
-def medium(key: PRNGKeyArray, nodes: int) -> Float[Array, "nodes nodes"]:
-    """One random medium at the nodes of the unit square, boundary included."""
+def medium(key: PRNGKeyArray, nodes: int, order: float = 2.0) -> Float[Array, "nodes nodes"]:
+    """One random medium at the nodes of the unit square, boundary included; the covariance of its
+    field is `(-Laplace + 9)^-order`."""
     waves = np.arange(nodes)
     cosines = np.cos(np.pi * (np.outer(waves, waves) % (2 * nodes - 2)) / (nodes - 1))
-    deviations = 1 / (np.pi**2 * (waves[:, None] ** 2 + waves**2) + 9)
+    deviations = (np.pi**2 * (waves[:, None] ** 2 + waves**2) + 9) ** (-order / 2)
     # Modes that are constant along an axis have twice the mean square.
     deviations[0] /= 2**0.5
     deviations[:, 0] /= 2**0.5
@@ -40,20 +41,22 @@ def medium(key: PRNGKeyArray, nodes: int) -> Float[Array, "nodes nodes"]:
     return jnp.where(cosines @ amounts @ cosines > 0, HIGH, LOW)
 
 
-def sample(key: PRNGKeyArray, points: int) -> tuple[Array, Array, Array]:
+def sample(key: PRNGKeyArray, points: int, order: float = 2.0) -> tuple[Array, Array, Array]:
     """`(medium, pressure, error)`: one pair at `points` nodes a side, from a finer grid."""
-    fine = medium(key, FINER * (points - 1) + 1)
+    fine = medium(key, FINER * (points - 1) + 1, order)
     pressure, error = solve(fine, jnp.ones_like(fine))
     return fine[::FINER, ::FINER], pressure[::FINER, ::FINER], error
 
 
-def draw(key: PRNGKeyArray, count: int, points: int, chunk: int = 100) -> Samples:
-    """`count` media and pressures, a chunk of them at a time.
+def draw(
+    key: PRNGKeyArray, count: int, points: int, chunk: int = 100, order: float = 2.0
+) -> Samples:
+    """`count` media and pressures, a chunk of them at a time; `order` as of `medium`.
 
     Raises `checks.BlowUp` should a solve not have converged.
     """
     checks.counts(count=count, points=points, chunk=chunk)
-    one = partial(sample, points=points)
+    one = partial(sample, points=points, order=order)
     keys = jax.random.split(key, count)
     chunks = [map_members(one, keys[start : start + chunk]) for start in range(0, count, chunk)]
     media, pressures, errors = (jnp.concatenate(parts) for parts in zip(*chunks, strict=True))

@@ -99,7 +99,7 @@ class Pressure(eqx.Module):
 
     network: Operator
 
-    def __call__(self, medium: Float[Array, "1 n n"]) -> Float[Array, "1 n n"]:
+    def __call__(self, medium: Float[Array, "channels n n"]) -> Float[Array, "1 n n"]:
         return 10 * _vanishing(medium) * self.network(medium)
 
 

@@ -242,19 +242,27 @@ def _alarm(found: Array) -> np.ndarray:
 def _picture(
     ratios: Mapping[str, np.ndarray], found: Array, truth: Array, interval: float, folder: Path
 ) -> None:
-    """`ensemble.png`: spread over skill along the forecast, and one forecast."""
-    plane = truth.ndim == 4
+    """`ensemble.png`: spread over skill along the forecast (or of what has one step), and one
+    forecast."""
+    plane, steps = truth.ndim == 4, truth.shape[1]
     figure, axes = plotting.figure(1, 4 if plane else 2, size=(3.2, 2.6))
     ax = axes[0, 0]
-    times = interval * np.arange(1, truth.shape[1] + 1)
-    for name, ratio in ratios.items():
-        ax.plot(times, ratio, label=name.replace("_", " "))
-    ax.axhline(1, color="black", linewidth=0.8)
-    ax.set(xlabel="time", ylabel="spread over skill", ylim=(0, 2.5))
-    ax.legend()
-    shown = np.asarray(found[:, 0, ALARM_STEPS - 1])
-    mean, deviation, right = shown.mean(0), shown.std(0), np.asarray(truth[0, ALARM_STEPS - 1])
-    moment = f"t = {times[ALARM_STEPS - 1]:g}"
+    times = interval * np.arange(1, steps + 1)
+    if steps == 1:
+        names = [name.replace("_", " ") for name in ratios]
+        ax.barh(names, [float(ratio[0]) for ratio in ratios.values()])
+        ax.axvline(1, color="black", linewidth=0.8)
+        ax.set(xlabel="spread over skill")
+    else:
+        for name, ratio in ratios.items():
+            ax.plot(times, ratio, label=name.replace("_", " "))
+        ax.axhline(1, color="black", linewidth=0.8)
+        ax.set(xlabel="time", ylabel="spread over skill", ylim=(0, 2.5))
+        ax.legend()
+    last = min(ALARM_STEPS, steps) - 1
+    shown = np.asarray(found[:, 0, last])
+    mean, deviation, right = shown.mean(0), shown.std(0), np.asarray(truth[0, last])
+    moment = "sample 0" if steps == 1 else f"t = {times[last]:g}"
     if plane:
         plotting.field(axes[0, 1], right, title=f"truth, {moment}")
         errors = {"error of the mean": np.abs(mean - right), "spread": deviation}

@@ -16,35 +16,19 @@ signs the mean of the inverse passes through zero at some share of a cell, so th
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
-import jaxpbdl as jp
 from jaxpbdl import plotting
 from jaxpbdl.data import find
 from jaxpbdl.data.metals import Dispersion, fitted_metal
 from jaxpbdl.data.optical_constants import read_measured
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
-from jaxpbdl.grids import Cells
+from jaxpbdl.experiments.waves.scattering import Frame, Scattered, scattered
 from jaxpbdl.shapes import Ball
-from jaxpbdl.solvers.waves import (
-    Fields,
-    absorbing,
-    box,
-    interface,
-    maxwell,
-    plane_wave,
-    pulse,
-    spectra,
-    te,
-    transformed,
-)
+from jaxpbdl.solvers.waves import interface, maxwell, pulse, te
 from jaxpbdl.solvers.waves.exact import cylinder_extinction, te_coefficients
-from jaxpbdl.solvers.waves.plane_wave import BoundPlaneWave
 
 COURANT = 0.9
 """dt over the largest stable one."""
@@ -73,49 +57,23 @@ class Config(Validated):
     """Duration in periods of the longest wavelength."""
 
 
-class Found(NamedTuple):
-    """Efficiencies at the wavelengths."""
-
-    scattering: np.ndarray
-    absorption: np.ndarray
-
-
-def efficiencies(config: Config, gold: Dispersion) -> Found:
+def efficiencies(config: Config, gold: Dispersion) -> Scattered:
     """Of scattering and of absorption by the cylinder on a grid."""
     h = config.radius / config.cells
     longest, middle = max(config.wavelengths), float(np.mean(config.wavelengths))
-    inner = config.cells + 2
-    total, outer = inner + 3, inner + 6
-    domain = outer + max(6, int(np.ceil(0.12 * longest / h))) + config.layer
-    grid = Cells((2 * domain, 2 * domain), 2 * domain * h, -domain * h)
-    wave = plane_wave((-total * h,) * 2, (total * h,) * 2, 0, 1, pulse(middle, cycles=0.6))
+    gap = max(6, int(np.ceil(0.12 * longest / h)))
+    frame = Frame(2, config.radius, h, gap, config.layer)
     smooth = config.surface * h
     body = interface(Ball((0.0, 0.0), config.radius), gold.permittivity, 1.0, smooth, gold.poles)
-    side = absorbing(config.layer)
     step = maxwell(
-        grid,
+        frame.grid(),
         COURANT * h / 2**0.5,
         permittivity=body,
-        sides=(side, side),
+        sides=frame.sides(),
         components=te,
-        sources=(wave,),
+        sources=(frame.wave(1, pulse(middle, cycles=0.6)),),
     )
-    around, within = (box(step, (-n * h,) * 2, (n * h,) * 2) for n in (outer, inner))
-    source = step.sources[0]
-    assert isinstance(source, BoundPlaneWave)
-
-    def observe(fields: Fields) -> tuple:
-        incident = source.incident_electric(fields.sources[0])[domain, 0]
-        return around(fields), within(fields), incident
-
-    watched = transformed(step, observe, np.asarray(config.wavelengths))
-    steps = int(np.ceil(config.periods * longest / float(step.dt)))
-    final = eqx.filter_jit(jp.repeat(watched, steps))(watched.start(step.start()))
-    outside, inside, incident = spectra(final)
-    falling = jnp.abs(incident) ** 2 / 2 * 2 * config.radius
-    scattered = around.flux(outside, watched.wavelengths) / falling
-    absorbed = -within.flux(inside, watched.wavelengths) / falling
-    return Found(np.asarray(scattered), np.asarray(absorbed))
+    return scattered(frame, step, np.asarray(config.wavelengths), config.periods * longest)
 
 
 def extinctions(config: Config, permittivity: np.ndarray) -> np.ndarray:
@@ -144,7 +102,7 @@ def run(config: Config, folder: Path) -> Result:
     gold = fitted_metal(measured.wavelength[used], measured.permittivity[used])
     waves = np.asarray(config.wavelengths)
     found = efficiencies(config, gold)
-    extinction = found.scattering + found.absorption
+    extinction = np.asarray(found.scattering + found.absorption)
     exact, of_measured = (extinctions(config, eps) for eps in (gold.at(waves), measured.at(waves)))
     metrics = {"fit.error": gold.error}
     for wave, here, known, other in zip(waves, extinction, exact, of_measured, strict=True):

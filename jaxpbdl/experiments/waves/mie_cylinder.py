@@ -2,7 +2,8 @@
 
 A plane wave falls on the cylinder, with its electric field along the axis (TM) or across it (TE).
 The power that it scatters flows through a box in the scattered field; over the power that falls on
-the diameter it is the scattering efficiency. The series: Bohren and Huffman 1983, section 8.4. The
+the diameter it is the scattering efficiency; from the fields on that box follows how much goes into
+which direction (`solvers.waves.far_field`). The series: Bohren and Huffman 1983, section 8.4. The
 permittivity changes over the width of a cell at the surface; for TE it is a tensor there
 (`solvers.waves.interfaces`).
 """
@@ -10,46 +11,39 @@ permittivity changes over the width of a cell at the surface; for TE it is a ten
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
-import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-import jaxpbdl as jp
 from jaxpbdl import plotting
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
-from jaxpbdl.grids import Cells
+from jaxpbdl.experiments.waves.scattering import Frame, scattered
 from jaxpbdl.shapes import Ball
 from jaxpbdl.solvers.waves import (
     Components,
     Fields,
     MaxwellStep,
-    absorbing,
-    box,
     interface,
     maxwell,
-    plane_wave,
     pulse,
     smoothed,
-    spectra,
     te,
     tm,
-    transformed,
 )
 from jaxpbdl.solvers.waves.exact import (
     Coefficients,
     cylinder_efficiency,
+    cylinder_pattern,
     te_coefficients,
     tm_coefficients,
 )
-from jaxpbdl.solvers.waves.monitors import Transformed
-from jaxpbdl.solvers.waves.plane_wave import BoundPlaneWave
 
 COURANT = 0.95
 """dt over the largest stable one."""
+ANGLES = 2 * np.pi * np.arange(90) / 90
+"""Of the far field, from the direction of travel."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +79,10 @@ class Config(Validated):
         return min(inside, self.radius) / self.cells
 
     @property
-    def halves(self) -> tuple[int, int, int]:
-        """Half the sides of the box of the total field, of that of the flux, and of the domain, in
-        cells."""
-        total = int(np.ceil(self.radius / self.width)) + 4
+    def frame(self) -> Frame:
+        """The boxes about the cylinder."""
         gap = max(6, int(np.ceil(0.25 * self.wavelength / self.width)))
-        return total, total + 4, total + 4 + gap + self.layer
+        return Frame(2, self.radius, self.width, gap, self.layer)
 
 
 @dataclass(frozen=True)
@@ -113,91 +105,94 @@ POLARISATIONS = {
 
 def cylinder(config: Config) -> MaxwellStep:
     """The step of light about the cylinder."""
-    total, _, domain = config.halves
-    h = config.width
+    h, frame = config.width, config.frame
     kind = POLARISATIONS[config.polarisation]
-    grid = Cells((2 * domain, 2 * domain), 2 * domain * h, -domain * h)
-    signal = pulse(config.wavelength, cycles=0.5)
-    wave = plane_wave((-total * h,) * 2, (total * h,) * 2, 0, kind.incident, signal)
     dt = COURANT * h / 2**0.5 * min(1.0, config.permittivity) ** 0.5
     body = Ball((0.0, 0.0), config.radius)
     # E_z lies along the surface everywhere, where the tensor is a number.
     smooth = smoothed if config.polarisation == "tm" else interface
-    side = absorbing(config.layer)
     return maxwell(
-        grid,
+        frame.grid(),
         dt,
         permittivity=smooth(body, config.permittivity, 1.0, h),
-        sides=(side, side),
+        sides=frame.sides(),
         components=kind.components,
-        sources=(wave,),
+        sources=(frame.wave(kind.incident, pulse(config.wavelength, cycles=0.5)),),
     )
 
 
-def efficiency(config: Config) -> tuple[float, np.ndarray]:
-    """The scattering efficiency, and the transform of E_z (TM) or H_z (TE) at the wavelength over
-    that of the incident E at the centre."""
-    step = cylinder(config)
-    _, outside, domain = config.halves
-    around = box(step, (-outside * config.width,) * 2, (outside * config.width,) * 2)
-    wave, kind = step.sources[0], POLARISATIONS[config.polarisation]
-    assert isinstance(wave, BoundPlaneWave)
+class Found(NamedTuple):
+    """The scattering efficiency; the transform of E_z (TM) or H_z (TE) at the wavelength over that
+    of the incident E at the centre; the efficiency per radian at `ANGLES`."""
 
-    def observe(fields: Fields) -> tuple:
-        incident = wave.incident_electric(fields.sources[0])[domain, 0]
-        return around(fields), incident, kind.field(fields)
+    efficiency: float
+    field: np.ndarray
+    pattern: np.ndarray
 
-    watched = transformed(step, observe, config.wavelength)
-    steps = int(np.ceil(config.periods * config.wavelength / float(step.dt)))
-    final: Transformed = eqx.filter_jit(jp.repeat(watched, steps))(watched.start(step.start()))
-    faces, incident, field = spectra(final)
-    power = around.flux(faces, watched.wavelengths)[0]
-    falling = jnp.abs(incident[0]) ** 2 / 2 * 2 * config.radius
-    return float(power / falling), np.asarray(field[0] / incident[0])
+
+def efficiency(config: Config) -> Found:
+    """Of the cylinder on a grid."""
+    field = POLARISATIONS[config.polarisation].field
+    duration = config.periods * config.wavelength
+    found = scattered(config.frame, cylinder(config), config.wavelength, duration, field)
+    pattern = found.pattern(np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1))[0]
+    return Found(
+        float(found.scattering[0]), np.asarray(found.observed[0]), pattern / (2 * config.radius)
+    )
 
 
 def run(config: Config, folder: Path) -> Result:
     """Scatter a pulse; a picture goes to `folder`."""
-    found, field = efficiency(config)
+    found = efficiency(config)
     kind = POLARISATIONS[config.polarisation]
-    exact = cylinder_efficiency(config.size, config.permittivity, kind.coefficients)
-    _picture(config, field, folder)
+    series = config.size, config.permittivity
+    exact = cylinder_efficiency(*series, kind.coefficients)
+    pattern = cylinder_pattern(*series, ANGLES, kind.coefficients)
+    _picture(config, found, pattern, folder)
     prefix, joint = ("", ".") if config.polarisation == "tm" else ("te.", "_")
-    error = abs(found / exact - 1)
+    error = abs(found.efficiency / exact - 1)
     metrics = {
-        f"{prefix}q_sca": found,
+        f"{prefix}q_sca": found.efficiency,
         f"{prefix}q_sca{joint}exact": exact,
         f"{prefix}q_sca_error": error,
+        f"{prefix}far_field_error": float(
+            np.linalg.norm(found.pattern - pattern) / np.linalg.norm(pattern)
+        ),
     }
     errors = {config.cells: error}
     for cells in config.coarser:
-        errors[cells] = abs(efficiency(replace(config, cells=cells))[0] / exact - 1)
+        errors[cells] = abs(efficiency(replace(config, cells=cells)).efficiency / exact - 1)
         metrics[f"{prefix}q_sca_error_{cells}"] = errors[cells]
     if config.coarser:
         slope = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)[0]
         metrics[f"{prefix}order"] = -float(slope)
-    note = f"size parameter {config.size:.4g}, {2 * config.halves[2]} cells a side"
+    note = f"size parameter {config.size:.4g}, {2 * config.frame.domain} cells a side"
     return Result(metrics, notes={"q_sca" if config.polarisation == "tm" else "te": note})
 
 
-def _picture(config: Config, field: np.ndarray, folder: Path) -> None:
-    """`field.png`: the component along the axis at one time and its magnitude; in the frame what is
-    scattered alone."""
-    inner = slice(config.layer, len(field) - config.layer)
-    shown = field[inner, inner]
-    side = 2 * (config.halves[2] - config.layer) * config.width
-    figure, axes = plotting.figure(1, 2, size=(3.6, 3.0))
+def _picture(config: Config, found: Found, pattern: np.ndarray, folder: Path) -> None:
+    """`field.png`: the component along the axis at one time and its magnitude, in the frame what is
+    scattered alone; and the far field over the angle."""
+    inner = slice(config.layer, len(found.field) - config.layer)
+    shown = found.field[inner, inner]
+    side = 2 * (config.frame.domain - config.layer) * config.width
+    figure, axes = plotting.figure(1, 3, size=(3.6, 3.0))
     label = POLARISATIONS[config.polarisation].label
     plotting.field(axes[0, 0], np.real(shown), (side, side), title=label, bar="")
     plotting.field(axes[0, 1], np.abs(shown), (side, side), title=f"|{label}|", bar="")
     angles = np.linspace(0, 2 * np.pi, 100)
-    for one in axes[0]:
+    for one in axes[0, :2]:
         one.plot(
             side / 2 + config.radius * np.cos(angles),
             side / 2 + config.radius * np.sin(angles),
             color="black",
             linewidth=0.7,
         )
+    lines = {"cells": found.pattern, "series": pattern}
+    plotting.curves(
+        axes[0, 2], lines, np.degrees(ANGLES), xlabel="angle (degrees)", ylabel="dQ/dangle",
+        logarithmic=True,
+    )  # fmt: skip
     plotting.save(figure, folder / "field.png")
 
 

@@ -324,7 +324,7 @@ def _solved(
     def parts(plasma: Array) -> tuple[Array, Array, Surfaces, Density]:
         currents = currents_of(plasma)
         psi = plasma + machine.coil_flux(currents)
-        bounds, density = _current(machine, profile, psi)
+        bounds, density = surfaces_and_current(machine, profile, psi)
         return currents, psi, bounds, density
 
     def change(flat: Array) -> Array:
@@ -391,7 +391,9 @@ def damped_newton(
     return lax.while_loop(going, once, first).values
 
 
-def _current(machine: Tokamak, profile: Profile, psi: Array) -> tuple[Surfaces, Density]:
+def surfaces_and_current(
+    machine: Tokamak, profile: Profile, psi: Array
+) -> tuple[Surfaces, Density]:
     """The surfaces of a flux, and the current density in them."""
     grid = machine.grid
     sign = jnp.sign(profile.current).astype(psi.dtype)

@@ -1,5 +1,5 @@
-"""Exact solutions to hold the scheme against: its own dispersion, slabs, and scattering by a
-circular cylinder and by a sphere.
+"""Exact solutions to hold the scheme against: its own dispersion, slabs and stacks of them, guided
+modes, rings, and scattering by a circular cylinder and by a sphere.
 
 Frequencies are angular, times are those of exp(-i w t), the speed of light is one.
 """
@@ -53,6 +53,132 @@ def slab(
     across = np.exp(1j * np.asarray(frequency) * index * thickness)
     several = 1 - (face * across) ** 2
     return face * (1 - across**2) / several, (1 - face**2) * across / several
+
+
+def stack(
+    frequency: np.ndarray, permittivities: Sequence[complex], thicknesses: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Complex reflection and transmission of E by layers in vacuum at normal incidence, at the
+    first and the last face, as the product of the matrices of the layers that take E and H from
+    face to face (Born and Wolf, section 1.6.2).
+
+    `permittivities`: of the layers in their order, the imaginary part positive where one absorbs.
+    """
+    if len(permittivities) != len(thicknesses):
+        raise ValueError(
+            f"thicknesses must have {len(permittivities)} entries, one for each permittivity, got "
+            f"{len(thicknesses)}"
+        )
+    w = np.asarray(frequency, float)
+    total = np.broadcast_to(np.eye(2, dtype=complex), (*w.shape, 2, 2))
+    for eps, thickness in zip(permittivities, thicknesses, strict=True):
+        index = np.sqrt(complex(eps))
+        phase = w * index * thickness
+        cosine, sine = np.cos(phase), -1j * np.sin(phase)
+        rows = ((cosine, sine / index), (sine * index, cosine))
+        total = total @ np.stack([np.stack(row, -1) for row in rows], -2)
+    # 1 + r and 1 - r are E and H (turned to be 1 ahead) before, t is both behind.
+    field, magnetic = total[..., 0, 0] + total[..., 0, 1], total[..., 1, 0] + total[..., 1, 1]
+    return (field - magnetic) / (field + magnetic), 2 / (field + magnetic)
+
+
+def tm_guided_index(
+    frequency: float, core: float, cladding: float, thickness: float, order: int = 0
+) -> float:
+    """Effective index of a mode of a slab waveguide, E out of the plane (the components `tm`): the
+    root n between the indices of both media of
+
+        k d = order pi + 2 arctan(g / k),   k^2 = w^2 (core - n^2),  g^2 = w^2 (n^2 - cladding)
+
+    (D. Marcuse, Theory of Dielectric Optical Waveguides, 2nd ed. 1991, chapter 1). `core` and
+    `cladding` are permittivities.
+
+    **Raises:** ValueError for a core that is not above the cladding, and an order that the guide
+    does not carry.
+    """
+    return _guided_index(frequency, core, cladding, thickness, order, 1.0)
+
+
+def te_guided_index(
+    frequency: float, core: float, cladding: float, thickness: float, order: int = 0
+) -> float:
+    """As `tm_guided_index`, H out of the plane (the components `te`): with core / cladding times
+    g / k."""
+    return _guided_index(frequency, core, cladding, thickness, order, core / cladding)
+
+
+def _guided_index(
+    frequency: float, core: float, cladding: float, thickness: float, order: int, contrast: float
+) -> float:
+    from scipy import optimize  # waits for its first use
+
+    checks.positive("frequency", frequency)
+    checks.positive("cladding", cladding)
+    checks.positive("thickness", thickness)
+    checks.count("order", order, 0)
+    if core <= cladding:
+        raise ValueError(f"core must be above the cladding, {cladding}, got {core}")
+    most = frequency * thickness * (core - cladding) ** 0.5
+    if order * np.pi >= most:
+        raise ValueError(
+            f"order must be below {most / np.pi:.4g} in this guide at this frequency, got {order}"
+        )
+
+    def phase(square: float) -> float:
+        inner, outer = np.sqrt(core - square), np.sqrt(square - cladding)
+        turned = 2 * np.arctan2(contrast * outer, inner)
+        return frequency * thickness * inner - order * np.pi - turned
+
+    found = optimize.root_scalar(phase, bracket=(cladding, core), xtol=1e-14)
+    return float(np.sqrt(found.root))
+
+
+def ring_frequency(
+    inner: float, outer: float, permittivity: float, order: int, guess: complex
+) -> complex:
+    """The complex angular frequency near `guess` at which a ring in vacuum resonates, E out of the
+    plane and proportional to cos(order phi): the root of the determinant of the conditions that E
+    and dE/dr be continuous at both radii, with J_m(w r) inside, J_m and Y_m of sqrt(eps) w r in the
+    ring, H_m(w r) outside, by secants.
+
+    **Raises:** ValueError for radii that do not rise from above 0, and a guess that leads nowhere.
+    """
+    from scipy import special  # waits for its first use
+
+    checks.positive("inner", inner)
+    checks.positive("permittivity", permittivity)
+    checks.count("order", order, 0)
+    if outer <= inner:
+        raise ValueError(f"outer must be above inner, {inner}, got {outer}")
+    index = permittivity**0.5
+
+    def determinant(w: complex) -> complex:
+        rows = []
+        for radius, outside in ((inner, (special.jv, special.jvp)),
+                                (outer, (special.hankel1, special.h1vp))):  # fmt: skip
+            x = w * radius
+            value, slope = (one(order, x) for one in outside)
+            ring = [
+                [function(order, index * x) for function in (special.jv, special.yv)],
+                [index * function(order, index * x) for function in (special.jvp, special.yvp)],
+            ]
+            column = (value, 0) if radius == inner else (0, value)
+            other = (slope, 0) if radius == inner else (0, slope)
+            rows += [(*column, *ring[0]), (*other, *ring[1])]
+        return complex(np.linalg.det(np.asarray(rows)))
+
+    w, before = complex(guess), complex(guess) * (1 + 1e-4)
+    value, last = determinant(w), determinant(before)
+    for _ in range(60):
+        if value == last:
+            break
+        w, before = w - value * (w - before) / (value - last), w
+        value, last = determinant(w), value
+        if abs(w - before) < 1e-12 * abs(w):
+            break
+    if not abs(w - before) < 1e-9 * abs(w):
+        raise ValueError(f"guess must be nearer to a resonance, got {guess}")
+    return w
 
 
 Coefficients = Callable[[float, complex], np.ndarray]

@@ -133,13 +133,16 @@ class Box(eqx.Module):
     upper: tuple[int, ...] = eqx.field(static=True)
 
     def __call__(self, fields: Fields) -> tuple[Tangential, ...]:
-        """For each axis the lower and then the upper face."""
-        return tuple(
-            Tangential(
-                tuple(self._electric(fields, axis, index, e) for e, _, _ in self._pairs(axis)),
-                tuple(self._magnetic(fields, axis, index, h) for _, h, _ in self._pairs(axis)),
-            )
-            for axis, index in self._faces()
+        """For each axis the lower and then the upper face, those on sides of the domain left
+        out."""
+        return tuple(self.face(fields, axis, index) for axis, index, _ in self.faces())
+
+    def face(self, fields: Fields, axis: int, index: int) -> Tangential:
+        """What lies on the cut through the box at a node of an axis."""
+        pairs = self.pairs(axis)
+        return Tangential(
+            tuple(self._electric(fields, axis, index, e) for e, _, _ in pairs),
+            tuple(self._magnetic(fields, axis, index, h) for _, h, _ in pairs),
         )
 
     def flux(
@@ -149,22 +152,27 @@ class Box(eqx.Module):
         # H was summed with the phase of the time of E, half a step late.
         late = jnp.exp(-1j * jnp.pi / wavelengths * self.step.dt)
         total = jnp.zeros(len(wavelengths), self.step.grid.dtype)
-        for number, ((axis, _), face) in enumerate(zip(self._faces(), faces, strict=True)):
-            outward = -1 if number % 2 == 0 else 1
+        for (axis, _, outward), face in zip(self.faces(), faces, strict=True):
             for (e, _, sign), electric, magnetic in zip(
-                self._pairs(axis), face.electric, face.magnetic, strict=True
+                self.pairs(axis), face.electric, face.magnetic, strict=True
             ):
-                areas = self._areas(axis, e)
+                areas = self.areas(axis, e)
                 density = electric * jnp.conj(magnetic)
                 over = jnp.sum(density * areas, axis=tuple(range(1, density.ndim)))
                 total = total + outward * sign * jnp.real(over * jnp.conj(late)) / 2
         return total
 
-    def _faces(self) -> list[tuple[int, int]]:
-        ndim = self.step.grid.ndim
-        return [(a, index) for a in range(ndim) for index in (self.lower[a], self.upper[a])]
+    def faces(self) -> list[tuple[int, int, int]]:
+        """Of each face: its axis, the index of its node, and the sign of what flows out up the
+        axis."""
+        return [
+            (axis, index, outward)
+            for axis, cells in enumerate(self.step.grid.shape)
+            for index, outward in ((self.lower[axis], -1), (self.upper[axis], 1))
+            if 0 < index < cells
+        ]
 
-    def _pairs(self, axis: int) -> list[tuple[int, int, int]]:
+    def pairs(self, axis: int) -> list[tuple[int, int, int]]:
         """Electric and magnetic components along the face, and the sign of their product."""
         electric, magnetic = self.step.components
         pairs = [(e, 3 - axis - e) for e in electric if e != axis]
@@ -190,7 +198,23 @@ class Box(eqx.Module):
                 values = along(values, other, self.lower[other], stop)
         return values
 
-    def _areas(self, axis: int, electric: int) -> Array:
+    def lines(self, axis: int, index: int, electric: int) -> tuple[np.ndarray, ...]:
+        """Along each axis the coordinates of the values on a face, of the component `electric` and
+        of the magnetic one beside it."""
+        grid = self.step.grid
+        found = []
+        for other, (nodes, centres) in enumerate(zip(grid.edges, grid.centres, strict=True)):
+            low, high = self.lower[other], self.upper[other]
+            if other == axis:
+                found.append(np.asarray(nodes[index : index + 1]))
+            elif other == electric:
+                found.append(centres[low:high])
+            else:
+                found.append(np.asarray(nodes[low : high + 1]))
+        return tuple(found)
+
+    def areas(self, axis: int, electric: int) -> Array:
+        """That each value of a face across `axis` stands for, of the component `electric`."""
         grid, lines = self.step.grid, []
         for other in range(grid.ndim):
             widths = grid.widths[other][self.lower[other] : self.upper[other]]
@@ -207,8 +231,11 @@ class Box(eqx.Module):
 def box(step: MaxwellStep, lower: Sequence[float], upper: Sequence[float]) -> Box:
     """The box whose faces are the nodes nearest to the corners `lower` and `upper`.
 
+    A corner on a conductor, electric or magnetic, leaves out the face there: nothing flows through
+    it. So about a plane of symmetry one takes half of a box and half of the flux.
+
     **Raises:** ValueError for corners outside of the domain, inside an absorbing layer, on the
-    sides of the domain, or less than a cell apart.
+    ends of a periodic axis, or less than a cell apart.
     """
     grid = step.grid
     indices = []
@@ -219,7 +246,7 @@ def box(step: MaxwellStep, lower: Sequence[float], upper: Sequence[float]) -> Bo
             for line, x in zip(grid.edges, place, strict=True)
         ]
         for axis, index in enumerate(found):
-            if not 0 < index < grid.shape[axis]:
+            if grid.periodic[axis] and not 0 < index < grid.shape[axis]:
                 raise ValueError(
                     f"{name} {tuple(place)} must lie a cell or more within the domain on axis "
                     f"{axis}"

@@ -17,6 +17,7 @@ def test_a_small_run(tmp_path):
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     assert metrics["q_sca.exact"] == pytest.approx(3.788208, abs=1e-6)
     assert metrics["q_sca"] == pytest.approx(3.788208, rel=0.03)
+    assert metrics["far_field_error"] < 0.03
     assert metrics["q_sca_error"] == pytest.approx(abs(metrics["q_sca"] / 3.788208 - 1), abs=1e-6)
     assert (tmp_path / "field.png").stat().st_size > 5000
 
@@ -30,6 +31,7 @@ def test_te_within_one_percent_and_of_second_order(tmp_path):
     assert metrics["te.q_sca_error"] == pytest.approx(
         abs(metrics["te.q_sca"] / metrics["te.q_sca_exact"] - 1)
     )
+    assert metrics["te.far_field_error"] < 0.01
     assert metrics["te.q_sca_error_8"] < 0.015
     expected = np.log2(metrics["te.q_sca_error_8"] / metrics["te.q_sca_error"])
     assert metrics["te.order"] == pytest.approx(expected) and expected > 1.6
@@ -37,16 +39,17 @@ def test_te_within_one_percent_and_of_second_order(tmp_path):
 
 
 def test_an_absent_cylinder_scatters_nothing():
-    found, field = efficiency(Config(permittivity=1.0, cells=4, layer=6, periods=8.0))
-    assert abs(found) < 1e-4
+    found, field, pattern = efficiency(Config(permittivity=1.0, cells=4, layer=6, periods=8.0))
+    assert abs(found) < 1e-4 and np.all(pattern < 1e-4)
     assert abs(field[len(field) // 2, len(field) // 2] - 1) < 1e-4
 
 
 def test_settings():
     config = Config(radius=0.5, wavelength=2.0, permittivity=4.0, cells=10)
     assert config.size == pytest.approx(1.5707963) and config.width == pytest.approx(0.05)
-    total, outside, domain = config.halves
-    assert (total, outside, domain) == (14, 18, 18 + 10 + 10)
+    frame = config.frame
+    domain = frame.domain
+    assert (frame.within, frame.total, frame.outside) == (12, 14, 18) and domain == 18 + 10 + 10
     step = cylinder(config)
     assert isinstance(step.medium, Medium)
     eps = step.medium.permittivity[0]
