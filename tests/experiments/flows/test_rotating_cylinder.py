@@ -1,6 +1,7 @@
 """The cylinder that turns: means over whole periods, names, a small run."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,11 @@ from jaxpbdl.experiments.flows.rotating_cylinder import (
 
 
 def wake_of(lift):
+    """A wake of which only times and coefficients are asked."""
     times = np.arange(len(lift)) * 0.2
     drag = 1.3 + 0.1 * np.sin(2 * np.pi * 0.34 * times)
-    return Wake(None, None, times, np.stack([drag, lift, 0 * times - 0.2], axis=1))
+    nothing: Any = None
+    return Wake(nothing, nothing, times, np.stack([drag, lift, 0 * times - 0.2], axis=1))
 
 
 @pytest.mark.stand_ins

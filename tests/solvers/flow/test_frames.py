@@ -108,7 +108,7 @@ def test_refused_paths():
     with pytest.raises(ValueError, match=r"velocities must have shape \(4, dim\), one more than"):
         frame_inputs(np.zeros((3, 2)), 3)
     with pytest.raises(ValueError, match="velocities must be finite"):
-        frame_inputs([[0.0, 0.0], [np.inf, 0.0]], 1)
+        frame_inputs(np.array([[0.0, 0.0], [np.inf, 0.0]]), 1)
     with pytest.raises(ValueError, match=r"velocities must have shape \(2, 2\), got \(2, 3\)"):
         step.at(jnp.zeros(()), jnp.zeros((2, 3)))
     with pytest.raises(ValueError, match=r"frame must have shape \(2,\), got \(3,\)"):

@@ -19,6 +19,7 @@ from jaxpbdl.solvers.flow import (
     torque_on_body,
 )
 from jaxpbdl.solvers.time import adams_bashforth
+from tests.solvers.flow.cases import steady
 
 pytestmark = pytest.mark.x64
 
@@ -83,6 +84,53 @@ def test_a_disc_that_turns_in_a_container_drives_circular_couette_flow():
     assert np.log(errors[0] / errors[1]) / order > 1.7, errors
     assert np.log(torques[0] / torques[1]) / order > 1.7, torques
     assert torques[1] < 0.01, torques
+
+
+def test_second_order_about_a_disc_that_turns_in_a_stream():
+    """A manufactured steady flow whose speed along the disc is constant and whose slope varies:
+    velocity outside the disc, force on it and torque."""
+    viscosity, speed, radius = 0.02, 1.0, 0.42
+
+    def stream_function(point):
+        offset = point - CENTRE
+        depth = offset @ offset / radius**2 - 1
+        bump = jnp.exp(-(depth**2))
+        slide = -0.5 * radius * speed * depth * bump
+        waves = 0.3 * (jnp.sin(jnp.pi * point[0] + 0.4) + jnp.cos(jnp.pi * point[1]))
+        return slide + (1 - bump) * waves
+
+    velocity, equation, field = steady(stream_function, viscosity)
+
+    def traction(angle):
+        normal = jnp.stack([jnp.cos(angle), jnp.sin(angle)])
+        point = CENTRE + radius * normal
+        slopes = jax.jacfwd(field)(point)[:2]
+        one = radius * (viscosity * (slopes + slopes.T) @ normal - field(point)[2] * normal)
+        return jnp.append(one, radius * (normal[0] * one[1] - normal[1] * one[0]))
+
+    angles = jnp.linspace(0, 2 * jnp.pi, 400, endpoint=False)
+    exact = 2 * jnp.pi * jnp.mean(jax.vmap(traction)(angles), axis=0)
+    disc, errors, forces, torques = shapes.Ball(CENTRE, radius), [], [], []
+    for n in (28, 56):
+        grid = jp.grids.Cells((n, n + 2), 2.0, -1.0, periodic=True)
+        step = incompressible(
+            equation, grid, 0.25 / n, body=disc, surface=spin(CENTRE, speed / radius)
+        )
+        end = after(step, step.start(velocity), 6 * n)
+        squares = []
+        for component, field_there in enumerate(grid.velocity(velocity)):
+            away = jnp.linalg.norm(grid.points_at(jp.grids.face(component)) - CENTRE, axis=-1)
+            error = (end.velocity[component] - field_there)[away > radius]
+            squares.append(jnp.mean(error**2))
+        errors.append(float(jnp.sqrt(sum(squares))))
+        force, torque = loads(step, end, CENTRE)
+        forces.append(float(jnp.linalg.norm(force - exact[:2])))
+        torques.append(float(jnp.abs(torque - exact[2])))
+    assert np.log2(errors[0] / errors[1]) > 1.7, errors
+    assert np.log2(forces[0] / forces[1]) > 1.7, forces
+    assert np.log2(torques[0] / torques[1]) > 1.7, torques
+    assert forces[1] < 0.06 * float(jnp.linalg.norm(exact[:2])), forces
+    assert torques[1] < 0.06 * float(jnp.abs(exact[2])), torques
 
 
 MIDDLE = (1.31, 1.22)
