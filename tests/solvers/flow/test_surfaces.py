@@ -126,6 +126,9 @@ def test_second_order_about_a_disc_that_turns_in_a_stream():
         force, torque = loads(step, end, CENTRE)
         forces.append(float(jnp.linalg.norm(force - exact[:2])))
         torques.append(float(jnp.abs(torque - exact[2])))
+    # Without what is restored of the momentum that the conservative form takes away, the coarse
+    # flow is further off.
+    assert errors[0] < 0.3 and forces[0] < 0.2 * float(jnp.linalg.norm(exact[:2]))
     assert np.log2(errors[0] / errors[1]) > 1.7, errors
     assert np.log2(forces[0] / forces[1]) > 1.7, forces
     assert np.log2(torques[0] / torques[1]) > 1.7, torques
