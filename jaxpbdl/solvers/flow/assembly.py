@@ -1,6 +1,6 @@
 """What the step of incompressible flow in a box is made of: grid, sides, a body, what drives it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jaxpbdl.solvers.flow.operators import Interpolation, central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep, StateForce
 from jaxpbdl.solvers.flow.sides import Boundary, Sides
 from jaxpbdl.solvers.flow.state import known_scalars
+from jaxpbdl.solvers.flow.surfaces import SurfaceVelocity, with_surface
 from jaxpbdl.solvers.time.runge_kutta import rk3
 from jaxpbdl.solvers.time.scheme import Scheme
 
@@ -31,6 +32,7 @@ def incompressible(
     *,
     body: Shape | None = None,
     max_cut_faces: int | None = None,
+    surface: SurfaceVelocity | Sequence[SurfaceVelocity] | None = None,
     on_body: Mapping[str, FieldLike] | None = None,
     force: StateForce | None = None,
     sources: Mapping[str, FieldLike] | None = None,
@@ -53,6 +55,9 @@ def incompressible(
       parameters.
     - `max_cut_faces`: where the shape is traced, how many faces it may cut (see `immersed`). A
       fixed shape needs none, also inside jit.
+    - `surface`: a velocity of the body's surface along itself, a function `point -> velocity` such
+      as `spin(centre, rate)`, or one for each shape of a union; at rest by default. `sliding` makes
+      a step whose inputs are its factors in time.
     - `on_body`: values of scalars on the surface of the body (functions of the point or constants)
       by name; nothing of the others passes it.
     - `force`: an acceleration that depends on the state, `Flow -> acceleration`: (dim, *cells), or
@@ -68,7 +73,8 @@ def incompressible(
 
     **Raises:** ValueError for a dt that is not positive, inflow that does not balance outflow in a
     box without an `outflow()`, a scalar that the equation does not have, a body that the grid
-    does not resolve, or a mesh that splits an axis with walls. Warns of parts of a body thinner
+    does not resolve, a `surface` without a body or that moves across itself, or a mesh that splits
+    an axis with walls. Warns of parts of a body thinner
     than two cells.
     """
     checks.positive("dt", dt)
@@ -83,6 +89,10 @@ def incompressible(
         fast = FastSolver(grid, [(not lower, not upper) for lower, upper in holds], mesh)
     bounded = interpolation is limited
     inside = None if body is None else immersed(body, grid, fast, max_cut_faces, bounded)
+    if surface is not None:
+        if body is None or inside is None:
+            raise ValueError("surface gives a velocity, but there is no body")
+        inside = with_surface(inside, body, surface, grid)
     forces = None if equation.forcing is None else grid.velocity(equation.forcing)
     on_body, sources = dict(on_body or {}), dict(sources or {})
     known_scalars("on_body", on_body, equation)

@@ -1,5 +1,5 @@
 """A body inside the box: the velocity just inside its surface, and the pressure that keeps the flow
-out. `immersion` makes one from a shape.
+out. `immersion` makes one from a shape, `surfaces` what its surface does.
 
 A face takes part in the flow with its open fraction (the projection of Ng, Min and Gibou, J.
 Comput. Phys. 228 (2009) 8807). On closed faces next to open ones the velocity is continued through
@@ -10,6 +10,7 @@ alone, so the fast solver gives the exact solution with one small dense matrix m
 George and Golub, SIAM J. Numer. Anal. 8 (1971) 722).
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 import equinox as eqx
@@ -17,7 +18,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from jaxpbdl.grids.cells import Cells
+from jaxpbdl.grids.cells import Cells, along, face_widths
+from jaxpbdl.grids.grid import outer
 from jaxpbdl.grids.operators import Velocity, divergence, gradient
 from jaxpbdl.grids.poisson import FastSolver
 
@@ -40,6 +42,18 @@ class Continuation(eqx.Module):
         return flat.at[self.faces].set(values, mode="drop").reshape(u.shape)
 
 
+class Sliding(eqx.Module):
+    """What velocities of the surface along itself do, one after the other.
+
+    **Attributes:** per component `added`: to the continued values, and `walls`: the velocity of the
+    surface on the faces about it, zero on the others; `wet`: 1 in cells with an open face.
+    """
+
+    added: tuple[Float[Array, "_k surfaces"], ...]
+    walls: tuple[Float[Array, "..."], ...]
+    wet: Float[Array, "*cells"]
+
+
 class Body(eqx.Module):
     """A fixed body on a grid.
 
@@ -51,6 +65,8 @@ class Body(eqx.Module):
     - `continuations`: per component.
     - `cells`: (here, there) of each face with less than full opening; `roots`: the square roots of
       what their conductance lacks; `inverse`: the dense matrix.
+    - `sliding`: what the surface's velocities along itself do, and `walls`: their sum on the faces
+      about it; None where it is at rest.
     """
 
     trainable_fields = ()
@@ -61,11 +77,42 @@ class Body(eqx.Module):
     cells: Int[Array, "2 m"]
     roots: Float[Array, " m"]
     inverse: Float[Array, "m m"]
+    sliding: Sliding | None = None
+    walls: Velocity | None = None
 
     def continued(self, velocity: Velocity) -> Velocity:
         """The velocity with its closed faces set: continued near the surface, zero deeper."""
         pairs = zip(self.continuations, self.opened(velocity), strict=True)
         return tuple(fill(u) for fill, u in pairs)
+
+    def at_factors(self, factors: Float[Array, " surfaces"]) -> "Body":
+        """The body whose surfaces move at given factors of their velocities."""
+        if self.sliding is None:
+            raise ValueError("the surface of the body has no velocity: give `incompressible` one")
+        filled = tuple(
+            Continuation(one.faces, one.sources, one.weights, added @ factors)
+            for one, added in zip(self.continuations, self.sliding.added, strict=True)
+        )
+        walls = tuple(jnp.tensordot(factors, part, 1) for part in self.sliding.walls)
+        return dataclasses.replace(self, continuations=filled, walls=walls)
+
+    def restored(self, velocity: Velocity, grid: Cells) -> Velocity | None:
+        """The rate of momentum that the conservative form takes away with the divergence which a
+        continued velocity has next to the surface, at the speed of the surface; None where that is
+        zero. What is left is carried as next to a surface at rest, by one who moves along."""
+        if self.sliding is None or self.walls is None:
+            return None
+        leaving, found = self.sliding.wet * divergence(velocity, grid), []
+        for axis, wall in enumerate(self.walls):
+            n = grid.shape[axis]
+            first, last = along(leaving, axis, 0, 1), along(leaving, axis, n - 1, n)
+            if not grid.periodic[axis]:
+                first, last = jnp.zeros_like(first), jnp.zeros_like(last)
+            before = jnp.concatenate([last, leaving], axis)
+            after = jnp.concatenate([leaving, first], axis)
+            both = along(before + after, axis, 0, wall.shape[axis]) / 2
+            found.append(wall * both / jnp.asarray(outer(face_widths(axis, grid)), grid.dtype))
+        return tuple(found)
 
     def opened(self, velocity: Velocity) -> Velocity:
         """Zero on closed faces."""

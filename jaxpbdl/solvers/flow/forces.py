@@ -7,32 +7,97 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxpbdl import checks
+from jaxpbdl.checks import Numbers
 from jaxpbdl.grids.cells import Cells, face_widths
 from jaxpbdl.grids.grid import outer
+from jaxpbdl.grids.location import face
+from jaxpbdl.grids.operators import Velocity
 from jaxpbdl.shapes import Shape
-from jaxpbdl.solvers.flow.immersion import REACH, interpolation_stencil
+from jaxpbdl.solvers.flow.immersion import BAND, REACH, interpolation_stencil
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
+from jaxpbdl.solvers.flow.resolution import distances, local_width
 from jaxpbdl.solvers.flow.state import Flow
 
 
 def force_on_body(
-    step: IncompressibleStep, state: Flow, push: Sequence[ArrayLike] | Array | None = None
+    step: IncompressibleStep,
+    state: Flow,
+    push: Sequence[ArrayLike] | Array | None = None,
+    shape: Shape | None = None,
 ) -> Float[Array, " dim"]:
     """The force of the fluid on the body, over density (pressure and friction); `push` is the input
-    of the step at that time, an acceleration of the fluid, if it has one.
+    of the step at that time, an acceleration of the fluid, if it has one. `shape`: one of several
+    bodies, at least four cells apart, for the force on it alone.
 
     What the fluid's momentum budget lacks: the rate of change that its stencils and the pressure
     give within the body, which no fluid takes up. By the conservative form it equals the flux of
     momentum through any closed curve about the body less what the fluid in between gains.
     """
+    return jnp.stack([jnp.sum(part) for part in _taken_up(step, state, push, shape)])
+
+
+def torque_on_body(
+    step: IncompressibleStep,
+    state: Flow,
+    about: Numbers,
+    push: Sequence[ArrayLike] | Array | None = None,
+    shape: Shape | None = None,
+) -> Float[Array, "*vector"]:
+    """The torque of the fluid on the body about a point, over density: a number, anticlockwise, in
+    two dimensions, a vector (3,) in three.
+
+    The moment of what `force_on_body` adds up. The Laplacian of the continued velocity has the
+    moment of the gradient's stress on the surface less the vorticity within, which is the
+    circulation along the surface: that is the moment of the symmetric stress.
+
+    **Arguments:** `about`: the point (dim,); `push`, `shape`: as of `force_on_body`.
+
+    **Raises:** ValueError for a step without a body, or a point of another dimension.
+    """
+    grid = step.grid
+    checks.shape("about", about, (grid.ndim,))
+    centre = jnp.asarray(about, grid.dtype)
+    forces = _taken_up(step, state, push, shape)
+    arms = [grid.points_at(face(component)) - centre for component in range(grid.ndim)]
+
+    def moment(first: int, second: int) -> Array:
+        """In the plane of two axes, from the first towards the second."""
+        return jnp.sum(arms[second][..., first] * forces[second]) - jnp.sum(
+            arms[first][..., second] * forces[first]
+        )
+
+    if grid.ndim == 2:
+        return moment(0, 1)
+    return jnp.stack([moment(1, 2), moment(2, 0), moment(0, 1)])
+
+
+def _taken_up(
+    step: IncompressibleStep,
+    state: Flow,
+    push: Sequence[ArrayLike] | Array | None,
+    shape: Shape | None,
+) -> Velocity:
+    """The momentum that the body takes up about each face, a unit of time."""
     if step.body is None:
         raise ValueError("the step has no body")
+    grid = step.grid
     _, rates, slopes = step.balance(state, push)
-    forces = []
+    # No flux brought it, so that it would be missing from the budget of the fluid.
+    restored = None
+    if step.body.walls is not None:
+        restored = step.restored(step.body.continued(state.velocity))
+    parts = []
     for component, (rate, slope) in enumerate(zip(rates, slopes, strict=True)):
-        volume = control_volumes(component, step.grid)
-        forces.append(jnp.sum(volume * step.body.solid[component] * (rate - slope)))
-    return jnp.stack(forces)
+        part = step.body.solid[component] * (rate - slope)
+        if restored is not None:
+            part = part - restored[component]
+        if shape is not None:
+            # Faces about the surface count too, as far as part of them is solid.
+            away = distances(shape, grid.points_at(face(component)))
+            part = jnp.where(away < BAND * local_width(component, grid), part, 0.0)
+        parts.append(control_volumes(component, grid) * part)
+    return tuple(parts)
 
 
 def pressure_on_body(

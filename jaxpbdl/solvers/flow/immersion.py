@@ -196,14 +196,8 @@ def continuation(
     each; `count`: how many to reserve space for; `surface`: the value at points of the surface,
     zero by default.
     """
-    dtype = width.dtype
-    points = points_of(lines, dtype).reshape(-1, len(lines))
-    chosen = jnp.nonzero(near.reshape(-1), size=count, fill_value=len(points))[0]
-    safe = jnp.minimum(chosen, len(points) - 1)
-    where, h = points[safe], width.reshape(-1)[safe]
-    value, normal = jax.vmap(jax.value_and_grad(shape))(where)
-    reach = REACH * h
-    foot = where - value[:, None] * normal
+    chosen = jnp.nonzero(near.reshape(-1), size=count, fill_value=near.size)[0]
+    value, normal, foot, reach = feet_of(shape, chosen, lines, width)
     once = (value * (2 * reach - value) / reach**2)[:, None]
     twice = (value * (value - reach) / (2 * reach**2))[:, None]
     first = interpolation_stencil(foot + reach[:, None] * normal, lines)
@@ -212,8 +206,35 @@ def continuation(
     weights = jnp.concatenate([once * first[1], twice * second[1]], axis=1)
     if surface is None:
         return Continuation(chosen, sources, weights)
-    share = (value - reach) * (value - 2 * reach) / (2 * reach**2)
-    return Continuation(chosen, sources, weights, share * jax.vmap(surface)(foot))
+    return Continuation(
+        chosen, sources, weights, surface_share(value, reach) * jax.vmap(surface)(foot)
+    )
+
+
+class Feet(NamedTuple):
+    """Of values within a body: their distances, the normals there, the points of the surface that
+    they lie behind, and how far from these the first point in the fluid is."""
+
+    values: Float[Array, " k"]
+    normals: Float[Array, "k dim"]
+    feet: Float[Array, "k dim"]
+    reach: Float[Array, " k"]
+
+
+def feet_of(
+    shape: Shape, chosen: Int[Array, " k"], lines: Sequence[np.ndarray], width: Array
+) -> Feet:
+    """Of the values with the flat numbers `chosen` on `lines` of coordinates."""
+    points = points_of(lines, width.dtype).reshape(-1, len(lines))
+    safe = jnp.minimum(chosen, len(points) - 1)
+    where, h = points[safe], width.reshape(-1)[safe]
+    value, normal = jax.vmap(jax.value_and_grad(shape))(where)
+    return Feet(value, normal, where - value[:, None] * normal, REACH * h)
+
+
+def surface_share(value: Array, reach: Array) -> Array:
+    """The weight of the value on the surface in a continued one."""
+    return (value - reach) * (value - 2 * reach) / (2 * reach**2)
 
 
 def interpolation_stencil(

@@ -186,7 +186,12 @@ class IncompressibleStep(Step):
     def _stress(self, velocity: Velocity, time: Array) -> Velocity:
         """What momentum carried and friction do."""
         planes, viscosity = self.boundary.at(time), self.equation.viscosity
-        return momentum_rate(velocity, planes, viscosity, self.grid, self.interpolation)
+        rates = momentum_rate(velocity, planes, viscosity, self.grid, self.interpolation)
+        return _pushed(rates, self.restored(velocity))
+
+    def restored(self, velocity: Velocity) -> Velocity | None:
+        """What a sliding surface restores of the momentum of a continued velocity."""
+        return None if self.body is None else self.body.restored(velocity, self.grid)
 
     def _with_forces(self, rates: Velocity, state: Flow) -> Velocity:
         rates = _pushed(rates, self.forces)

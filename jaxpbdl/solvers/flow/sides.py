@@ -79,13 +79,15 @@ Plane = tuple[Array | None, ...]
 
 class Boundary(eqx.Module):
     """The sides of a grid with their velocities evaluated; `at(time)` gives these, and `scalars`
-    what is given there of those of the equation, by `names`."""
+    what is given there of those of the equation, by `names`. In a frame that moves, its velocity
+    at a time, `drift(time)`, is taken off."""
 
     trainable_fields = ()
 
     sides: tuple[tuple[Side, Side] | None, ...]
     planes: tuple[tuple[Plane, Plane] | None, ...]
     scalars: dict[str, ScalarSides]
+    drift: Callable[[Array], Array] | None
 
     def __init__(self, sides: Sides | None, grid: Cells, names: Sequence[str] = ()):
         given = (None,) * grid.ndim if sides is None else tuple(sides)
@@ -107,6 +109,7 @@ class Boundary(eqx.Module):
         self._check_balance(grid)
         self._check_scalars(names)
         self.scalars = {name: self._scalar_sides(name, grid) for name in names}
+        self.drift = None
 
     @property
     def closed(self) -> bool:
@@ -117,10 +120,15 @@ class Boundary(eqx.Module):
         """The velocities on the sides: for each axis None or those of the lower and upper side."""
 
         def scaled(side: Side, plane: Plane) -> Plane:
-            if side.ramp is None:
+            if side.ramp is not None:
+                factor = side.ramp(time)
+                plane = tuple(None if value is None else factor * value for value in plane)
+            if self.drift is None:
                 return plane
-            factor = side.ramp(time)
-            return tuple(None if value is None else factor * value for value in plane)
+            frame = self.drift(time)
+            return tuple(
+                None if value is None else value - frame[axis] for axis, value in enumerate(plane)
+            )
 
         return tuple(
             None
