@@ -379,7 +379,7 @@ def optimised(
             slope = sum(weight * one for weight, (_, one) in zip(weights, found, strict=True))
             losses.append(float(values @ weights))
             change, state = optimiser.update(back(unknown, sharp, slope), state)
-            unknown = jnp.clip(unknown + change, 0.0, 1.0)
+            unknown = jnp.clip(optax.apply_updates(unknown, change), 0.0, 1.0)
         binary = np.asarray(projected(unknown, sharp) > 0.5, float)
         powers, field = judged(device, cell, config.wavelengths, binary)
         score = metric(device, powers)
@@ -421,7 +421,7 @@ def smallest(solid: Bool[np.ndarray, "x y"]) -> int:
         disc = np.hypot(x[:, None], x) <= width / 2
         wide = np.pad(solid, width, mode="edge")
         kept = ndimage.binary_dilation(ndimage.binary_erosion(wide, disc, border_value=1), disc)
-        near = ndimage.binary_dilation(kept, np.ones((3, 3)))
+        near = np.asarray(ndimage.binary_dilation(kept, np.ones((3, 3))), bool)
         inner = slice(width, -width)
         if np.any((wide & ~near)[inner, inner]):
             return width - 1

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxpbdl.experiments.contract import execute
 from jaxpbdl.experiments.fitting import inverse_problems as ip
 
 
@@ -35,15 +34,12 @@ def test_the_simplex_is_counted_until_it_is_close():
     assert ip._simplex(loss, jnp.zeros(2), 0.0, 20) == 20  # never within one of this
 
 
-def test_a_tiny_run(tmp_path, monkeypatch):
+def test_a_tiny_run(tmp_path):
     system = ip.System(
         lambda unknowns: unknowns[0] * jnp.sin(unknowns[1] * jnp.linspace(0, 6, 50)),
         (2.0, 1.5), (1.5, 1.3),
     )  # fmt: skip
-    monkeypatch.setattr(ip, "SYSTEMS", {"waves": system})
-    monkeypatch.setattr(ip.run, "__defaults__", ({"waves": system},))
-    config = ip.Config(members=60)
-    found = execute(ip.EXPERIMENT, "quick", config, tmp_path).metrics
+    found = ip.run(ip.Config(members=60), tmp_path, {"waves": system}).metrics
     assert found["waves.errors_over_sigma"] < 4 and found["waves.error"] < 0.02
     assert found["waves.error_minimise"] == pytest.approx(found["waves.error"], abs=1e-3)
     assert found["waves.spread_over_sigma"] == pytest.approx(1, abs=0.25)
