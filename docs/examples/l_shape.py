@@ -54,7 +54,7 @@ def loss(model, points):
 if __name__ == "__main__":
     model = Solution(Dense((3, 20, 20, 1), key=jax.random.key(0)))
     model, history = fit(
-        model, loss, PerChunk(draw), quasi_newton(), 1000, key=jax.random.key(1), chunk=250
+        model, loss, PerChunk(draw), quasi_newton(), 600, key=jax.random.key(1), chunk=200
     )
     centres = fields.Box((-0.995, -0.995), (0.995, 0.995))
     points = fields.grid_points(centres, (200, 200))

@@ -379,7 +379,8 @@ def optimised(
             slope = sum(weight * one for weight, (_, one) in zip(weights, found, strict=True))
             losses.append(float(values @ weights))
             change, state = optimiser.update(back(unknown, sharp, slope), state)
-            unknown = jnp.clip(optax.apply_updates(unknown, change), 0.0, 1.0)
+            moved = jnp.asarray(optax.apply_updates(unknown, change))  # pyright: ignore[reportArgumentType]
+            unknown = jnp.clip(moved, 0.0, 1.0)
         binary = np.asarray(projected(unknown, sharp) > 0.5, float)
         powers, field = judged(device, cell, config.wavelengths, binary)
         score = metric(device, powers)
