@@ -8,10 +8,11 @@ coefficient is the torque over half the density times U^2 D^2; means are over wh
 lift where the wake sheds vortices, which it does below a spin of about 1.8 (Re 100; Kang, Choi and
 Lee, Phys. Fluids 11 (1999) 3312) or 1.91 (Re 200; Mittal and Kumar, J. Fluid Mech. 476 (2003) 303).
 
-The velocity is carried by the limited interpolation. A surface that moves carries along what the
-cells that it cuts leave in error, at a Reynolds number of a cell of the order of ten, and the
-central one lets that oscillate: at Re 100, spin one and 16 cells in a diameter drag and lift are
-6 % off those of 32 cells.
+The velocity is carried by the limited interpolation, chosen after its figures had been seen: at
+Re 100, spin one, drag and lift of 16 cells in a diameter are near the published ones, while those of
+the central one are 6 % off what it has on 32 cells. Why is not known: perhaps errors of the cells
+that the surface cuts, which it carries along, oscillate there. The torque is worse than by the
+central one.
 
 A coarser run gives the error of the grid, if it is of second order.
 """
@@ -49,7 +50,7 @@ from jaxpbdl.solvers.flow import (
     torque_on_body,
 )
 
-KANG = "Kang, Choi and Lee 1999, Phys. Fluids 11, 3312, to two digits"
+KANG = "Kang, Choi and Lee 1999, Phys. Fluids 11, 3312, to two digits, at second hand"
 TABLE: Mapping[tuple[float, float], Mapping[str, float]] = {
     (100.0, 1.0): {"drag": 1.1, "lift": -2.5}
 }
