@@ -9,10 +9,10 @@ lift where the wake sheds vortices, which it does below a spin of about 1.8 (Re 
 Lee, Phys. Fluids 11 (1999) 3312) or 1.91 (Re 200; Mittal and Kumar, J. Fluid Mech. 476 (2003) 303).
 
 The velocity is carried by the limited interpolation, chosen after its figures had been seen: at
-Re 100, spin one, drag and lift of 16 cells in a diameter are near the published ones, while those of
-the central one are 6 % off what it has on 32 cells. Why is not known: perhaps errors of the cells
-that the surface cuts, which it carries along, oscillate there. The torque is worse than by the
-central one.
+Re 100, spin one, drag and lift of 16 cells in a diameter are near the published ones, while those
+of the central one are 6 % off what it has on 32 cells. Why is not known: perhaps errors of the
+cells that the surface cuts, which it carries along, oscillate there. The torque is worse than by
+the central one.
 
 A coarser run gives the error of the grid, if it is of second order.
 """
