@@ -224,7 +224,7 @@ def _joined(options: argparse.Namespace, folder: Path) -> Iterator[Path]:
 
 
 def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
-    experiment = _load(options.name, options.devices)
+    experiment = _load(options, options.name)
     import tyro
 
     if options.preset not in experiment.presets:
@@ -254,7 +254,7 @@ def _resume(options: argparse.Namespace, command: str) -> int:
     name, preset, values = configuration.load(folder)
     if (folder / contract.RESULT).exists():
         raise RunFolderError(f"{folder} holds a finished run; its results are in {contract.RESULT}")
-    experiment = _load(name, options.devices)
+    experiment = _load(options, name)
     if preset not in experiment.presets:
         raise RunFolderError(f"{folder} was started from the preset {preset!r}, which is gone")
     kind, file = type(experiment.presets[preset]), folder / configuration.CONFIG
@@ -354,11 +354,13 @@ def _termination_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _load(name: str, devices: int | None) -> Any:
+def _load(options: argparse.Namespace, name: str) -> Any:
     from jaxpbdl.experiments.launch import choose_devices
 
     if name in EXPERIMENTS:
-        choose_devices(devices)  # before the experiment's module can start JAX
+        choose_devices(
+            options.devices, joins=options.processes == JOIN
+        )  # before the experiment's module can start JAX
     return load(name)
 
 

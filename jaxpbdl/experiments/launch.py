@@ -19,9 +19,10 @@ COMMAND = (sys.executable, "-m", "jaxpbdl.cli")
 ADDRESS, NUMBER, INDEX = "JAX_COORDINATOR_ADDRESS", "JAXPBDL_PROCESSES", "JAXPBDL_PROCESS"
 
 
-def choose_devices(wanted: int | None) -> None:
+def choose_devices(wanted: int | None, joins: bool = False) -> None:
     """Before JAX starts: so many devices, by default all, on a CPU one a core, so that ensembles
-    use them. A choice of the user in the environment stands.
+    use them. A choice of the user in the environment stands. A process that `joins` others is not
+    asked what it has: that would start JAX too early.
 
     **Raises:** ValueError for fewer than one device, or more than there are.
     """
@@ -39,8 +40,8 @@ def choose_devices(wanted: int | None) -> None:
         os.environ.setdefault(name, ",".join(map(str, range(wanted))))
     with suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", wanted)
-    if _joins():
-        return  # asking JAX now would start it before it has joined the others
+    if joins:
+        return
     found = jax.local_device_count()
     if found < wanted:
         raise ValueError(f"--devices must be at most {found}, the devices there are, got {wanted}")
@@ -48,7 +49,8 @@ def choose_devices(wanted: int | None) -> None:
 
 def start(count: int, arguments: Sequence[str]) -> int:
     """Run the command with these arguments in so many processes; the exit code of the first that
-    failed, or 0. If one fails the others are stopped, so that nothing waits for it."""
+    failed, or 0. If one fails the others are told to stop. Each has one GPU, or what the user chose
+    in the environment."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
@@ -56,7 +58,10 @@ def start(count: int, arguments: Sequence[str]) -> int:
     if not {"XLA_FLAGS", "JAX_NUM_CPU_DEVICES"} & set(os.environ):
         own["JAX_NUM_CPU_DEVICES"] = str(max(1, _cores() // count))
     running = [
-        subprocess.Popen([*COMMAND, *arguments], env={**os.environ, **own, INDEX: str(index)})
+        subprocess.Popen(
+            [*COMMAND, *arguments],
+            env={"CUDA_VISIBLE_DEVICES": str(index), **os.environ, **own, INDEX: str(index)},
+        )
         for index in range(count)
     ]
     try:
@@ -106,10 +111,6 @@ def join() -> int:
             f"MPI, Kubernetes), or the variables {', '.join(named)}: {error}"
         ) from error
     return jax.process_index()
-
-
-def _joins() -> bool:
-    return INDEX in os.environ
 
 
 def _cores() -> int:

@@ -71,9 +71,15 @@ class NeighbourSearch(eqx.Module):
         shifts = shifts - turns[chosen] + turns[:, None]
         chosen = eqx.error_if(
             chosen,
-            jnp.any(counted[:, -1] > self.slots) | crowded,
-            f"the neighbours do not fit into {self.slots} slots an atom and boxes of "
-            f"{self.capacity} atoms: give neighbour_search more `slots`",
+            jnp.any(counted[:, -1] > self.slots),
+            f"an atom has more neighbours within {self.reach:g} Angstrom than the {self.slots} "
+            "slots there are: give neighbour_search more `slots`",
+        )
+        chosen = eqx.error_if(
+            chosen,
+            crowded,
+            f"more than {self.capacity} atoms in one of {self.boxes} boxes: the density has grown "
+            "far beyond that of the structure the search was made for; make it from a denser one",
         )
         return eqx.tree_at(
             lambda g: (g.positions, g.senders, g.shifts, g.edge_mask),

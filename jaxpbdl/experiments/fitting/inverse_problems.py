@@ -150,7 +150,8 @@ class Found(NamedTuple):
     spread: Unknowns
     """Of the ensemble."""
     minimise: Unknowns
-    solves: dict[str, int]
+    solves: dict[str, int | None]
+    """None where the simplex did not come close."""
 
 
 def solve(system: System, config: Config) -> Found:
@@ -192,9 +193,9 @@ def solve(system: System, config: Config) -> Found:
     return Found(estimate.values, errors, spread, lowest.argmin, solves)
 
 
-def _simplex(loss: Callable, start: Unknowns, lowest: float, limit: int) -> int:
+def _simplex(loss: Callable, start: Unknowns, lowest: float, limit: int) -> int | None:
     """Evaluations until the sum of squares is within one of the lowest, the size that the
-    logarithm of a likelihood cannot tell; the limit if it is not reached."""
+    logarithm of a likelihood cannot tell; None if that is not reached within the limit."""
     values: list[float] = []
 
     class Close(Exception):
@@ -213,7 +214,7 @@ def _simplex(loss: Callable, start: Unknowns, lowest: float, limit: int) -> int:
         )  # fmt: skip
     except Close:
         return len(values)
-    return limit
+    return None
 
 
 def run(config: Config, folder: Path, systems: dict[str, System] = SYSTEMS) -> Result:
@@ -231,7 +232,10 @@ def run(config: Config, folder: Path, systems: dict[str, System] = SYSTEMS) -> R
             f"{name}.standard_error": float(sigma.max()),
             f"{name}.errors_over_sigma": float((off / sigma).max()),
             f"{name}.spread_over_sigma": float(np.mean(np.asarray(one.spread) / sigma)),
-            **{f"{name}.solves_{way}": count for way, count in one.solves.items()},
+            **{
+                f"{name}.solves_{way}": float("nan") if count is None else count
+                for way, count in one.solves.items()
+            },
         }
     metrics["largest_error"] = max(metrics[f"{name}.error"] for name in systems)
     _picture(found, systems, folder)

@@ -80,10 +80,16 @@ class FrameStep(StepOfFlow):
 
     def begin(self, frame: Numbers, velocity: Numbers | None = None, time: float = 0.0) -> Flow:
         """The state of fluid that has a uniform velocity in the frame at rest (none by default),
-        seen from a frame of velocity `frame`, freed of its divergence about the body."""
+        seen from a frame of velocity `frame`, freed of its divergence about the body.
+
+        **Raises:** ValueError for velocities of another shape than (dim,), or not finite.
+        """
         ndim, dtype = self.grid.ndim, self.grid.dtype
         checks.shape("frame", frame, (ndim,))
         checks.finite("frame", frame)
+        if velocity is not None:
+            checks.shape("velocity", velocity, (ndim,))
+            checks.finite("velocity", velocity)
         own = jnp.asarray(frame, dtype)
         there = jnp.zeros(ndim, dtype) if velocity is None else jnp.asarray(velocity, dtype)
         seen = self.at(jnp.asarray(time, dtype), jnp.stack([own, own])).step
@@ -118,7 +124,18 @@ def in_frame(flow: IncompressibleStep) -> FrameStep:
     The sides keep the velocities given to them, as those of fluid at rest or of a stream far away;
     an `outflow()` lets fluid pass. Gradients reach the path. `step.force(state, path[i])` is the
     force on the body.
+
+    **Raises:** ValueError for a flow with drag, forcing, sources or a force of its own: they would
+    act on velocities and at places as the frame sees them, not as the fluid at rest does.
     """
+    parts = {
+        "drag": flow.equation.drag is not None,
+        "forcing": flow.equation.forcing is not None,
+        "sources": bool(flow.sources),
+        "force": flow.force is not None,
+    }
+    if given := [name for name, there in parts.items() if there]:
+        raise ValueError(f"in_frame takes a flow without {', '.join(parts)}, got {given}")
     return FrameStep(flow)
 
 

@@ -224,9 +224,14 @@ class IncompressibleStep(Step):
 
     @eqx.filter_jit
     def largest_dt(self, state: Flow) -> Array | float:
-        """The largest stable dt about a state, and about the velocities given on the sides."""
+        """The largest stable dt about a state, and about the velocities given on the sides and on
+        surfaces that slide."""
         planes = self.boundary.at(state.time)
         oscillation = crossing_rate(state.velocity, planes, self.grid)
+        if self.body is not None and self.body.walls is not None:
+            speeds = [jnp.max(jnp.abs(wall)) for wall in self.body.walls]
+            turning = sum(s / float(h.min()) for s, h in zip(speeds, self.grid.widths, strict=True))
+            oscillation = jnp.maximum(oscillation, turning)
         oscillation = oscillation + buoyancy_frequency(state.scalars, self.equation, self.grid)
         return self.scheme.largest_dt(oscillation, fastest_decay(self.equation, self.grid))
 

@@ -47,7 +47,7 @@ class SlidingStep(StepOfFlow):
         return self.flow.leave(working)
 
     def largest_dt(self, state: Flow) -> Array | float:
-        """As of `IncompressibleStep`."""
+        """As of `IncompressibleStep`, with the surface velocities themselves, factors of one."""
         return self.flow.largest_dt(state)
 
 

@@ -330,8 +330,9 @@ def plasma_evolution(
     - `implicitness`: theta, 1/2 for the trapezoidal rule (order 2, keeps the energy balance), 1 for
       the implicit Euler method (order 1); between them.
 
-    **Raises** ValueError for a step beyond the growth time of the vertical mode, an implicitness
-    outside of [1/2, 1] and more driven circuits than there are.
+    **Raises** ValueError for a step beyond the growth time of the vertical mode (not inside of jit
+    or vmap, where growth is not known: look at `Response.rates` before), an implicitness outside of
+    [1/2, 1] and more driven circuits than there are.
     """
     checks.positive("dt", dt)
     circuits = len(response.resistance) - 1

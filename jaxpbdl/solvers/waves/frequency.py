@@ -413,6 +413,11 @@ def _by_factors(
         columns = right.reshape(len(right), -1).T
         factors = _factored((np.stack(lines[:3]), np.stack(lines[3:])), weight)
         found = factors.solve(columns, kind).T.reshape(right.shape)
+        if not np.all(np.isfinite(found)):
+            raise ValueError(
+                "the fields at this frequency are not finite: without losses it may be that of a "
+                "resonance; move it, or add an absorbing layer"
+            )
     parts = np.stack([np.real(found), np.imag(found)], axis=-1)
     parts = parts.astype(np.float32 if shapes[-1][-1] == 1 else np.float64)
     return parts[..., None].view(np.uint32)

@@ -154,7 +154,9 @@ def slab_port(
     if order >= carried:
         raise ValueError(f"order must be below {carried}, the modes of the guide, got {order}")
     if squares[order] * h**2 >= 4:
-        raise ValueError(f"the cells of {h:.6g} along the guide must be half a wavelength in it")
+        raise ValueError(
+            f"the cells along the guide must be below half a wavelength in it, got {h:.6g}"
+        )
     half_phase = np.arcsin(np.sqrt(squares[order]) * h / 2)
     shape = shapes[order]
     power = np.sum(shape**2 * gaps) * np.sqrt(squares[order]) / w * np.cos(half_phase) / 2

@@ -8,11 +8,13 @@ import pytest
 
 from jaxpbdl.experiments.contract import execute
 from jaxpbdl.experiments.control import tokamak_control as tc
+from jaxpbdl.experiments.control import tokamak_loop as tl
+from jaxpbdl.experiments.control import tokamak_machine as tm
 from jaxpbdl.experiments.training import Training
 from jaxpbdl.solvers.plasma import Deviation, Response, plasma_evolution
 
 RAYS, CIRCUITS = 4, 20
-SETTINGS = tc.Config(rays=RAYS, horizon=12, judged=16, knots=5, scenarios=2, interval=1e-3)
+SETTINGS = tm.Config(rays=RAYS, horizon=12, judged=16, knots=5, scenarios=2, interval=1e-3)
 
 
 def response(seed=0):
@@ -36,55 +38,55 @@ def response(seed=0):
 
 def group():
     responses = [response(0), response(1)]
-    steps = [plasma_evolution(one, SETTINGS.interval, tc.DRIVEN) for one in responses]
+    steps = [plasma_evolution(one, SETTINGS.interval, tm.DRIVEN) for one in responses]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *steps)
-    return tc.Plasmas(((0.3, 1.5), (0.2, 1.2)), [], responses, stacked)
+    return tm.Plasmas(((0.3, 1.5), (0.2, 1.2)), [], responses, stacked)
 
 
 def signals(seed=0):
     parts = iter(jax.random.split(jax.random.key(seed), 4))
-    shapes = (3, RAYS + 1), (RAYS + 1,), (RAYS + 1,), (tc.DRIVEN,)
-    return tc.Signals(*(jax.random.normal(next(parts), shape) for shape in shapes))
+    shapes = (3, RAYS + 1), (RAYS + 1,), (RAYS + 1,), (tm.DRIVEN,)
+    return tl.Signals(*(jax.random.normal(next(parts), shape) for shape in shapes))
 
 
 @pytest.mark.x64
 def test_machine():
     """Circuits by their kind; resistances by turns, length and section; without the vessel the same
     coils."""
-    whole = tc.machine(25)
-    assert whole.coils.turns.shape == (tc.DRIVEN + 34, 32 + 34)
+    whole = tm.machine(25)
+    assert whole.coils.turns.shape == (tm.DRIVEN + 34, 32 + 34)
     turns = np.asarray(whole.coils.turns).sum(axis=1)
     np.testing.assert_allclose(turns, [36.0] * 16 + [144.0] + [1.0] * 34, rtol=1e-12)
-    ohm = tc.resistances(whole)
+    ohm = tm.resistances(whole)
     copper = 1.9e-8 * 36**2 * 2 * np.pi * 1.31 / (0.7 * np.pi * 0.04**2)
     assert ohm[8] == pytest.approx(copper)
     assert ohm[16] == pytest.approx(copper / 36**2 / 1.31 * 0.43 * 9 * 144)
     assert ohm[17] == pytest.approx(7.3e-7 * 2 * np.pi * 0.59 / (0.015 * 0.13))
-    alone = tc.driven_alone(whole)
-    np.testing.assert_array_equal(alone.response, whole.response[: tc.DRIVEN])
+    alone = tm.driven_alone(whole)
+    np.testing.assert_array_equal(alone.response, whole.response[: tm.DRIVEN])
     r, z = jnp.asarray([0.8, 0.9]), jnp.asarray([0.1, -0.2])
-    np.testing.assert_allclose(alone.coils.flux(r, z), whole.coils.flux(r, z)[: tc.DRIVEN])
+    np.testing.assert_allclose(alone.coils.flux(r, z), whole.coils.flux(r, z)[: tm.DRIVEN])
 
 
 def test_boundaries():
     """Each distance ends on the curve; all lean on the inner wall."""
     for size, elongation, height in ((0.22, 1.35, 0.0), (0.21, 1.2, 0.02)):
-        points, distances = tc.boundary(12, size, elongation, height)
+        points, distances = tm.boundary(12, size, elongation, height)
         angle = 2 * np.pi * (np.arange(12) + 0.5) / 12
-        r = tc.INNER + tc.MINOR + distances * np.cos(angle)
+        r = tm.INNER + tm.MINOR + distances * np.cos(angle)
         sine = (distances * np.sin(angle) - height) / (elongation * size)
         t = np.where(np.cos(angle) > 0, np.arcsin(sine), np.pi - np.arcsin(sine))
-        on_curve = tc.INNER + size * (1 + np.cos(t + np.arcsin(0.1) * np.sin(t)))
+        on_curve = tm.INNER + size * (1 + np.cos(t + np.arcsin(0.1) * np.sin(t)))
         kept = abs(sine) < 0.9
         assert kept.sum() >= 8
         np.testing.assert_allclose(r[kept], on_curve[kept], atol=2e-4)
-        assert points[:, 0].min() == pytest.approx(tc.INNER, abs=1e-9)
+        assert points[:, 0].min() == pytest.approx(tm.INNER, abs=1e-9)
         assert np.ptp(points[:, 1]) == pytest.approx(2 * elongation * size, rel=1e-3)
 
 
 def test_smooth_targets():
     """From zero, through random values at the knots, half way between them in the middle."""
-    curve = np.asarray(tc.smooth(jax.random.key(0), 41, 10, 3))
+    curve = np.asarray(tl.smooth(jax.random.key(0), 41, 10, 3))
     assert curve.shape == (41, 3) and np.all(curve[0] == 0) and np.all(abs(curve) <= 1)
     np.testing.assert_allclose(curve[5::10], (curve[:-1:10] + curve[10::10]) / 2, atol=1e-6)
     assert np.all(np.std(curve[10::10], axis=0) > 0.1)
@@ -96,7 +98,7 @@ def test_smooth_targets():
 def test_scenarios():
     """Targets start at zero and come with their change in the next ms; noise of the stated sizes;
     beta jumps once; the mode lifts the axis by a centimetre."""
-    place = tc.room(SETTINGS, group())
+    place = tl.room(SETTINGS, group())
     scenario = jax.jit(lambda key: place.scenario(key, jnp.asarray(1), 4000))(jax.random.key(3))
     given = jax.tree.map(np.asarray, scenario.given)
     np.testing.assert_allclose(given.target[0], 0, atol=1e-12)
@@ -104,12 +106,12 @@ def test_scenarios():
     np.testing.assert_allclose(given.ahead[:-10], (given.target[10:] - given.target[:-10]) / 10,
                                atol=1e-6)  # fmt: skip
     sizes = np.std(given.noise, axis=0)
-    np.testing.assert_allclose(sizes, [0.2] * RAYS + [0.1] + [1e-3] * tc.DRIVEN, rtol=0.1)
+    np.testing.assert_allclose(sizes, [0.2] * RAYS + [0.1] + [1e-3] * tm.DRIVEN, rtol=0.1)
     assert given.beta[0] == 0 and len(set(given.beta[:, 0].tolist())) == 2
     assert int(scenario.late) in (1, 2)
     for one, mode in zip(group().responses, place.modes, strict=True):
         assert float(one.outputs[RAYS + 1] @ mode) == pytest.approx(0.01, rel=1e-4)
-    higher = tc.boundary(RAYS, 0.22, 1.35, 0.015)[1] - tc.boundary(RAYS, 0.22, 1.35, 0.0)[1]
+    higher = tm.boundary(RAYS, 0.22, 1.35, 0.015)[1] - tm.boundary(RAYS, 0.22, 1.35, 0.0)[1]
     np.testing.assert_allclose(place.wishes[0, :RAYS], 100 * higher, atol=1e-5)
     np.testing.assert_allclose(place.wishes[3], [0] * RAYS + [3.0])
 
@@ -126,15 +128,15 @@ class Mixing(eqx.Module):
 def test_a_closed_loop():
     """Beside a loop in NumPy: late measurements with noise, their memory, the integral in ms, cut
     voltages, the change of beta."""
-    place = tc.room(SETTINGS, group())
-    size = 5 * (RAYS + 1) + tc.DRIVEN
-    weights = np.random.default_rng(2).normal(size=(tc.DRIVEN, size)) / 4
+    place = tl.room(SETTINGS, group())
+    size = 5 * (RAYS + 1) + tm.DRIVEN
+    weights = np.random.default_rng(2).normal(size=(tm.DRIVEN, size)) / 4
     run = eqx.filter_jit(place.course)
     for late, plasma in ((1, 0), (2, 1)):
         scenario = place.scenario(jax.random.key(late), jnp.asarray(plasma), 12)
         scenario = scenario._replace(late=jnp.asarray(late), height=jnp.asarray(0.2))
         course = run(Mixing(jnp.asarray(weights, jnp.float32)), scenario)
-        one, step = group().responses[plasma], plasma_evolution(response(plasma), 1e-3, tc.DRIVEN)
+        one, step = group().responses[plasma], plasma_evolution(response(plasma), 1e-3, tm.DRIVEN)
         rows, unit = [*range(RAYS), RAYS + 2], np.append(np.full(RAYS, 0.01), 1e3)
         bound = np.append(np.full(16, 600.0), 1000.0)
         x, w = 0.2 * np.asarray(place.modes[plasma], float), np.zeros(1)
@@ -142,12 +144,12 @@ def test_a_closed_loop():
         def look(x, w, one=one, rows=rows, unit=unit):
             return np.asarray(one.outputs @ x + one.disturbed @ w)[rows] / unit
 
-        start = np.append(look(x, w), x[: tc.DRIVEN] / 1e3)
+        start = np.append(look(x, w), x[: tm.DRIVEN] / 1e3)
         known, errors, integral = [start] * 3, [-start[: RAYS + 1]] * 2, np.zeros(RAYS + 1)
         cut = 0
         for k in range(12):
             target, ahead, beta, noise = (np.asarray(leaf[k], float) for leaf in scenario.given)
-            known.insert(0, np.append(look(x, w), x[: tc.DRIVEN] / 1e3) + noise)
+            known.insert(0, np.append(look(x, w), x[: tm.DRIVEN] / 1e3) + noise)
             seen = known[late]
             errors.insert(0, target - seen[: RAYS + 1])
             integral = integral + errors[0] * 1.0
@@ -160,7 +162,7 @@ def test_a_closed_loop():
             x = np.asarray(x + step.by_disturbance @ (beta - w))
             w = beta
             np.testing.assert_allclose(course.controlled[k], look(x, w), rtol=1e-3, atol=1e-3)
-        assert 0 < cut < 12 * tc.DRIVEN
+        assert 0 < cut < 12 * tm.DRIVEN
         np.testing.assert_allclose(course.plasma.currents[-1], x, rtol=1e-3, atol=0.1)
 
 
@@ -169,9 +171,9 @@ def test_decoupling():
     """The largest voltage of each circuit alone makes its column of rates, in a ms; with a small
     ridge the inverse gives the rates that were wanted."""
     one = response()
-    inverse = tc.decoupled(SETTINGS, one)
-    step = plasma_evolution(one, 1e-9, tc.DRIVEN)
-    loop = tc.ClosedLoop(step, Mixing(jnp.zeros(1)), jnp.asarray(1), jnp.zeros(17), RAYS)
+    inverse = tl.decoupled(SETTINGS, one)
+    step = plasma_evolution(one, 1e-9, tm.DRIVEN)
+    loop = tl.ClosedLoop(step, Mixing(jnp.zeros(1)), jnp.asarray(1), jnp.zeros(17), RAYS)
     bound = np.append(np.full(16, 600.0), 1000.0)
     for k in (0, 5, 16):
         currents = step.by_voltage[:, k] * bound[k] * 1e-3 / 1e-9
@@ -190,33 +192,33 @@ def test_gains():
     """An error that is one quantity calls for its own gains alone, each part by its own; what is
     none of the four is left alone; the currents are held."""
     generator = np.random.default_rng(0)
-    rates = jnp.asarray(np.eye(RAYS + 1, tc.DRIVEN), jnp.float32)
+    rates = jnp.asarray(np.eye(RAYS + 1, tm.DRIVEN), jnp.float32)
     wishes = jnp.asarray(generator.normal(size=(4, RAYS + 1)), jnp.float32)
     one = response()
     powers = jnp.asarray(generator.uniform(-1, 0, (4, 4)), jnp.float32)
-    gains = tc.first_gains(SETTINGS, tc.Decoupled(rates), wishes, one)
+    gains = tl.first_gains(SETTINGS, tl.Decoupled(rates), wishes, one)
     gains = eqx.tree_at(lambda g: (g.powers, g.ridge), gains, (powers, jnp.asarray(-6.0)))
     none = jnp.zeros(RAYS + 1)
-    still = jnp.zeros(tc.DRIVEN)
+    still = jnp.zeros(tm.DRIVEN)
     for q in range(4):
         p = 10.0 ** np.asarray(powers)[:, q]
         errors = jnp.stack([2 * wishes[q], 7 * wishes[q], wishes[q]])
-        given = tc.Signals(errors, 3 * wishes[q], 4 * wishes[q], still)
+        given = tl.Signals(errors, 3 * wishes[q], 4 * wishes[q], still)
         expected = (2 * p[0] + 3 * p[1] + p[2] / 2 + 4 * p[3]) * wishes[q]
         np.testing.assert_allclose(gains(given)[: RAYS + 1], expected, rtol=1e-3, atol=1e-4)
     rest = np.linalg.svd(np.asarray(wishes))[2][-1]
-    given = tc.Signals(jnp.tile(jnp.asarray(rest), (3, 1)), none, none, still)
+    given = tl.Signals(jnp.tile(jnp.asarray(rest), (3, 1)), none, none, still)
     np.testing.assert_allclose(gains(given), 0, atol=1e-4)
-    given = tc.Signals(jnp.zeros((3, RAYS + 1)), none, none, still.at[16].set(2.0))
+    given = tl.Signals(jnp.zeros((3, RAYS + 1)), none, none, still.at[16].set(2.0))
     held = gains(given) * np.append(np.full(16, 600.0), 1000.0)
     np.testing.assert_allclose(held[16], 2e3 * float(one.resistance[16]), rtol=1e-5)
     np.testing.assert_allclose(held[:16], 0, atol=1e-9)
 
 
 def test_a_policy_does_nothing_before_training_and_sees_all():
-    inverse = tc.decoupled(SETTINGS, response())
+    inverse = tl.decoupled(SETTINGS, response())
     for hidden in ((), (6, 5)):
-        policy = tc.Policy(inverse, hidden, jax.random.key(0))
+        policy = tl.Policy(inverse, hidden, jax.random.key(0))
         assert np.all(np.asarray(policy(signals())) == 0)
         last = jax.random.normal(jax.random.key(1), policy.network.weights[-1].shape)
         other = eqx.tree_at(lambda p: p.network.weights[-1], policy, last / 50)
@@ -227,24 +229,24 @@ def test_a_policy_does_nothing_before_training_and_sees_all():
 
 
 def test_the_best_draw_and_measures():
-    place = tc.room(SETTINGS, group())
-    loss, few = tc.Tracking(place), tc.Scenarios(place, 4)(jax.random.key(0))
+    place = tl.room(SETTINGS, group())
+    loss, few = tl.Tracking(place), tl.Scenarios(place, 4)(jax.random.key(0))
     assert few.plasma.tolist() == [0, 1, 0, 1]
-    inverse = tc.decoupled(SETTINGS, response())
-    first = tc.first_gains(SETTINGS, inverse, place.wishes, response())
+    inverse = tl.decoupled(SETTINGS, response())
+    first = tl.first_gains(SETTINGS, inverse, place.wishes, response())
     key = jax.random.key(4)
-    best = tc.best_drawn(loss, first, few, key, 6)
-    every = [tc.drawn(first, one) for one in jax.random.split(key, 6)]
+    best = tl.best_drawn(loss, first, few, key, 6)
+    every = [tl.drawn(first, one) for one in jax.random.split(key, 6)]
     value = eqx.filter_jit(loss)
     values = [float(value(one, few)) for one in every]
     assert float(value(best, few)) == pytest.approx(min(values), rel=1e-4)
     assert max(values) > min(values)
     powers = np.asarray([one.powers for one in every])
-    assert np.all((powers >= tc.LOW - 1e-6) & (powers <= tc.HIGH + 1e-6)) and np.ptp(
+    assert np.all((powers >= tl.LOW - 1e-6) & (powers <= tl.HIGH + 1e-6)) and np.ptp(
         powers[:, 0, 0]
     )
 
-    scenarios, courses = tc.judged(place, every[0], jax.random.key(1))
+    scenarios, courses = tl.judged(place, every[0], jax.random.key(1))
     assert courses.controlled.shape == (4, 16, RAYS + 1)
     exact = courses._replace(controlled=scenarios.given.target, shares=courses.shares * 0 + 0.5)
     off = exact._replace(
@@ -255,7 +257,7 @@ def test_the_best_draw_and_measures():
         .at[..., RAYS]
         .add(0.3)
     )
-    found = tc.measures(scenarios, off)
+    found = tl.measures(scenarios, off)
     shape = [0.2, np.sqrt(36 / (16 * RAYS)), 0, 0]
     assert found["shape_rmse_cm"] == pytest.approx(np.sqrt(np.mean(np.square(shape))), rel=1e-4)
     assert found["worst_shape_cm"] == pytest.approx(max(shape), rel=1e-4)
@@ -273,7 +275,7 @@ def test_the_best_draw_and_measures():
 def test_a_tiny_run(tmp_path):
     """Growth as that of the plasmas, less loss after training, and equilibria beside the linear
     model."""
-    config = tc.Config(
+    config = tm.Config(
         nodes=25, rays=6, known=((0.3, 1.5), (0.4, 1.4)), held=((0.35, 1.45),), horizon=30,
         judged=40, scenarios=2, width=8, draws=5, timed=20,
         training=Training(12, 4, 1e-2, average=None), tuning_rate=2e-2,
