@@ -115,3 +115,16 @@ def test_refused_paths():
         step.begin((0.0, 0.0, 0.0))
     with pytest.raises(ValueError, match="first axis of length steps = 3"):
         jp.rollout(step, step.begin((0.0, 0.0)), 3, inputs=jnp.zeros((2, 2, 2)))
+    with pytest.raises(ValueError, match=r"velocity must have shape \(2,\), got \(\)"):
+        step.begin((0.0, 0.0), np.asarray(1.0))
+
+
+def test_what_a_frame_would_get_wrong_is_refused():
+    """Drag and forces act on what the fluid at rest sees, not on what the frame does."""
+    grid = jp.grids.Cells((6, 6))
+    for flow, name in (
+        (FLOW(0.1, drag=0.1), "drag"),
+        (FLOW(0.1, forcing=lambda point: point), "forcing"),
+    ):
+        with pytest.raises(ValueError, match=rf"without drag, .*, got \['{name}'\]"):
+            in_frame(incompressible(flow, grid, 0.01))

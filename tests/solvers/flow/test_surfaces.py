@@ -290,3 +290,19 @@ def test_other_refused_input():
     remembering = sliding(stream(surface=spin(MIDDLE), scheme=adams_bashforth))
     with pytest.raises(ValueError, match="needs a one-step scheme"):
         remembering.advance(None, jnp.ones(1))
+
+
+def test_the_speed_of_a_surface_bounds_dt():
+    """Before the fluid has felt it: from rest there is no other limit than that of diffusion."""
+    grid = jp.grids.Cells((16, 16), 2.0)
+    disc = shapes.Ball((1.01, 1.02), 0.4)
+
+    def largest(rate):
+        flow = FLOW(1e-3)
+        step = incompressible(flow, grid, 1e-3, body=disc, surface=spin((1.01, 1.02), rate))
+        return float(step.largest_dt(step.start((0.0, 0.0))))
+
+    assert largest(20.0) < 0.3 * largest(1.0)
+    with pytest.raises(ValueError, match="dt = 0.1 is above the stability limit"):
+        fast = incompressible(FLOW(1e-3), grid, 0.1, body=disc, surface=spin((1.01, 1.02), 40.0))
+        fast(fast.start((0.0, 0.0)))
