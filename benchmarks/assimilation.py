@@ -11,12 +11,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import equinox as eqx
 import jax
 import numpy as np
+from timing import side_by_side
 
 from jaxpbdl.experiments.assimilation import twins
 from jaxpbdl.inference.assimilation import assimilate, errors_in_time, twin_experiment
@@ -31,13 +31,7 @@ def cases(analyses):
 
 
 def seconds(call, repeats=3):
-    jax.block_until_ready(call())
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - begin)
-    return min(times)
+    return side_by_side({"": call}, repeats)[""].minimum
 
 
 def ours(case, entry, twin):

@@ -170,14 +170,14 @@ def _over_processes(
         for part in h._replace(bad_step=-1 if h.bad_step is None else h.bad_step)
     ]
     width = len(History._fields)
-    each: list[History | None] = [None] * len(models)
+    each: dict[int, History] = {}
     for process, parts in enumerate(gathered_arrays(sent)):
         for place in range(len(parts) // width):
             loss, judged, at, bad_step, took = parts[width * place : width * (place + 1)]
             bad = None if bad_step < 0 else int(bad_step)
-            member_number = process + place * jax.process_count()
-            each[member_number] = History(loss, judged, at, bad, float(took))
-    every = [history for history in each if history is not None]
+            number = process + place * jax.process_count()
+            each[number] = History(loss, judged, at, bad, float(took))
+    every = [each[number] for number in range(len(models))]
     if all(history.bad_step is not None for history in every):
         raise Diverged(f"{settings['name']}: all members diverged", together, every)
     if folder is not None and first_process():

@@ -17,9 +17,14 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxpbdl import plotting
-from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Result
-from jaxpbdl.experiments.waves.scattering import Frame, scattered
+from jaxpbdl.experiments.waves.scattering import (
+    Frame,
+    RoundBody,
+    draw_circle,
+    order_of_convergence,
+    scattered,
+)
 from jaxpbdl.shapes import Ball
 from jaxpbdl.solvers.waves import (
     Components,
@@ -47,42 +52,16 @@ ANGLES = 2 * np.pi * np.arange(90) / 90
 
 
 @dataclass(frozen=True)
-class Config(Validated):
-    """Settings; `radius` and `wavelength` in one unit, times in that unit over the speed of
-    light."""
+class Config(RoundBody):
+    """Settings."""
 
-    seed: int = 0
-    """Of nothing: nothing is random."""
     polarisation: Literal["tm", "te"] = "tm"
     """E along the axis of the cylinder, or H."""
-    radius: Positive = 0.175
-    wavelength: Positive = 1.0
-    permittivity: Positive = 4.0
-    cells: Count = 20
-    """In a wavelength inside of the cylinder or in its radius, whichever is shorter."""
-    coarser: tuple[Count, ...] = ()
-    """Numbers of cells of further runs, for the order of convergence."""
-    layer: Count = 10
-    """Cells of the absorbing layers."""
-    periods: Positive = 15.0
-    """Duration; sharp resonances need more."""
-
-    @property
-    def size(self) -> float:
-        """The circumference over the wavelength."""
-        return 2 * np.pi * self.radius / self.wavelength
-
-    @property
-    def width(self) -> float:
-        """Of a cell."""
-        inside = self.wavelength / max(1.0, self.permittivity**0.5)
-        return min(inside, self.radius) / self.cells
 
     @property
     def frame(self) -> Frame:
         """The boxes about the cylinder."""
-        gap = max(6, int(np.ceil(0.25 * self.wavelength / self.width)))
-        return Frame(2, self.radius, self.width, gap, self.layer)
+        return self.frame_with(2, 0.25)
 
 
 @dataclass(frozen=True)
@@ -164,8 +143,7 @@ def run(config: Config, folder: Path) -> Result:
         errors[cells] = abs(efficiency(replace(config, cells=cells)).efficiency / exact - 1)
         metrics[f"{prefix}q_sca_error_{cells}"] = errors[cells]
     if config.coarser:
-        slope = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)[0]
-        metrics[f"{prefix}order"] = -float(slope)
+        metrics[f"{prefix}order"] = order_of_convergence(errors)
     note = f"size parameter {config.size:.4g}, {2 * config.frame.domain} cells a side"
     return Result(metrics, notes={"q_sca" if config.polarisation == "tm" else "te": note})
 
@@ -180,14 +158,8 @@ def _picture(config: Config, found: Found, pattern: np.ndarray, folder: Path) ->
     label = POLARISATIONS[config.polarisation].label
     plotting.field(axes[0, 0], np.real(shown), (side, side), title=label, bar="")
     plotting.field(axes[0, 1], np.abs(shown), (side, side), title=f"|{label}|", bar="")
-    angles = np.linspace(0, 2 * np.pi, 100)
     for one in axes[0, :2]:
-        one.plot(
-            side / 2 + config.radius * np.cos(angles),
-            side / 2 + config.radius * np.sin(angles),
-            color="black",
-            linewidth=0.7,
-        )
+        draw_circle(one, side / 2, config.radius)
     lines = {"cells": found.pattern, "series": pattern}
     plotting.curves(
         axes[0, 2], lines, np.degrees(ANGLES), xlabel="angle (degrees)", ylabel="dQ/dangle",

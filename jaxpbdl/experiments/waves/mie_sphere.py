@@ -18,9 +18,15 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxpbdl import plotting
-from jaxpbdl.experiments.configuration import Count, Positive, Validated
+from jaxpbdl.experiments.configuration import Count, Positive
 from jaxpbdl.experiments.contract import Experiment, Result
-from jaxpbdl.experiments.waves.scattering import Frame, scattered
+from jaxpbdl.experiments.waves.scattering import (
+    Frame,
+    RoundBody,
+    draw_circle,
+    order_of_convergence,
+    scattered,
+)
 from jaxpbdl.shapes import Ball
 from jaxpbdl.solvers.waves import Fields, MaxwellStep, interface, maxwell, pulse
 from jaxpbdl.solvers.waves.exact import sphere
@@ -30,42 +36,19 @@ COURANT = 0.95
 
 
 @dataclass(frozen=True)
-class Config(Validated):
-    """Settings; `radius` and `wavelength` in one unit, times in that unit over the speed of
-    light."""
+class Config(RoundBody):
+    """Settings."""
 
-    seed: int = 0
-    """Of nothing: nothing is random."""
-    radius: Positive = 0.175
-    wavelength: Positive = 1.0
-    permittivity: Positive = 4.0
     cells: Count = 10
-    """In a wavelength inside of the sphere or in its radius, whichever is shorter."""
     coarser: tuple[Count, ...] = (4, 6)
-    """Numbers of cells of further runs, for the order of convergence."""
-    layer: Count = 10
-    """Cells of the absorbing layers."""
     gap: Positive = 0.25
     """Between the boxes and the absorbing layers, in wavelengths."""
     periods: Positive = 10.0
-    """Duration; sharp resonances need more."""
-
-    @property
-    def size(self) -> float:
-        """The circumference over the wavelength."""
-        return 2 * np.pi * self.radius / self.wavelength
-
-    @property
-    def width(self) -> float:
-        """Of a cell."""
-        inside = self.wavelength / max(1.0, self.permittivity**0.5)
-        return min(inside, self.radius) / self.cells
 
     @property
     def frame(self) -> Frame:
         """The boxes about the sphere."""
-        gap = max(6, int(np.ceil(self.gap * self.wavelength / self.width)))
-        return Frame(3, self.radius, self.width, gap, self.layer)
+        return self.frame_with(3, self.gap)
 
 
 def quarter(config: Config) -> MaxwellStep:
@@ -141,8 +124,7 @@ def run(config: Config, folder: Path) -> Result:
         errors[cells] = abs(efficiency(replace(config, cells=cells)).scattering / exact - 1)
         metrics[f"q_sca_error_{cells}"] = errors[cells]
     if config.coarser:
-        slope = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)[0]
-        metrics["order"] = -float(slope)
+        metrics["order"] = order_of_convergence(errors)
     frame = config.frame
     note = f"size parameter {config.size:.4g}, {frame.domain} cells on half a side"
     return Result(metrics, notes={"q_sca": note, "q_abs": "0 for a sphere that does not absorb"})
@@ -158,10 +140,8 @@ def _picture(config: Config, field: np.ndarray, folder: Path) -> None:
     figure, axes = plotting.figure(1, 2, size=(3.6, 3.0))
     plotting.field(axes[0, 0], np.real(shown), (side, side), title="E_y", bar="")
     plotting.field(axes[0, 1], np.abs(shown), (side, side), title="|E_y|", bar="")
-    angles = np.linspace(0, 2 * np.pi, 100)
-    x, y = (side / 2 + config.radius * one(angles) for one in (np.cos, np.sin))
     for one in axes[0]:
-        one.plot(x, y, color="black", linewidth=0.7)
+        draw_circle(one, side / 2, config.radius)
     plotting.save(figure, folder / "field.png")
 
 

@@ -389,7 +389,7 @@ def optimised(
         if best is None or score > best.metric:
             best = Found(binary, powers, score, losses, field)
     assert best is not None
-    return np.asarray(unknown), best._replace(losses=losses)
+    return np.asarray(unknown), best
 
 
 def designed(name: str, config: Config) -> Found:

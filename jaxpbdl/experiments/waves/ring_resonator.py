@@ -22,6 +22,7 @@ import jaxpbdl as jp
 from jaxpbdl import plotting
 from jaxpbdl.experiments.configuration import Count, NonNegativeInt, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.waves.scattering import draw_circle, order_of_convergence
 from jaxpbdl.grids import Cells
 from jaxpbdl.solvers.plasma.growth import wave_frequencies
 from jaxpbdl.solvers.waves import (
@@ -171,8 +172,7 @@ def run(config: Config, folder: Path) -> Result:
         metrics[f"frequency_error{name}"] = errors[cells]
         metrics[f"quality_error{name}"] = abs(quality(each.frequency) / quality(exact) - 1)
     if config.coarser:
-        slope = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)[0]
-        metrics["order"] = -float(slope)
+        metrics["order"] = order_of_convergence(errors)
     published = {}
     if (*radii, config.permittivity, config.azimuthal) == (1.0, 2.0, 3.4**2, 3):
         published = {
@@ -190,10 +190,8 @@ def _picture(config: Config, found: Ringing, exact: complex, folder: Path) -> No
     side = len(whole) / config.cells
     figure, axes = plotting.figure(1, 2, size=(3.6, 3.0))
     plotting.field(axes[0, 0], whole, (side, side), title="E_z")
-    angles = np.linspace(0, 2 * np.pi, 200)
     for radius in (config.inner, config.outer):
-        x, y = (side / 2 + radius * one(angles) for one in (np.cos, np.sin))
-        axes[0, 0].plot(x, y, color="black", linewidth=0.7)
+        draw_circle(axes[0, 0], side / 2, radius)
     times = config.wavelength / SAMPLES * np.arange(len(found.record))
     ax = axes[0, 1]
     ax.plot(times, found.record, color=plotting.LINES[0], label="E_z in the ring")

@@ -6,7 +6,7 @@ falls on the section of the body are its efficiencies (C. F. Bohren and D. R. Hu
 and Scattering of Light by Small Particles, 1983, section 3.4).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,8 +15,10 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
+from matplotlib.axes import Axes
 
 import jaxpbdl as jp
+from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.grids import Cells
 from jaxpbdl.solvers.waves import (
     Fields,
@@ -33,6 +35,55 @@ from jaxpbdl.solvers.waves.monitors import Box, Tangential, transformed
 from jaxpbdl.solvers.waves.plane_wave import BoundPlaneWave, PlaneWave
 from jaxpbdl.solvers.waves.sides import Sides
 from jaxpbdl.solvers.waves.sources import Signal
+
+
+@dataclass(frozen=True)
+class RoundBody(Validated):
+    """Settings of a dielectric cylinder or sphere; `radius` and `wavelength` in one unit, times in
+    that unit over the speed of light."""
+
+    seed: int = 0
+    """Of nothing: nothing is random."""
+    radius: Positive = 0.175
+    wavelength: Positive = 1.0
+    permittivity: Positive = 4.0
+    cells: Count = 20
+    """In a wavelength inside of the body or in its radius, whichever is shorter."""
+    coarser: tuple[Count, ...] = ()
+    """Numbers of cells of further runs, for the order of convergence."""
+    layer: Count = 10
+    """Cells of the absorbing layers."""
+    periods: Positive = 15.0
+    """Duration; sharp resonances need more."""
+
+    @property
+    def size(self) -> float:
+        """The circumference over the wavelength."""
+        return 2 * np.pi * self.radius / self.wavelength
+
+    @property
+    def width(self) -> float:
+        """Of a cell."""
+        inside = self.wavelength / max(1.0, self.permittivity**0.5)
+        return min(inside, self.radius) / self.cells
+
+    def frame_with(self, ndim: int, gap: float) -> "Frame":
+        """The boxes about the body, at least six cells and `gap` wavelengths from the layers."""
+        cells = max(6, int(np.ceil(gap * self.wavelength / self.width)))
+        return Frame(ndim, self.radius, self.width, cells, self.layer)
+
+
+def order_of_convergence(errors: Mapping[int, float]) -> float:
+    """Of errors by their numbers of cells: the slope of the line through the logarithms."""
+    slope = np.polyfit(np.log(list(errors)), np.log(list(errors.values())), 1)[0]
+    return -float(slope)
+
+
+def draw_circle(ax: Axes, centre: float, radius: float) -> None:
+    """A thin line about a body in the middle of a square picture."""
+    angles = np.linspace(0, 2 * np.pi, 200)
+    x, y = (centre + radius * one(angles) for one in (np.cos, np.sin))
+    ax.plot(x, y, color="black", linewidth=0.7)
 
 
 @dataclass(frozen=True)

@@ -115,15 +115,19 @@ class Response(eqx.Module):
     def rates(self) -> Float[np.ndarray, " n"]:
         """The real parts of the eigenvalues of -M*^-1 R in 1/s, that which grows fastest first;
         for numbers, not inside of jit."""
-        inverse = np.linalg.solve(np.asarray(self.inductance), np.diag(np.asarray(self.resistance)))
-        return np.sort(np.linalg.eigvals(-inverse).real)[::-1]
+        return np.sort(np.linalg.eigvals(self._generator).real)[::-1]
 
     @property
     def unstable_mode(self) -> Float[np.ndarray, " n"]:
         """The currents of the mode that grows fastest, of norm one; for numbers as `rates`."""
-        inverse = np.linalg.solve(np.asarray(self.inductance), np.diag(np.asarray(self.resistance)))
-        values, vectors = np.linalg.eig(-inverse)
+        values, vectors = np.linalg.eig(self._generator)
         return np.real(vectors[:, np.argmax(np.real(values))])
+
+    @property
+    def _generator(self) -> Float[np.ndarray, "n n"]:
+        """-M*^-1 R."""
+        resistance = np.diag(np.asarray(self.resistance))
+        return -np.linalg.solve(np.asarray(self.inductance), resistance)
 
     def observe(self, state: PyTree) -> Float[Array, " outputs"]:
         """What is seen of a `Deviation`."""

@@ -21,6 +21,7 @@ from jaxpbdl import checks
 from jaxpbdl.grids.location import node as nodes
 from jaxpbdl.solvers.waves.frequency import TimeHarmonic
 from jaxpbdl.solvers.waves.sides import require_inside
+from jaxpbdl.solvers.waves.waveguides import out_of_plane
 
 
 class Port(eqx.Module):
@@ -149,7 +150,8 @@ def slab_port(
     gaps = grid.gaps[across][lower : upper + 1]
     line = np.take(np.asarray(permittivity, float), at, axis=axis)[lower : upper + 1]
     w = float(problem.frequency)
-    squares, shapes = _modes(line, grid.widths[across][lower - 1 : upper + 1], gaps, w)
+    widths = grid.widths[across][lower - 1 : upper + 1]
+    squares, shapes = out_of_plane(line, widths, w**2, len(line))
     carried = int(np.sum(squares > w**2 * max(line[0], line[-1])))
     if order >= carried:
         raise ValueError(f"order must be below {carried}, the modes of the guide, got {order}")
@@ -173,21 +175,3 @@ def slab_port(
         jnp.asarray(half_phase, dtype),
         problem.frequency,
     )
-
-
-def _modes(
-    eps: Float[np.ndarray, " cut"],
-    widths: Float[np.ndarray, " gaps"],
-    gaps: Float[np.ndarray, " cut"],
-    w: float,
-) -> tuple[Float[np.ndarray, " cut"], Float[np.ndarray, "modes cut"]]:
-    """B^2 of all modes of a cut, falling, and E; the largest entry of each is positive."""
-    from scipy import linalg  # waits for its first use
-
-    coupling = 1 / widths
-    diagonal = w**2 * eps - (coupling[1:] + coupling[:-1]) / gaps
-    values, vectors = linalg.eigh_tridiagonal(
-        diagonal, coupling[1:-1] / np.sqrt(gaps[1:] * gaps[:-1])
-    )
-    shapes = vectors.T[::-1] / np.sqrt(gaps)
-    return values[::-1], np.stack([one * np.sign(one[np.argmax(abs(one))]) for one in shapes])

@@ -123,7 +123,7 @@ def slab_modes(
     normal = _line(medium.permittivity[electric.index(e)], grid, e, axis, node)
     if e == 2:
         normal = normal[lower + 1 : upper]
-        squares, shapes = _out_of_plane(normal, widths, square, count)
+        squares, shapes = out_of_plane(normal, widths, square, count)
         areas = (widths[1:] + widths[:-1]) / 2
     else:
         along = _line(medium.permittivity[electric.index(axis)], grid, axis, axis, node)
@@ -165,7 +165,7 @@ def slab_modes(
     return tuple(modes)
 
 
-def _out_of_plane(
+def out_of_plane(
     eps: Float[np.ndarray, " inner"], widths: Float[np.ndarray, " cells"], square: float, count: int
 ) -> tuple[Float[np.ndarray, " modes"], Float[np.ndarray, "modes inner"]]:
     """The largest B^2 and their E at the inner nodes, for E out of the plane; `square` is W^2."""
