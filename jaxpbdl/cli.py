@@ -18,10 +18,9 @@ from types import FrameType
 from typing import Any
 
 from jaxpbdl import __version__
-from jaxpbdl.experiments import EXPERIMENTS, load
+from jaxpbdl.experiments import EXPERIMENTS, launch, load
 
 USAGE_ERROR = 2
-JOIN = "join"
 COMMANDS = ("demo", "list", "run", "resume", "compare", "plot", "export", "devices")
 
 
@@ -54,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command in ACTIONS:
             ACTIONS[options.command](options)
             return 0
-        if options.processes and options.processes != JOIN:
+        if options.processes and options.processes != launch.JOIN:
             return _start_processes(options, arguments)
         if options.command == "resume":
             return _resume(options, command)
@@ -170,9 +169,7 @@ def _demo(options: argparse.Namespace) -> None:
 def _devices(options: argparse.Namespace) -> None:
     import jax
 
-    from jaxpbdl.experiments.launch import choose_devices
-
-    choose_devices(None)
+    launch.choose_devices(None)
     for device in jax.devices():
         memory = (device.memory_stats() or {}).get("bytes_limit")
         size = "" if memory is None else f"  {memory / 2**30:.1f} GiB"
@@ -197,13 +194,11 @@ def _list() -> int:
 
 def _start_processes(options: argparse.Namespace, arguments: list[str]) -> int:
     """Run the same command several times at once; all of them have to agree on the folder."""
-    from jaxpbdl.experiments import launch
-
     if not options.processes.isdigit() or int(options.processes) < 1:
-        raise ValueError(f"--processes must be a number >= 1 or {JOIN}, got {options.processes}")
-    given = f"--processes={options.processes}"
-    same = shlex.split(shlex.join(arguments).replace(f"--processes {options.processes}", given))
-    same[same.index(given)] = f"--processes={JOIN}"
+        raise ValueError(
+            f"--processes must be a number >= 1 or {launch.JOIN}, got {options.processes}"
+        )
+    same = [*arguments, f"--processes={launch.JOIN}"]  # of two, the last one counts
     if options.command == "run" and options.out is None:
         same += ["--out", str(_free_folder(Path("runs") / options.name))]
     return launch.start(int(options.processes), same)
@@ -213,9 +208,7 @@ def _start_processes(options: argparse.Namespace, arguments: list[str]) -> int:
 def _joined(options: argparse.Namespace, folder: Path) -> Iterator[Path]:
     """The folder of this process. The first of several has the one that was asked for, and the
     others, which only help it, are silent and keep what they need in folders inside."""
-    from jaxpbdl.experiments import launch
-
-    index = launch.join() if options.processes == JOIN else 0
+    index = launch.join() if options.processes == launch.JOIN else 0
     if index == 0:
         yield folder
         return
@@ -239,8 +232,8 @@ def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
         description=f"{experiment.summary}. Before the settings: --preset "
         f"{'|'.join(experiment.presets)}, --out DIR, --traceback.",
     )
-    if options.out is None and options.processes == JOIN:
-        raise ValueError(f"--processes {JOIN} needs --out, a folder that all processes see")
+    if options.out is None and options.processes == launch.JOIN:
+        raise ValueError(f"--processes {launch.JOIN} needs --out, a folder that all processes see")
     with _joined(options, options.out or _free_folder(Path("runs") / options.name)) as folder:
         _refuse_if_taken(folder)
         return _execute(experiment, options.preset, config, folder, command, new=True)
@@ -355,12 +348,9 @@ def _termination_as_interrupt() -> Iterator[None]:
 
 
 def _load(options: argparse.Namespace, name: str) -> Any:
-    from jaxpbdl.experiments.launch import choose_devices
-
     if name in EXPERIMENTS:
-        choose_devices(
-            options.devices, joins=options.processes == JOIN
-        )  # before the experiment's module can start JAX
+        # Before the experiment's module can start JAX.
+        launch.choose_devices(options.devices, joins=options.processes == launch.JOIN)
     return load(name)
 
 

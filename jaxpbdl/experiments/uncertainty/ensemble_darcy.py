@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxpbdl.experiments.configuration import Count, NonNegative, at_least
+from jaxpbdl.experiments.configuration import Count, NonNegative, Positive, at_least
 from jaxpbdl.experiments.contract import Experiment, Result
 from jaxpbdl.experiments.operators import darcy
 from jaxpbdl.experiments.operators.fno_darcy import Pressure, images
@@ -37,7 +37,7 @@ class Config(Ensembles):
     depth: Count = 3
     updates: Count = 900
     batch: Count = 16
-    learning_rate: float = 5e-3
+    learning_rate: Positive = 5e-3
     short: Count = 1
     long: Count = 1
     modes: Count = 6
