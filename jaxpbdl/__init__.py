@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         uncertainty,
     )
     from jaxpbdl.learning.model_file import load, read_card, save
+    from jaxpbdl.quantities import with_units
     from jaxpbdl.rollouts import raise_blow_up, repeat, rollout, watched_rollout
     from jaxpbdl.step import Step
 
@@ -63,6 +64,7 @@ __all__ = [
     "solvers",
     "uncertainty",
     "watched_rollout",
+    "with_units",
 ]
 
 # No module may have the name of a function here: importing the module would hide the function.
@@ -75,6 +77,7 @@ MODULES = {
     "rollout": "rollouts",
     "save": "learning.model_file",
     "watched_rollout": "rollouts",
+    "with_units": "quantities",
 }
 """Where the names lie that are not sub-packages or modules themselves."""
 

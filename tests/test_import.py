@@ -34,7 +34,7 @@ def test_types_are_announced():
 
 
 FLOORS = (
-    ("checks", "files", "step", "trainable"),
+    ("checks", "files", "quantities", "step", "trainable"),
     ("grids", "shapes", "distributed"),
     ("fields", "equations"),
     (
