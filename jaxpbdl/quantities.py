@@ -28,7 +28,8 @@ def with_units(function: Function) -> Function:
 
     **Raises:** TypeError, where the function is decorated, if no annotation names a unit; when it
     is called, for a quantity where none is expected, or a plain number beside quantities where a
-    unit is; ValueError for a unit of another dimension. ModuleNotFoundError without pint (extra `units`).
+    unit is; ValueError for a unit of another dimension. ModuleNotFoundError without pint (extra
+    `units`).
     """
     try:
         import pint

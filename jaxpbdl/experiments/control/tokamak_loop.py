@@ -18,7 +18,7 @@ from jaxpbdl.experiments.control.tokamak_machine import (
     DRIVEN,
     GOALS,
     KILOAMPERE,
-    LATEST,
+    LONGEST_DELAY,
     MINOR,
     Config,
     Plasmas,
@@ -38,7 +38,7 @@ class Signals(NamedTuple):
     """Targets less measurements, the latest first."""
     integral: Float[Array, " controlled"]
     """Of the errors over time, in ms."""
-    ahead: Float[Array, " controlled"]
+    slope_of_target: Float[Array, " controlled"]
     """The change of the targets in the next ms."""
     currents: Float[Array, " driven"]
 
@@ -104,7 +104,7 @@ class Gains(eqx.Module):
 
     def __call__(self, signals: Signals) -> Float[Array, " driven"]:
         now, _, before = signals.errors
-        parts = jnp.stack([now, signals.integral, (now - before) / 2, signals.ahead])
+        parts = jnp.stack([now, signals.integral, (now - before) / 2, signals.slope_of_target])
         each = parts @ self.quantities
         wanted = jnp.sum(10.0**self.powers * each, axis=0) @ self.wishes
         return self.inverse.matrix(10.0**self.ridge) @ wanted + self.holding * signals.currents
@@ -134,7 +134,13 @@ class Policy(eqx.Module):
     ) -> Float[Array, " driven"]:
         """With the pseudo-inverse at hand, which does not change from one step to another."""
         now, last, before = signals.errors
-        every = [now, 3 * (now - last), 3 * (now - before), signals.integral / 5, signals.ahead]
+        every = [
+            now,
+            3 * (now - last),
+            3 * (now - before),
+            signals.integral / 5,
+            signals.slope_of_target,
+        ]
         found = self.network(jnp.concatenate([*every, signals.currents]))
         return jnp.tanh(inverse @ found[: len(now)] + 0.1 * found[len(now) :])
 
@@ -143,7 +149,7 @@ class LoopState(NamedTuple):
     """Of a closed loop."""
 
     plasma: Deviation
-    measured: Float[Array, "late measured"]
+    measured: Float[Array, "delays measured"]
     """The latest first."""
     errors: Float[Array, "2 controlled"]
     integral: Float[Array, " controlled"]
@@ -155,7 +161,7 @@ class Given(NamedTuple):
     """What a step of a closed loop is given."""
 
     target: Float[Array, " controlled"]
-    ahead: Float[Array, " controlled"]
+    slope_of_target: Float[Array, " controlled"]
     beta: Float[Array, "1"]
     noise: Float[Array, " measured"]
 
@@ -165,7 +171,7 @@ class ClosedLoop(Step):
 
     plant: EvolutionStep
     controller: Controller
-    late: Int[Array, ""]
+    delay: Int[Array, ""]
     limits: Float[Array, " driven"]
     rays: int = eqx.field(static=True)
 
@@ -183,20 +189,19 @@ class ClosedLoop(Step):
         """With a perfect memory of a plasma that has been there for long."""
         seen = self.measured(plasma)
         none = jnp.zeros(self.rays + 1, seen.dtype)
-        return LoopState(
-            plasma, jnp.tile(seen, (LATEST + 1, 1)), -jnp.tile(seen[: self.rays + 1], (2, 1)),
-            none, jnp.zeros(DRIVEN, seen.dtype),
-        )  # fmt: skip
+        measured = jnp.tile(seen, (LONGEST_DELAY + 1, 1))
+        errors = -jnp.tile(seen[: self.rays + 1], (2, 1))
+        return LoopState(plasma, measured, errors, none, jnp.zeros(DRIVEN, seen.dtype))
 
     def advance(self, working: PyTree, *inputs: PyTree) -> PyTree:
         (given,) = inputs
         latest = self.measured(working.plasma) + given.noise
         measured = jnp.concatenate([latest[None], working.measured[:-1]])
-        known = measured[self.late]
+        known = measured[self.delay]
         error = given.target - known[: self.rays + 1]
         errors = jnp.concatenate([error[None], working.errors])
         integral = working.integral + error * 1e3 * self.plant.dt
-        signals = Signals(errors, integral, given.ahead, known[self.rays + 1 :])
+        signals = Signals(errors, integral, given.slope_of_target, known[self.rays + 1 :])
         shares = jnp.clip(self.controller(signals), -1.0, 1.0)
         drive = Drive(shares * self.limits, given.beta)
         return LoopState(
@@ -208,7 +213,7 @@ class Scenario(NamedTuple):
     """One task: a plasma, where it starts, and what happens."""
 
     plasma: Int[Array, ""]
-    late: Int[Array, ""]
+    delay: Int[Array, ""]
     height: Float[Array, ""]
     """Of the axis at the start, in cm."""
     given: Given
@@ -241,22 +246,22 @@ class Room(eqx.Module):
         """Random targets, jump of beta, delay and noise."""
         config, keys = self.config, jax.random.split(key, 6)
         wanted = smooth(keys[0], steps + 10, config.knots, 4) @ self.wishes
-        ahead = (wanted[10:] - wanted[:-10]) * (1e-4 / config.interval)
+        slope = (wanted[10:] - wanted[:-10]) * (1e-4 / config.interval)
         jump = config.beta_jump * jax.random.normal(keys[1])
         when = jax.random.randint(keys[2], (), 0, steps)
         beta = jnp.where(jnp.arange(steps) < when, 0.0, jump)[:, None]
         size = np.full(config.rays + 1 + DRIVEN, config.current_noise / 100)
         size[: config.rays], size[config.rays] = config.shape_noise, config.current_noise
         noise = jax.random.normal(keys[3], (steps, len(size))) * jnp.asarray(size)
-        late = jax.random.randint(keys[4], (), 1, LATEST + 1)
+        delay = jax.random.randint(keys[4], (), 1, LONGEST_DELAY + 1)
         height = config.start_height * jax.random.normal(keys[5])
-        return Scenario(plasma, late, height, Given(wanted[:-10], ahead, beta, noise))
+        return Scenario(plasma, delay, height, Given(wanted[:-10], slope, beta, noise))
 
     def course(self, controller: Controller, scenario: Scenario) -> Course:
         """Of one scenario."""
         plant = jax.tree.map(lambda leaf: leaf[scenario.plasma], self.steps)
         bound = jnp.asarray(limits(self.config), plant.dt.dtype)
-        loop = ClosedLoop(plant, controller, scenario.late, bound, self.config.rays)
+        loop = ClosedLoop(plant, controller, scenario.delay, bound, self.config.rays)
         moved = scenario.height * self.modes[scenario.plasma]
         start = loop.start(Deviation(moved, jnp.zeros(1, moved.dtype)))
 

@@ -66,7 +66,7 @@ PLASMA_OHM = 6e-6
 CENTIMETRE, KILOAMPERE = 1e-2, 1e3
 
 
-LATEST = 2
+LONGEST_DELAY = 2
 """Steps that a measurement is late by at most."""
 
 

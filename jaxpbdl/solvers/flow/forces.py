@@ -28,7 +28,8 @@ def force_on_body(
 ) -> Float[Array, " dim"]:
     """The force of the fluid on the body, over density (pressure and friction); `push` is the input
     of the step at that time, an acceleration of the fluid, if it has one. `shape`: one of several
-    bodies, at least four cells apart, for the force on it alone.
+    bodies, at least four cells apart, for the force on it alone. Raises ValueError for a step
+    without a body, and, outside jit, for a shape that is none of its bodies or nearer to another.
 
     What the fluid's momentum budget lacks: the rate of change that its stencils and the pressure
     give within the body, which no fluid takes up. By the conservative form it equals the flux of
@@ -95,9 +96,30 @@ def _taken_up(
         if shape is not None:
             # Faces about the surface count too, as far as part of them is solid.
             away = distances(shape, grid.points_at(face(component)))
-            part = jnp.where(away < BAND * local_width(component, grid), part, 0.0)
+            cells_away = away / local_width(component, grid)
+            _refuse_other_bodies(step.body.solid[component], cells_away)
+            part = jnp.where(cells_away < BAND, part, 0.0)
         parts.append(control_volumes(component, grid) * part)
     return tuple(parts)
+
+
+def _refuse_other_bodies(solid: Array, cells_away: Array) -> None:
+    """Within a body all is solid and next to it nothing. Raises ValueError, where the values are
+    known."""
+    if not checks.is_concrete((solid, cells_away)):
+        return
+    open_within = int(jnp.sum((cells_away < -1) & (solid < 1)))
+    near = (cells_away > 1) & (cells_away < 2 * BAND) & (solid > 0)
+    if open_within:
+        raise ValueError(
+            f"shape must be one of the step's bodies: {open_within} faces within it are open"
+        )
+    if jnp.any(near):
+        nearest = float(jnp.min(jnp.where(near, cells_away, jnp.inf)))
+        raise ValueError(
+            f"shape must be a whole body at least {2 * BAND:.0f} cells from all others: something "
+            f"solid is {nearest:.1f} cells outside it"
+        )
 
 
 def pressure_on_body(

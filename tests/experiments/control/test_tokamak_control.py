@@ -103,12 +103,12 @@ def test_scenarios():
     given = jax.tree.map(np.asarray, scenario.given)
     np.testing.assert_allclose(given.target[0], 0, atol=1e-12)
     # Ten steps of 0.1 ms make a ms; here a step is one, so the change is a tenth.
-    np.testing.assert_allclose(given.ahead[:-10], (given.target[10:] - given.target[:-10]) / 10,
-                               atol=1e-6)  # fmt: skip
+    slope = (given.target[10:] - given.target[:-10]) / 10
+    np.testing.assert_allclose(given.slope_of_target[:-10], slope, atol=1e-6)
     sizes = np.std(given.noise, axis=0)
     np.testing.assert_allclose(sizes, [0.2] * RAYS + [0.1] + [1e-3] * tm.DRIVEN, rtol=0.1)
     assert given.beta[0] == 0 and len(set(given.beta[:, 0].tolist())) == 2
-    assert int(scenario.late) in (1, 2)
+    assert int(scenario.delay) in (1, 2)
     for one, mode in zip(group().responses, place.modes, strict=True):
         assert float(one.outputs[RAYS + 1] @ mode) == pytest.approx(0.01, rel=1e-4)
     higher = tm.boundary(RAYS, 0.22, 1.35, 0.015)[1] - tm.boundary(RAYS, 0.22, 1.35, 0.0)[1]
@@ -132,9 +132,9 @@ def test_a_closed_loop():
     size = 5 * (RAYS + 1) + tm.DRIVEN
     weights = np.random.default_rng(2).normal(size=(tm.DRIVEN, size)) / 4
     run = eqx.filter_jit(place.course)
-    for late, plasma in ((1, 0), (2, 1)):
-        scenario = place.scenario(jax.random.key(late), jnp.asarray(plasma), 12)
-        scenario = scenario._replace(late=jnp.asarray(late), height=jnp.asarray(0.2))
+    for delay, plasma in ((1, 0), (2, 1)):
+        scenario = place.scenario(jax.random.key(delay), jnp.asarray(plasma), 12)
+        scenario = scenario._replace(delay=jnp.asarray(delay), height=jnp.asarray(0.2))
         course = run(Mixing(jnp.asarray(weights, jnp.float32)), scenario)
         one, step = group().responses[plasma], plasma_evolution(response(plasma), 1e-3, tm.DRIVEN)
         rows, unit = [*range(RAYS), RAYS + 2], np.append(np.full(RAYS, 0.01), 1e3)
@@ -148,12 +148,12 @@ def test_a_closed_loop():
         known, errors, integral = [start] * 3, [-start[: RAYS + 1]] * 2, np.zeros(RAYS + 1)
         cut = 0
         for k in range(12):
-            target, ahead, beta, noise = (np.asarray(leaf[k], float) for leaf in scenario.given)
+            target, slope, beta, noise = (np.asarray(leaf[k], float) for leaf in scenario.given)
             known.insert(0, np.append(look(x, w), x[: tm.DRIVEN] / 1e3) + noise)
-            seen = known[late]
+            seen = known[delay]
             errors.insert(0, target - seen[: RAYS + 1])
             integral = integral + errors[0] * 1.0
-            every = [*errors[:3], integral, ahead, seen[RAYS + 1 :]]
+            every = [*errors[:3], integral, slope, seen[RAYS + 1 :]]
             asked = weights @ np.concatenate(every)
             cut += np.sum(abs(asked) > 1)
             shares = np.clip(asked, -1, 1)
