@@ -219,7 +219,7 @@ def light_on_devices(shape: tuple, parts: tuple) -> dict[str, Any]:
     grid, mesh = Cells(shape, 1.0, periodic=True), space_mesh(*parts)
     one, shared = (waves.maxwell(grid, 1e-3, mesh=m) for m in (None, mesh))
     state = one.start(lambda x: jnp.sin(2 * jnp.pi * jnp.roll(x, 1)))
-    block = [n // c for n, c in zip(shape, (*parts, 1), strict=False)]
+    block = [n // c for n, c in zip(shape, (*parts, 1, 1), strict=False)]
     theory = sum(4 * 4 * prod(block) // block[axis] for axis in range(len(parts)))
     found = {"bytes_of_theory": theory, "gradient_theory": 2 * theory}
     return {**compared(one, shared, state, shape, mesh), **found}

@@ -25,7 +25,7 @@ from jaxpbdl.equations import (
 )
 from jaxpbdl.grids import Cells, Periodic, Spectrum
 from jaxpbdl.solvers import waves
-from jaxpbdl.solvers.compressible import finite_volumes, muscl, primitive, van_leer
+from jaxpbdl.solvers.compressible import finite_volumes, muscl, primitive, reflecting, van_leer
 from jaxpbdl.solvers.flow import incompressible
 from jaxpbdl.solvers.spectral import semilinear
 
@@ -127,13 +127,16 @@ def test_incompressible_flow(shape, periodic, parts):
 
 
 def test_gas_and_light():
-    """Steps that know of no mesh follow their state."""
-    grid = Cells((8, 6), 1.0)
-    gas = finite_volumes(
-        CompressibleFlow(2), grid, 1e-3, reconstruction=muscl(van_leer), variables=primitive
-    )
-    state = gas.start(lambda x: jnp.exp(-jnp.array([x[0], x[1], x @ x, x[0] * x[1]])))
-    assert_same(both(lambda m: gas, state, (8, 6), (2,), steps=1))
+    """A gas between walls that are not split; light without a mesh, which follows its state."""
+    grid = Cells((8, 6), 1.0, periodic=(True, False))
+    options = {"reconstruction": muscl(van_leer), "variables": primitive}
+
+    def gas(mesh):
+        sides = [None, reflecting]
+        return finite_volumes(CompressibleFlow(2), grid, 1e-3, sides, mesh=mesh, **options)
+
+    state = gas(None).start(lambda x: jnp.exp(-jnp.array([x[0], x[1], x @ x, x[0] * x[1]])))
+    assert_same(both(gas, state, (8, 6), (2,), steps=1))
     grid = Cells((8, 6), 1.0, periodic=True)
     light = waves.maxwell(grid, 0.05, components=waves.tm)
     state = light.start(lambda x: jnp.stack([0 * x[0], 0 * x[0], jnp.sin(6.28 * x[0] + x[1])]))
