@@ -198,10 +198,10 @@ def flow_on_devices(
     return {**compared(one, shared, state, shape, mesh), **theory}
 
 
-def gas_on_devices(shape: tuple, parts: tuple) -> dict[str, Any]:
+def gas_on_devices(shape: tuple, parts: tuple, **more: Any) -> dict[str, Any]:
     """A stage of finite volumes, of second order: two cells to each side."""
     grid, mesh, ndim = Cells(shape, 1.0, periodic=True), space_mesh(*parts), len(shape)
-    options = {"reconstruction": muscl(van_leer), "variables": primitive}
+    options = {"reconstruction": muscl(van_leer), "variables": primitive, **more}
     one, shared = (
         finite_volumes(CompressibleFlow(ndim), grid, 1e-3, mesh=m, **options) for m in (None, mesh)
     )

@@ -1,6 +1,7 @@
 """Stencils of a box that devices share: halos and nothing else, the same numbers."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -13,8 +14,8 @@ from jaxpbdl.distributed.halos import Blocks
 from jaxpbdl.equations import CompressibleFlow, IncompressibleFlow, Scalar
 from jaxpbdl.grids import Cells
 from jaxpbdl.solvers import waves
-from jaxpbdl.solvers.compressible import finite_volumes, inflow
-from jaxpbdl.solvers.flow import incompressible, limited, wall
+from jaxpbdl.solvers.compressible import finite_volumes, inflow, rusanov
+from jaxpbdl.solvers.flow import LinearStencils, central, incompressible, limited, wall
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from decomposition import flow_on_devices, gas_on_devices, light_on_devices
@@ -23,8 +24,8 @@ from decomposition import flow_on_devices, gas_on_devices, light_on_devices
 @pytest.mark.parametrize(
     "measure, arguments, kinds",
     (
-        (flow_on_devices, ((8, 6), (True, False), (2,), limited), {"all-to-all"}),
-        (gas_on_devices, ((16,), (2,)), set()),
+        (flow_on_devices, ((8, 6), (True, False), (2,), central, 0), {"all-to-all"}),
+        (partial(gas_on_devices, flux=rusanov, guard=None), ((16,), (2,)), set()),
         (light_on_devices, ((4, 4, 4), (2,)), set()),
     ),
     ids=("flow", "gas", "light"),
@@ -68,6 +69,23 @@ def test_what_sides_and_parameters_give():
     found = carried(sharing)(parameters, scatter(state, sharing, grid.shape))
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=1e-10, atol=1e-10)
+
+
+def test_who_is_left_to_the_compiler():
+    """Stencils with coefficients of the whole box, and cells that differ along a split axis."""
+    sharing, flow = space_mesh(2), IncompressibleFlow(0.1)
+    equal, periodic = Cells((8, 4), periodic=True), (True, True)
+    edges = [jnp.cumsum(jnp.array([0.0, 1, 1, 2, 2, 1, 1, 2, 2])), None]
+    unequal = Cells((8, 4), edges=edges, periodic=periodic)
+    learned = LinearStencils(jnp.zeros((12, 8, 4)))
+    for grid, scheme, blocks in (
+        (equal, central, True),
+        (equal, learned, False),
+        (unequal, central, False),
+    ):
+        step = incompressible(flow, grid, 0.01, interpolation=scheme, mesh=sharing)
+        state = incompressible(flow, grid, 0.01).start()
+        assert ("ppermute" in str(jax.make_jaxpr(step.rates)(state))) == blocks
 
 
 def test_bad_input():

@@ -31,7 +31,7 @@ from jaxpbdl.solvers.flow.operators import (
     with_sides,
 )
 from jaxpbdl.solvers.flow.scalars import scalar_rate
-from jaxpbdl.solvers.flow.shared import REACH, Carried, FlowBlocks, buoyancy_on_faces
+from jaxpbdl.solvers.flow.shared import Carried, FlowBlocks, buoyancy_on_faces, reach_of
 from jaxpbdl.solvers.flow.sides import Boundary
 from jaxpbdl.solvers.flow.state import Flow, Rates, check_flow, known_scalars
 from jaxpbdl.solvers.time.scheme import Scheme, System, check_inputs
@@ -120,7 +120,7 @@ class IncompressibleStep(Step):
         inside, equation = self._continued(flow.velocity), self.equation
         planes = self.boundary.at(flow.time)
         schemes = self.interpolation, self.scalar_interpolation
-        if self.blocks is not None and all(scheme in REACH for scheme in schemes):
+        if self.blocks is not None and None not in map(reach_of, schemes):
             sides = {name: self.scalar_sides(name, flow.time) for name in flow.scalars}
             return self.blocks.carried(equation, inside, flow.scalars, planes, sides, *schemes)
         rates = momentum_rate(inside, planes, equation.viscosity, self.grid, self.interpolation)

@@ -19,8 +19,13 @@ from jaxpbdl.solvers.flow.operators import Interpolation, central, limited, mome
 from jaxpbdl.solvers.flow.scalars import scalar_rate
 from jaxpbdl.solvers.flow.sides import Plane
 
-REACH = {central: 1, limited: 2}
-"""How many cells the stencils of momentum and of scalars reach to each side."""
+
+def reach_of(interpolation: Interpolation) -> int | None:
+    """How many cells the stencils of momentum and of scalars reach to each side; None where that is
+    not known, nor whether the values depend on the place."""
+    if interpolation is central:
+        return 1
+    return 2 if interpolation is limited else None
 
 
 class Carried(NamedTuple):
@@ -41,7 +46,7 @@ class FlowBlocks(eqx.Module):
     mesh: Mesh = eqx.field(static=True)
 
     def __check_init__(self):
-        self._blocks(max(REACH.values()))
+        self._blocks(2)
 
     def _blocks(self, width: int) -> tuple[Blocks, Cells]:
         """And the grid of one, its halo included."""
@@ -61,7 +66,9 @@ class FlowBlocks(eqx.Module):
     ) -> Carried:
         """All rates after one exchange."""
         names, ndim = sorted(scalars), self.grid.ndim
-        reach, scalar_reach = REACH[interpolation], REACH[scalar_interpolation]
+        reach, scalar_reach = reach_of(interpolation), reach_of(scalar_interpolation)
+        if reach is None or scalar_reach is None:
+            raise ValueError("blocks need an interpolation whose reach is known")
         width = max(reach, scalar_reach) if names else reach
         blocks, grid = self._blocks(width)
 
