@@ -110,7 +110,8 @@ class FiniteVolumeStep(Step):
         counts = {axis: count for axis, _, count in blocks.split}
         grid = block_of(self.grid, counts, blocks.width)
         reaches = [[(blocks.width, blocks.width)] * grid.ndim]
-        arrays, rest = eqx.partition(self, eqx.is_array)
+        # A source may hold arrays of the whole box, and is added outside.
+        arrays, rest = eqx.partition(dataclasses.replace(self, source=None), eqx.is_array)
 
         def on_block(fields: tuple[Array, ...], _: None, whole: tuple) -> Array:
             arrays, shares = whole
