@@ -1,7 +1,7 @@
 """Staggered grids: scalars in the cells of a box, each velocity component on the faces it crosses
 (Harlow and Welch, Phys. Fluids 8 (1965) 2182)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import equinox as eqx
@@ -194,6 +194,18 @@ class Cells(Grid):
                     jnp.pad(inner, [(1, 1) if a == axis else (0, 0) for a in range(u.ndim)])
                 )
         return tuple(components)
+
+
+def block_of(grid: Cells, counts: Mapping[int, int], width: int) -> Cells:
+    """A box of the size of one of the equal blocks that a grid is cut into, `counts[axis]` along an
+    axis whose cells are equal, with `width` cells more at both ends of these axes. It keeps the
+    periods of the grid."""
+    edges = [np.asarray(line) for line in grid.edges]
+    for axis, count in counts.items():
+        cells = grid.shape[axis] // count + 2 * width
+        edges[axis] = grid.lengths[axis] / grid.shape[axis] * np.arange(cells + 1)
+    shape = [len(line) - 1 for line in edges]
+    return Cells(shape, edges=edges, periodic=grid.periodic, dtype=grid.dtype)
 
 
 def graded(

@@ -25,7 +25,7 @@ from jaxpbdl.equations import (
 )
 from jaxpbdl.grids import Cells, Periodic, Spectrum
 from jaxpbdl.solvers import waves
-from jaxpbdl.solvers.compressible import finite_volumes, muscl, primitive, van_leer
+from jaxpbdl.solvers.compressible import finite_volumes, muscl, primitive, reflecting, van_leer
 from jaxpbdl.solvers.flow import incompressible
 from jaxpbdl.solvers.spectral import semilinear
 
@@ -127,13 +127,16 @@ def test_incompressible_flow(shape, periodic, parts):
 
 
 def test_gas_and_light():
-    """Steps that know of no mesh follow their state."""
-    grid = Cells((8, 6), 1.0)
-    gas = finite_volumes(
-        CompressibleFlow(2), grid, 1e-3, reconstruction=muscl(van_leer), variables=primitive
-    )
-    state = gas.start(lambda x: jnp.exp(-jnp.array([x[0], x[1], x @ x, x[0] * x[1]])))
-    assert_same(both(lambda m: gas, state, (8, 6), (2,), steps=1))
+    """A gas between walls that are not split; light without a mesh, which follows its state."""
+    grid = Cells((8, 6), 1.0, periodic=(True, False))
+    options = {"reconstruction": muscl(van_leer), "variables": primitive}
+
+    def gas(mesh):
+        sides = [None, reflecting]
+        return finite_volumes(CompressibleFlow(2), grid, 1e-3, sides, mesh=mesh, **options)
+
+    state = gas(None).start(lambda x: jnp.exp(-jnp.array([x[0], x[1], x @ x, x[0] * x[1]])))
+    assert_same(both(gas, state, (8, 6), (2,), steps=1))
     grid = Cells((8, 6), 1.0, periodic=True)
     light = waves.maxwell(grid, 0.05, components=waves.tm)
     state = light.start(lambda x: jnp.stack([0 * x[0], 0 * x[0], jnp.sin(6.28 * x[0] + x[1])]))
@@ -180,26 +183,34 @@ import json, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 8)
 sys.path.insert(0, sys.argv[1])
-from decomposition import measured
-print(json.dumps([measured((32, 32, 32), parts) for parts in ((8,), (4, 2))]))
+from decomposition import central, flow_on_devices, measured
+found = [measured((32, 32, 32), parts) for parts in ((8,), (4, 2))]
+found.append(flow_on_devices((16, 8, 8), (True,) * 3, (4, 2), central, 0))
+print(json.dumps(found))
 """
 
 
 def test_eight_devices():
     """The compiled step of a flow in three dimensions, and its gradient: devices exchange what
-    theory says and nothing is gathered; each holds an eighth."""
+    theory says and nothing is gathered; each holds an eighth. Staggered flow in pencils, whose
+    stencils reach around corners, too."""
     folder = os.path.join(os.path.dirname(__file__), "..", "..", "benchmarks")
     done = subprocess.run(
         [sys.executable, "-c", EIGHT, folder], capture_output=True, text=True, timeout=300,
         env={**os.environ, "JAX_ENABLE_X64": "0"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    slabs, pencils = json.loads(done.stdout.splitlines()[-1])
+    slabs, pencils, staggered = json.loads(done.stdout.splitlines()[-1])
     for found in (slabs, pencils):
         assert found["error"] < 1e-6 and found["gradient_error"] < 1e-6
         assert found["operations"] == found["gradient_operations"] == ["all-to-all"]
         assert found["bytes"] == found["bytes_of_theory"]
         assert found["memory_share"] < 1.1 / 8
+    assert staggered["error"] < 1e-6 and staggered["gradient_error"] < 1e-6
+    assert staggered["operations"] == staggered["gradient_operations"]
+    assert staggered["operations"] == ["all-to-all", "collective-permute"]
+    assert staggered["bytes"] <= 1.1 * staggered["bytes_of_theory"]
+    assert staggered["gradient_bytes"] <= 1.1 * staggered["gradient_theory"]
 
 
 TWO = """

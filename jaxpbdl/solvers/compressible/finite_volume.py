@@ -6,19 +6,23 @@ The states on both sides of a face are reconstructed from the cells about it, a 
 a flux of them (Godunov's method). One path for one to three dimensions: an axis after the other.
 """
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
+from jaxpbdl.distributed.halos import Blocks
 from jaxpbdl.equations.conservation_law import ConservationLaw
 from jaxpbdl.fields import Field
-from jaxpbdl.grids.cells import Cells, along
+from jaxpbdl.grids.cells import Cells, along, block_of
 from jaxpbdl.grids.operators import outward
 from jaxpbdl.solvers.compressible.fluxes import NumericalFlux, hllc, rusanov
 from jaxpbdl.solvers.compressible.quadrature import FaceQuadrature, midpoint
@@ -30,7 +34,13 @@ from jaxpbdl.solvers.compressible.reconstruction import (
     shifted,
     weno5,
 )
-from jaxpbdl.solvers.compressible.sides import Pairs, Sides, pairs_of, with_ghosts
+from jaxpbdl.solvers.compressible.sides import (
+    Pairs,
+    Sides,
+    pairs_of,
+    same_everywhere,
+    with_ghosts,
+)
 from jaxpbdl.solvers.time.runge_kutta import ssp_rk3
 from jaxpbdl.solvers.time.scheme import Scheme, System, check_inputs
 from jaxpbdl.step import Step
@@ -60,6 +70,7 @@ class FiniteVolumeStep(Step):
     quadrature: FaceQuadrature
     source: Source | None
     scheme: Scheme
+    blocks: Blocks | None = None
 
     @property
     def interval(self) -> Array:
@@ -77,15 +88,45 @@ class FiniteVolumeStep(Step):
 
     def rates(self, state: Float[Array, "value *cells"]) -> Float[Array, "value *cells"]:
         """Of change, a unit of time."""
-        total = jnp.zeros_like(state)
-        for axis in range(self.grid.ndim):
-            total = total - outward(self.through(state, axis), axis - self.grid.ndim, self.grid)
+        shares = self._parts(state)
+        if self.blocks is None:
+            total = self._through_all(state, shares)
+        else:
+            total = self._through_blocks(state, shares, self.blocks)
         return total if self.source is None else total + self.source(state)
+
+    def _through_all(self, state: Array, shares: Sequence[Array | float]) -> Array:
+        """What the faces let into the cells, with the share of each axis in the fastest waves."""
+        total = jnp.zeros_like(state)
+        for axis, share in enumerate(shares):
+            flux = self._through(state, axis, share)
+            total = total - outward(flux, axis - self.grid.ndim, self.grid)
+        return total
+
+    def _through_blocks(
+        self, state: Array, shares: Sequence[Array | float], blocks: Blocks
+    ) -> Array:
+        """The same on the devices that share the box, each its block."""
+        counts = {axis: count for axis, _, count in blocks.split}
+        grid = block_of(self.grid, counts, blocks.width)
+        reaches = [[(blocks.width, blocks.width)] * grid.ndim]
+        # A source may hold arrays of the whole box, and is added outside.
+        arrays, rest = eqx.partition(dataclasses.replace(self, source=None), eqx.is_array)
+
+        def on_block(fields: tuple[Array, ...], _: None, whole: tuple) -> Array:
+            arrays, shares = whole
+            step = dataclasses.replace(eqx.combine(arrays, rest), grid=grid, blocks=None)
+            return step._through_all(fields[0], shares)
+
+        return blocks.map(on_block, (state,), reaches, whole=(arrays, tuple(shares)), leading=1)
 
     def through(
         self, state: Float[Array, "value *cells"], axis: int
     ) -> Float[Array, "value *faces"]:
         """The flux through the faces across an axis, one more than cells along it."""
+        return self._through(state, axis, self._parts(state)[axis])
+
+    def _through(self, state: Array, axis: int, share: Array | float) -> Array:
         equation, aside = self.equation, self.quadrature.reach
         reach = self.reconstruction.reach + 1
         widths = [reach if a == axis else aside for a in range(self.grid.ndim)]
@@ -100,15 +141,16 @@ class FiniteVolumeStep(Step):
         flux = self.quadrature.means(flux[:, None], axis)[:, 0]
         if self.guard is not None:
             means = _both_sides(cells, axis, reach - 1, aside)
-            flux = self._guarded(flux, means, self._part(state, axis), axis, self.guard)
+            flux = self._guarded(flux, means, share, axis, self.guard)
         return flux - self._diffused(state, axis) if equation.diffusive else flux
 
-    def _part(self, state: Array, axis: int) -> Array | float:
-        """Of the fastest waves along all axes, in cells a unit of time, those along one axis."""
-        if self.grid.ndim == 1:
-            return 1.0
+    def _parts(self, state: Array) -> list[Array | float]:
+        """Of the fastest waves along all axes, in cells a unit of time, those along each axis; only
+        a guard asks for them."""
+        if self.grid.ndim == 1 or self.guard is None:
+            return [1.0] * self.grid.ndim
         rates = [jnp.max(self._crossing(state, a)) for a in range(self.grid.ndim)]
-        return rates[axis] / sum(rates)
+        return [rate / sum(rates) for rate in rates]
 
     def _crossing(self, state: Array, axis: int) -> Array:
         """Cells that the fastest wave along an axis crosses a unit of time."""
@@ -210,6 +252,7 @@ def finite_volumes(
     quadrature: FaceQuadrature = midpoint,
     source: Source | None = None,
     scheme: Scheme = ssp_rk3,
+    mesh: Mesh | None = None,
 ) -> FiniteVolumeStep:
     """The step of a conservation law in a box.
 
@@ -228,10 +271,14 @@ def finite_volumes(
     - `quadrature`: `midpoint`, or `sixth_order` for smooth flow in two and three dimensions.
     - `source`: from the state to what a unit of time adds to it.
     - `scheme`: in time.
+    - `mesh`: devices that share the box (`distributed.space_mesh`), periodic along the axes that
+      they split. States are then placed by `distributed.scatter(state, mesh, grid.shape)`.
 
     **Raises:** ValueError for a dt that is not positive, a grid of another dimension than the
-    equation or with cells that are not equal, too few cells. When called: a state of another shape,
-    a density or pressure that is not positive, with its cell; a dt above the limit, with the limit.
+    equation or with cells that are not equal, too few cells; a mesh that splits an axis with sides
+    or leaves blocks thinner than the stencil reaches, or with sides that vary along them. When
+    called: a state of another shape, a density or pressure that is not positive, with its cell; a
+    dt above the limit, with the limit.
     """
     checks.positive("dt", dt)
     equation.check_grid(grid)
@@ -240,11 +287,22 @@ def finite_volumes(
     needed = max(reconstruction.reach + 1, quadrature.reach if grid.ndim > 1 else 0)
     if min(grid.shape) < needed:
         raise ValueError(f"each axis must have at least {needed} cells, got shape {grid.shape}")
+    pairs = pairs_of(sides, grid)
+    blocks = None
+    if mesh is not None:
+        blocks = Blocks(mesh, grid.shape, needed)
+        for axis, _, _ in blocks.split:
+            if not grid.periodic[axis]:
+                raise ValueError(f"mesh splits axis {axis}, which must be periodic")
+        if not same_everywhere(pairs):
+            raise ValueError(
+                "with a mesh sides must be `reflecting`, `transmissive` or an `inflow` of constants"
+            )
     return FiniteVolumeStep(
         equation,
         grid,
         jnp.asarray(dt, grid.dtype),
-        pairs_of(sides, grid),
+        pairs,
         flux,
         reconstruction,
         variables,
@@ -252,6 +310,7 @@ def finite_volumes(
         quadrature,
         source,
         scheme,
+        blocks,
     )
 
 

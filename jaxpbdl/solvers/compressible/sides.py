@@ -95,6 +95,16 @@ def pairs_of(sides: Sides | None, grid: Cells) -> Pairs:
     return tuple(pairs)
 
 
+def same_everywhere(pairs: Pairs) -> bool:
+    """Whether what the sides do is known not to depend on the place along them."""
+
+    def plain(side: Side) -> bool:
+        constant = isinstance(side, Inflow) and not callable(side.primitive)
+        return constant or side in (transmissive, reflecting)
+
+    return all(plain(side) for pair in pairs for side in pair or ())
+
+
 def with_ghosts(
     equation: ConservationLaw, state: Array, grid: Cells, pairs: Pairs, widths: Sequence[int]
 ) -> Array:

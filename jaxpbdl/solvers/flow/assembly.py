@@ -17,6 +17,7 @@ from jaxpbdl.solvers.flow.body_scalars import held_on_body
 from jaxpbdl.solvers.flow.immersion import immersed
 from jaxpbdl.solvers.flow.operators import Interpolation, central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep, StateForce
+from jaxpbdl.solvers.flow.shared import blocks_for
 from jaxpbdl.solvers.flow.sides import Boundary, Sides
 from jaxpbdl.solvers.flow.state import known_scalars
 from jaxpbdl.solvers.flow.surfaces import SurfaceVelocity, with_surface
@@ -69,13 +70,15 @@ def incompressible(
     - `scalar_interpolation`: of the scalars: `limited` (no new extrema) or `central` (smooth in
       all it depends on, second order everywhere; oscillates where fronts are not resolved).
     - `mesh`: devices that share the box (`distributed.space_mesh`), without walls on the axes that
-      they split. States are then placed by `distributed.scatter(state, mesh, grid.shape)`.
+      they split. States are then placed by `distributed.scatter(state, mesh, grid.shape)`. Devices
+      exchange halos and blocks of transforms; with a body, graded cells along an axis that is
+      split, or an interpolation other than the two, the compiler may gather more.
 
     **Raises:** ValueError for a dt that is not positive, inflow that does not balance outflow in a
     box without an `outflow()`, a scalar that the equation does not have, a body that the grid
     does not resolve, a `surface` without a body or that moves across itself, or a mesh that splits
-    an axis with walls. Warns of parts of a body thinner
-    than two cells.
+    an axis with walls or leaves a device less than two cells along one. Warns of parts of a body
+    thinner than two cells.
     """
     checks.positive("dt", dt)
     if mesh is not None and not all(grid.periodic[: len(parts_of(mesh))]):
@@ -113,4 +116,5 @@ def incompressible(
         scheme,
         interpolation,
         scalar_interpolation,
+        None if body is not None else blocks_for(grid, mesh),
     )

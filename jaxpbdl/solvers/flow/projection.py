@@ -31,6 +31,7 @@ from jaxpbdl.solvers.flow.operators import (
     with_sides,
 )
 from jaxpbdl.solvers.flow.scalars import scalar_rate
+from jaxpbdl.solvers.flow.shared import Carried, FlowBlocks, buoyancy_on_faces, reach_of
 from jaxpbdl.solvers.flow.sides import Boundary
 from jaxpbdl.solvers.flow.state import Flow, Rates, check_flow, known_scalars
 from jaxpbdl.solvers.time.scheme import Scheme, System, check_inputs
@@ -63,6 +64,7 @@ class IncompressibleStep(Step):
     scheme: Scheme
     interpolation: Interpolation
     scalar_interpolation: Interpolation
+    blocks: FlowBlocks | None = None
 
     @property
     def holds(self) -> tuple[tuple[bool, bool], ...]:
@@ -105,11 +107,28 @@ class IncompressibleStep(Step):
 
     def rates(self, flow: Flow, push: Sequence[ArrayLike] | Array | None = None) -> Rates:
         """How fast velocity and scalars change but for the pressure, with an acceleration."""
-        inside = self._continued(flow.velocity)
-        rates = self._with_forces(self._stress(inside, flow.time), flow)
-        rates = _pushed(rates, push)
-        scalars = {name: self._scalar_rate(name, flow, inside) for name in flow.scalars}
+        carried = self._carried(flow)
+        rates = _pushed(self._with_forces(carried, flow), push)
+        scalars = {
+            name: rate + self.sources[name] if name in self.sources else rate
+            for name, rate in carried.scalars.items()
+        }
         return Rates(rates, jnp.ones_like(flow.time), scalars)
+
+    def _carried(self, flow: Flow) -> Carried:
+        """What the stencils give."""
+        inside, equation = self._continued(flow.velocity), self.equation
+        planes = self.boundary.at(flow.time)
+        schemes = self.interpolation, self.scalar_interpolation
+        if self.blocks is not None and None not in map(reach_of, schemes):
+            sides = {name: self.scalar_sides(name, flow.time) for name in flow.scalars}
+            return self.blocks.carried(equation, inside, flow.scalars, planes, sides, *schemes)
+        rates = momentum_rate(inside, planes, equation.viscosity, self.grid, self.interpolation)
+        return Carried(
+            _pushed(rates, self.restored(inside)),
+            {name: self._scalar_rate(name, flow, inside) for name in flow.scalars},
+            self.buoyancy(flow.scalars),
+        )
 
     def scalar_sides(self, name: str, time: Array) -> list[tuple[OnSide, OnSide]]:
         """What is given of a scalar on the sides of each axis at a time."""
@@ -127,7 +146,7 @@ class IncompressibleStep(Step):
         )
         if on_body is not None:
             rate = on_body.outside(rate, values, inside, grid)
-        return rate + self.sources[name] if name in self.sources else rate
+        return rate
 
     def moved(self, flow: Flow, change: Rates) -> Flow:
         """The flow plus a change, projected."""
@@ -146,6 +165,8 @@ class IncompressibleStep(Step):
 
     def divergence(self, velocity: Velocity) -> Float[Array, "*cells"]:
         """Volume that leaves each cell a unit of time, through the open part of its faces."""
+        if self.blocks is not None:
+            return self.blocks.divergence(velocity)
         if self.body is not None:
             velocity = self.body.weighted(velocity)
         return divergence(velocity, self.grid)
@@ -159,14 +180,13 @@ class IncompressibleStep(Step):
     ) -> tuple[Array, Velocity, Velocity]:
         """Pressure, what the stencils give as the rate of change without it and without forces,
         and its gradient, at a state that is pushed by an acceleration (an input of the step)."""
-        inside = self._continued(state.velocity)
-        stress = self._stress(inside, state.time)
-        rates = _pushed(self._with_forces(stress, state), push)
+        carried = self._carried(state)
+        rates = _pushed(self._with_forces(carried, state), push)
         # Sides whose velocity is given do not change but by their ramp, which is smooth.
         before, after = (self.boundary.at(state.time + lag) for lag in (0.0, self.dt))
         sides = jax.tree.map(lambda first, second: (second - first) / self.dt, before, after)
         pressure, push = self._potential(with_sides(rates, sides, self.grid))
-        return pressure, stress, push
+        return pressure, carried.momentum, push
 
     def _potential(self, velocity: Velocity) -> tuple[Array, Velocity]:
         """Whose gradient holds the divergence of a velocity, and that gradient."""
@@ -178,39 +198,28 @@ class IncompressibleStep(Step):
 
     def pressure_gradient(self, pressure: Array) -> Velocity:
         """On the faces, zero on sides where the velocity is given."""
+        if self.blocks is not None:
+            return self.blocks.gradient(pressure, self.holds)
         return gradient(pressure, self.grid, self.holds)
 
     def _continued(self, velocity: Velocity) -> Velocity:
         return velocity if self.body is None else self.body.continued(velocity)
 
-    def _stress(self, velocity: Velocity, time: Array) -> Velocity:
-        """What momentum carried and friction do."""
-        planes, viscosity = self.boundary.at(time), self.equation.viscosity
-        rates = momentum_rate(velocity, planes, viscosity, self.grid, self.interpolation)
-        return _pushed(rates, self.restored(velocity))
-
     def restored(self, velocity: Velocity) -> Velocity | None:
         """What a sliding surface restores of the momentum of a continued velocity."""
         return None if self.body is None else self.body.restored(velocity, self.grid)
 
-    def _with_forces(self, rates: Velocity, state: Flow) -> Velocity:
-        rates = _pushed(rates, self.forces)
+    def _with_forces(self, carried: Carried, state: Flow) -> Velocity:
+        rates = _pushed(carried.momentum, self.forces)
         drag = self.equation.drag
         if drag is not None:
             rates = tuple(r - drag * u for r, u in zip(rates, state.velocity, strict=True))
-        rates = _pushed(rates, self.buoyancy(state.scalars))
+        rates = _pushed(rates, carried.buoyancy)
         return _pushed(rates, self._state_force(state))
 
     def buoyancy(self, scalars: Mapping[str, Array]) -> Velocity | None:
         """The acceleration of the faces by the buoyancy of scalars, the mean of two cells."""
-        total = None
-        for name, values in scalars.items():
-            one = self.equation.scalars[name]
-            if one.buoyancy is not None:
-                vector = jnp.broadcast_to(one.buoyancy, (self.grid.ndim,))
-                push = vector.reshape(-1, *[1] * self.grid.ndim) * (values - one.reference)
-                total = push if total is None else total + push
-        return None if total is None else self.grid.to_faces(total)
+        return buoyancy_on_faces(scalars, self.equation, self.grid)
 
     def _state_force(self, state: Flow) -> Velocity | None:
         if self.force is None:

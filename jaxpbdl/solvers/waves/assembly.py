@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxpbdl import checks
+from jaxpbdl.distributed.halos import Blocks
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.grid import outer
 from jaxpbdl.solvers.waves.components import (
@@ -17,12 +19,13 @@ from jaxpbdl.solvers.waves.components import (
     curl_terms,
     electric_location,
 )
+from jaxpbdl.solvers.waves.curls import Curl, Derivative
 from jaxpbdl.solvers.waves.differences import difference
 from jaxpbdl.solvers.waves.interfaces import Interface, mixed
 from jaxpbdl.solvers.waves.media import Pole, Property, medium
 from jaxpbdl.solvers.waves.sides import Pairs, Sides, Turns, pairs_of, turns_of, wall_lines
 from jaxpbdl.solvers.waves.sources import Excitation, Setting
-from jaxpbdl.solvers.waves.yee import Curl, Derivative, MaxwellStep
+from jaxpbdl.solvers.waves.yee import MaxwellStep
 
 
 def maxwell(
@@ -35,6 +38,7 @@ def maxwell(
     sides: Sides | None = None,
     components: Components | None = None,
     sources: Sequence[Excitation] = (),
+    mesh: Mesh | None = None,
 ) -> MaxwellStep:
     """The step of electric and magnetic fields in a box by Yee's scheme.
 
@@ -55,10 +59,14 @@ def maxwell(
     - `components`: which there are: `tm`, `te` or `full` in two dimensions, `ez_hy`, `ey_hz` or
       `full` in one. In three dimensions all six.
     - `sources`: `dipole(..)`, `plane_wave(..)`; a current density may also be an input of the step.
+    - `mesh`: devices that share the box (`distributed.space_mesh`), without absorbing layers, and
+      periodic with equal cells along the axes that they split. States are then placed by
+      `distributed.scatter(state, mesh, grid.shape)`.
 
     **Raises:** ValueError for a dt above Courant's limit, naming that limit; a permittivity that is
     not above 0; a conductivity below 0; an interface beside a conductivity or `poles`; absorbing
-    layers that fill the grid; sources outside of the domain or inside an absorbing layer.
+    layers that fill the grid; sources outside of the domain or inside an absorbing layer; a mesh
+    that cannot share the box.
     """
     checks.positive("dt", dt)
     components = checked(components, grid)
@@ -89,9 +97,25 @@ def maxwell(
         tuple(source.bound(setting) for source in sources),
         pairs,
         turns,
+        None if mesh is None else _blocks(grid, mesh, pairs, turns),
     )
     step.refuse_above(step.largest_dt())
     return step
+
+
+def _blocks(grid: Cells, mesh: Mesh, pairs: Pairs, turns: Turns) -> Blocks:
+    """The blocks of a box whose sides let devices share it."""
+    blocks = Blocks(mesh, grid.shape, 1)
+    if any(side.cells for pair in pairs for side in pair or ()):
+        raise ValueError("devices share no box with absorbing layers: leave out mesh")
+    for axis, _, _ in blocks.split:
+        widths = grid.widths[axis]
+        equal = np.ptp(widths) <= 1e-9 * widths.max()
+        if not (grid.periodic[axis] and equal and turns[axis] is None):
+            raise ValueError(
+                f"mesh splits axis {axis}, which must be periodic with equal cells, without a phase"
+            )
+    return blocks
 
 
 def _curl(

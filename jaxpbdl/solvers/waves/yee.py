@@ -17,22 +17,19 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
+from jaxpbdl.distributed.halos import Blocks
 from jaxpbdl.grids.cells import Cells
-from jaxpbdl.grids.spectrum import total
 from jaxpbdl.solvers.waves.components import (
     NAMES,
     Components,
     electric_location,
     magnetic_location,
 )
-from jaxpbdl.solvers.waves.differences import Difference
+from jaxpbdl.solvers.waves.curls import Curl, Rates, curl_of
 from jaxpbdl.solvers.waves.interfaces import MixedMedium
 from jaxpbdl.solvers.waves.media import Medium
 from jaxpbdl.solvers.waves.sides import Pairs, Turns
 from jaxpbdl.step import Step
-
-Rates = tuple[Array, ...]
-"""One array for each component."""
 
 
 class Fields(NamedTuple):
@@ -76,18 +73,6 @@ class Source(eqx.Module):
         return rates, memory
 
 
-class Derivative(eqx.Module):
-    """One term of a curl: a sign, which of the components it takes, and its difference."""
-
-    sign: int = eqx.field(static=True)
-    position: int = eqx.field(static=True)
-    difference: Difference
-
-
-Curl = tuple[tuple[Derivative, ...], ...]
-"""The terms of each component."""
-
-
 class MaxwellStep(Step):
     """One step of E and H; created by `maxwell`.
 
@@ -107,6 +92,7 @@ class MaxwellStep(Step):
     sources: tuple[Source, ...]
     pairs: Pairs
     turns: Turns = ()
+    blocks: Blocks | None = None
 
     @property
     def interval(self) -> Array:
@@ -183,8 +169,13 @@ class MaxwellStep(Step):
 
     def magnetic_half(self, state: Fields) -> Fields:
         """H half a step past the time of E."""
-        curls, absorbed = _curl(
-            self.curl_electric, state.electric, state.absorbed[0], self.dt, state.magnetic
+        curls, absorbed = curl_of(
+            self.curl_electric,
+            state.electric,
+            state.absorbed[0],
+            self.dt,
+            state.magnetic,
+            self.blocks,
         )
         rates, memories = tuple(-one for one in curls), []
         for source, memory in zip(self.sources, state.sources, strict=True):
@@ -201,8 +192,13 @@ class MaxwellStep(Step):
 
     def electric_half(self, state: Fields, *inputs: Sequence[Array]) -> Fields:
         """E and the time one step later, once `magnetic_half` has advanced H."""
-        rates, absorbed = _curl(
-            self.curl_magnetic, state.magnetic, state.absorbed[1], self.dt, state.electric
+        rates, absorbed = curl_of(
+            self.curl_magnetic,
+            state.magnetic,
+            state.absorbed[1],
+            self.dt,
+            state.electric,
+            self.blocks,
         )
         for currents in inputs:
             if len(currents) != len(rates):
@@ -324,24 +320,3 @@ class MaxwellStep(Step):
                     checks.real(f"{name}_{NAMES[component]}", field)
         if len(state.polarisation) != len(self.medium.poles):
             raise ValueError(f"state must have {len(self.medium.poles)} polarisations")
-
-
-def _curl(
-    curl: Curl,
-    fields: tuple[Array, ...],
-    memories: PyTree,
-    dt: Array,
-    like: tuple[Array, ...],
-) -> tuple[Rates, PyTree]:
-    """The curl, of the shapes of `like`, and the memory of the absorbing layers one step later."""
-    parts, later = [], []
-    for terms, remembered, own in zip(curl, memories, like, strict=True):
-        slopes, new = [], []
-        for term, memory in zip(terms, remembered, strict=True):
-            slope, memory = term.difference(fields[term.position], memory, dt)
-            slopes.append(slope if term.sign > 0 else -slope)
-            new.append(memory)
-        # Along the only axis of a grid nothing changes the component along it.
-        parts.append(total(slopes) if slopes else jnp.zeros_like(own))
-        later.append(tuple(new))
-    return tuple(parts), tuple(later)
