@@ -118,6 +118,50 @@ def paintable(
     raise ValueError(f"the brush of {width} pixels paints no design near to this image")
 
 
+def neighbours(
+    solid: Bool[np.ndarray, "x y"],
+    slope: Float[np.ndarray, "x y"],
+    fixed: Float[np.ndarray, "x y"],
+    around: Bool[np.ndarray, "nx ny"],
+    width: int,
+    mirrors: Sequence[Callable[[np.ndarray], np.ndarray]],
+    rng: np.random.Generator,
+    count: int,
+) -> list[Bool[np.ndarray, "x y"]]:
+    """Painted designs one touch away from one, with what else that takes.
+
+    **Arguments**
+
+    - `slope`: of a loss to the pixels; the touches are chosen at random among those that should
+      lower it, and the designs are sorted by what it should become.
+    - `count`: of touches; there may be fewer designs.
+    - the rest as in `paintable`.
+    """
+    inner, brush = _inner(solid, around), disc(width)
+    whole, gradient = around.copy(), np.zeros(around.shape)
+    whole[inner], gradient[inner] = solid, np.where(np.isnan(fixed), slope, 0.0)
+    change = np.stack([_under(gradient * ~whole, brush), _under(-gradient * whole, brush)])
+    falls = np.maximum(-change, 0.0).ravel()
+    if not falls.any():
+        return []
+    tried = min(count, int(np.count_nonzero(falls)))
+    found: dict[bytes, tuple[float, np.ndarray]] = {}
+    for number in rng.choice(falls.size, tried, replace=False, p=falls / falls.sum()):
+        phase, *corner = np.unravel_index(number, change.shape)
+        one = np.zeros(change.shape[1:], bool)
+        one[tuple(corner)] = True
+        touch = _mirrored(painted(one, brush), inner, mirrors)[inner]
+        image = np.where(touch, 3.0 if phase == 0 else -3.0, np.where(solid, 1.0, -1.0))
+        try:
+            other = paintable(image, fixed, around, width, mirrors)
+        except ValueError:  # no way to paint this one
+            continue
+        difference = float(np.sum(slope * (other.astype(float) - solid)))
+        if (other != solid).any():
+            found[other.tobytes()] = difference, other
+    return [other for _, other in sorted(found.values(), key=lambda pair: pair[0])]
+
+
 def _finished(
     assigned: list[np.ndarray],
     want: np.ndarray,

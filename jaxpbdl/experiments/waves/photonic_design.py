@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -29,12 +29,25 @@ from jaxtyping import Array, Float
 
 from jaxpbdl import plotting
 from jaxpbdl.experiments.configuration import (
-    Count, Fraction, NonNegative, NonNegativeInt, Positive, Validated,
+    Count,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    Validated,
 )
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.waves.photonic_brushes import paintable, widths
+from jaxpbdl.experiments.waves.photonic_brushes import neighbours, paintable, widths
 from jaxpbdl.experiments.waves.photonic_devices import (
-    DEVICES, LAYER, Device, Judge, background, judge, metric,
+    DEVICES,
+    LAYER,
+    SOFT,
+    Device,
+    Judge,
+    Mirror,
+    background,
+    judge,
+    metric,
+    shortfall,
 )
 
 LEADERBOARD = "invrs-io leaderboard, commit ed27c5c"
@@ -58,20 +71,22 @@ class Config(Validated):
     sharpnesses: tuple[Positive, ...] = (4.0, 8.0, 16.0)
     steps: Count = 30
     """Of Adam at each sharpness."""
-    painted_steps: NonNegativeInt = 100
-    """Of Adam with painted designs, at the last sharpness but for its slope, of `slope`."""
+    painted_steps: Count = 100
+    """Of Adam with painted designs."""
     slope: Positive = 8.0
     """Sharpness of the projection through which the gradient at a painted design goes back."""
     learning_rate: Positive = 0.03
     painted_rate: Positive = 0.01
-    """Of the steps with painted designs at first; it falls to a tenth."""
+    """Of the steps with painted designs at first."""
+    patience: Count = 20
+    """Steps without a better design after which they go back to the best and halve the rate."""
+    trials: NonNegativeInt = 200
+    """Touches of the brush that are tried at the end."""
     noise: NonNegative = 0.1
     coarse: Count = 1
     """A first image has cells larger by this factor and all the sharpnesses up to `handed`; the
     fine one goes on from there. 1 is none."""
     handed: Positive = 8.0
-    share: Fraction = 0.0
-    """Of the wavelengths' worst loss, beside their mean."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -98,9 +113,6 @@ def cone(radius: float) -> Float[np.ndarray, "n n"]:
     x = np.arange(-reach, reach + 1)
     weights = np.maximum(1 - np.hypot(x[:, None], x) / max(radius, 1.0), 0.0)
     return weights / weights.sum()
-
-
-Mirror: TypeAlias = Callable[[Array], Array]
 
 
 class Shaping(eqx.Module):
@@ -178,10 +190,14 @@ class Search:
     def slope(self, design: np.ndarray | Array) -> tuple[np.ndarray, np.ndarray]:
         """The gradient of the loss to a design, and the powers; the loss is kept."""
         values, powers, slopes = self.judge.slopes(design)
-        weights = np.full(len(values), (1 - self.config.share) / len(values))
-        weights[np.argmax(values)] += self.config.share
-        self.losses.append(float(values @ weights))
-        return np.tensordot(weights, slopes, 1), powers
+        self.losses.append(float(np.mean(values)))
+        return np.mean(slopes, axis=0), powers
+
+    def metric_slope(self, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """That of the metric with the other sign, all maxima smooth."""
+        values, powers, slopes = self.judge.slopes(design, shortfall)
+        weights = np.exp((values - values.max()) / SOFT)
+        return np.tensordot(weights / weights.sum(), slopes, 1), powers
 
     def grey(
         self, image: Array, sharpnesses: Sequence[float], show: Callable[[str], None] = print
@@ -200,29 +216,66 @@ class Search:
     def painted(self, image: Array, show: Callable[[str], None] = print) -> Found:
         """The best design that the brush of the config paints, of those along the way from an
         image; `show` gets a line now and then."""
-        config, (x, y) = self.config, background(self.device, self.cell)[1]
-        brush, sharp = round(-(-config.width // self.cell)), jnp.asarray(config.slope)
-        around = surroundings(self.device, self.cell, brush)
+        config = self.config
+        (around, brush), sharp = self.canvas(), jnp.asarray(config.slope)
         fixed = np.asarray(self.shape.fixed)
-        steps = max(config.painted_steps, 1)
-        optimiser = optax.adam(optax.cosine_decay_schedule(config.painted_rate, steps, 0.1))
+        rate, behind, slope_of = config.painted_rate, 0, self.slope
+        optimiser = optax.inject_hyperparams(optax.adam)(rate)
         state = optimiser.init(image)
         best: Found | None = None
-        for step in range(steps):
+        start = image
+        for step in range(config.painted_steps):
             wanted = np.asarray(self.smooth(image)) - 0.5
             solid = paintable(wanted, fixed, around, brush, self.device.mirrors)
             design = solid.astype(float)
-            slope, powers = self.slope(design)
-            score = metric(self.judge.edges, powers)
+            slope, powers = slope_of(design)
+            score, behind = metric(self.judge.edges, powers), behind + 1
             if best is None or score > best.metric:
-                best = Found(design, powers, score, self.losses)
-            if (step + 1) % 20 == 0 or step + 1 == steps:
-                show(f"  {step + 1} painted designs: loss {self.losses[-1]:.4g}, "
-                     f"metric {score:.4f}, best {best.metric:.4f}")  # fmt: skip
+                best, start, behind = Found(design, powers, score, self.losses), image, 0
+            if (step + 1) % 20 == 0 or step + 1 == config.painted_steps:
+                show(f"  {step + 1} painted designs: metric {score:.4f}, best {best.metric:.4f}")
             change, state = optimiser.update(self.back(image, sharp, jnp.asarray(slope)), state)
             image = _moved(image, change)
+            if behind == config.patience:
+                # Back to the best image, in smaller steps; the windows met, by the metric itself.
+                image, rate, behind = start, rate / 2, 0
+                slope_of = self.metric_slope if best.metric > 0 else self.slope
+                state = optax.inject_hyperparams(optax.adam)(rate).init(image)
         assert best is not None
         return best
+
+    def touched(self, best: Found, show: Callable[[str], None] = print) -> Found:
+        """A design better than one: touches of the brush that should raise the metric are tried,
+        those first that should most, and the first that does is kept."""
+        config, rng = self.config, np.random.default_rng(self.config.seed)
+        around, brush = self.canvas()
+        fixed, seen = np.asarray(self.shape.fixed), {best.design.tobytes()}
+        slope, _ = self.metric_slope(best.design)
+        trials = idle = 0
+        while trials < config.trials and idle < 5:
+            others = neighbours(
+                best.design > 0.5, slope, fixed, around, brush, self.device.mirrors, rng, 24
+            )
+            idle += 1
+            for solid in others:
+                design = solid.astype(float)
+                if trials == config.trials or design.tobytes() in seen:
+                    continue
+                seen.add(design.tobytes())
+                trials, idle = trials + 1, 0
+                powers, _ = self.judge.powers(design)
+                score = metric(self.judge.edges, powers)
+                if score > best.metric:
+                    best = Found(design, powers, score, self.losses)
+                    slope, _ = self.metric_slope(design)
+                    break
+        show(f"  {trials} touches tried: best {best.metric:.4f}")
+        return best
+
+    def canvas(self) -> tuple[np.ndarray, int]:
+        """What lies about the design as far as the brush reaches, and the brush's width."""
+        brush = round(-(-self.config.width // self.cell))
+        return surroundings(self.device, self.cell, brush), brush
 
 
 def _moved(image: Array, change: Array | optax.Updates) -> Array:
@@ -243,7 +296,7 @@ def designed(name: str, config: Config) -> Found:
         image = jnp.kron(image, jnp.ones((config.coarse, config.coarse)))
         before, rest = search.losses, [one for one in rest if one >= config.handed]
         search = Search(device, config, config.cell)
-    found = search.painted(search.grey(image, rest))
+    found = search.touched(search.painted(search.grey(image, rest)))
     return found._replace(losses=before + found.losses)
 
 

@@ -8,7 +8,7 @@ windows. Lengths are in nm.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -24,6 +24,10 @@ SOLID, VOID = 12.25, 2.25
 GUIDE, WINDOW, LAYER, INSIDE = 400, 1440, 20, 40
 """Width of the guides and of the cuts in nm; cells of the absorbing layers; nm from these to the
 ports, and from the ports to the monitors."""
+
+
+Mirror: TypeAlias = Callable[[Any], Any]
+"""Of the pixels of an image."""
 
 
 class Guide(NamedTuple):
@@ -58,7 +62,7 @@ class Device:
     guides: tuple[Guide, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
-    mirrors: tuple[Callable[[Array], Array], ...] = ()
+    mirrors: tuple[Mirror, ...] = ()
     monitor_cells: int | None = None
     """From the ports to the monitors; None for 40 nm."""
     swapped: float | None = None
@@ -210,6 +214,17 @@ def loss(edges: Windows, powers: Float[Array, " ports"]) -> Float[Array, ""]:
     return jnp.sum(jax.nn.softplus(distances(edges, powers, 0.5) / narrow) ** 2)
 
 
+Loss: TypeAlias = Callable[[Windows, Array], Array]
+SOFT = 0.1
+"""Of the metric: by how much `shortfall` differs from it, about."""
+
+
+def shortfall(edges: Windows, powers: Float[Array, " ports"]) -> Float[Array, ""]:
+    """The metric of one wavelength with the other sign, with a smooth maximum."""
+    found = distances(edges, powers) / (edges.upper - edges.lower)
+    return SOFT * jax.nn.logsumexp(found / SOFT)
+
+
 class Judge(eqx.Module):
     """A device on cells of some width at some wavelengths: it finds the powers of a design."""
 
@@ -231,11 +246,11 @@ class Judge(eqx.Module):
         return np.stack([np.asarray(powers) for powers, _ in found]), field
 
     def slopes(
-        self, design: Float[np.ndarray | Array, "x y"]
+        self, design: Float[np.ndarray | Array, "x y"], loss: Loss = loss
     ) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, "wavelengths x y"]]:
         """Losses and powers at each wavelength, and the gradients of the losses to the design."""
         found = [
-            _slope(one, Windows(jnp.asarray(lower), jnp.asarray(upper)), self.density,
+            _slope(loss, one, Windows(jnp.asarray(lower), jnp.asarray(upper)), self.density,
                    jnp.asarray(design), self.corner)
             for one, lower, upper in zip(self.benches, *self.edges, strict=True)
         ]  # fmt: skip
@@ -247,14 +262,12 @@ def judge(device: Device, cell: int, wavelengths: Sequence[float]) -> Judge:
     """Of a device on cells of some nm at wavelengths in nm."""
     density, (x, y) = background(device, cell)
     benches = tuple(bench(device, cell, wavelength) for wavelength in wavelengths)
-    return Judge(
-        benches, windows(device, wavelengths), jnp.asarray(density), (x.start, y.start)
-    )
+    return Judge(benches, windows(device, wavelengths), jnp.asarray(density), (x.start, y.start))
 
 
 @eqx.filter_jit
 def _slope(
-    one: Bench, edges: Windows, density: Array, design: Array, corner: tuple[int, int]
+    loss: Loss, one: Bench, edges: Windows, density: Array, design: Array, corner: tuple[int, int]
 ) -> tuple[tuple[Array, Array], Array]:
     def value(design: Array) -> tuple[Array, Array]:
         powers, _ = one.powers(_permittivity(density, design, corner))

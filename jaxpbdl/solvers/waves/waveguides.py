@@ -31,6 +31,9 @@ from jaxpbdl.solvers.waves.sides import require_inside
 from jaxpbdl.solvers.waves.sources import Setting, Signal
 from jaxpbdl.solvers.waves.yee import Fields, MaxwellStep, Rates, Source
 
+TAIL = 0.1
+"""What may be left of a mode at the ends of its cut; its index is then off by some thousandths."""
+
 
 class Mode(eqx.Module):
     """A mode of a slab waveguide on a grid; created by `slab_modes`.
@@ -85,14 +88,14 @@ def slab_modes(
     - `step`: in two dimensions, with the components `tm` or `te` (for E or H out of the plane); its
       sources do not matter.
     - `axis`, `place`: of the guide, and where it is cut, at the nearest node.
-    - `bounds`: of the cut across the guide, at the nearest nodes; far enough that the modes have
-      fallen off, as if conductors were there.
+    - `bounds`: of the cut across the guide, at the nearest nodes; it ends as if conductors were
+      there, and must do so where the modes have fallen to `TAIL` of their largest.
     - `wavelength` in vacuum; `count`, of modes.
 
     **Raises:** ValueError for a grid or components of another kind, a medium with losses, poles or
     an interface, a cut outside of the domain or inside an absorbing layer, cells along the guide
-    that differ at the cut, a wavelength below two cells (in the guide, too), and more modes than it
-    carries.
+    that differ at the cut, a wavelength below two cells (in the guide, too), more modes than it
+    carries, and modes that have not fallen off at `bounds`.
     """
     grid, (electric, magnetic) = step.grid, step.components
     if grid.ndim != 2 or len(electric) + len(magnetic) != 3:
@@ -142,6 +145,7 @@ def slab_modes(
         )
     modes = []
     for b_square, shape in zip(squares, shapes, strict=True):
+        require_fallen(shape, b_square - square * normal[[0, -1]], widths, bounds, e == 2)
         ratio = sign * np.sqrt(b_square / square)  # B / W
         fields = (shape, ratio * shape) if e == 2 else (ratio / normal * shape, shape)
         half_phase = np.arcsin(np.sqrt(b_square) * h / 2)
@@ -163,6 +167,40 @@ def slab_modes(
             )
         )
     return tuple(modes)
+
+
+def require_fallen(
+    shape: Float[np.ndarray, " places"],
+    squares: Float[np.ndarray, "2"],
+    widths: Float[np.ndarray, " cells"],
+    bounds: tuple[float, float],
+    zero: bool,
+) -> None:
+    """Refuse a mode that is not small at the ends of its cut.
+
+    **Arguments:**
+
+    - `shape`: of the mode, at the nodes within the cut if it is `zero` at the ends, else at the
+      centres of the cells, of `widths`.
+    - `squares`: of the rate at which it falls beside the guide, at both ends.
+
+    **Raises:** ValueError with the value that the free mode has there, of its largest, and how much
+    further out would do.
+    """
+    for end, value, square, h in zip(
+        bounds, np.abs(shape[[0, -1]]), squares, widths[[0, -1]], strict=True
+    ):
+        # Between conductors exp(-r d) becomes 2 exp(-r d) times sinh, or cosh, of r times what is
+        # left to the end.
+        turn = 2 * np.arcsinh(np.sqrt(max(square, 1e-300)) * h / 2)
+        left = 2 * (np.sinh(turn) if zero else np.cosh(turn / 2))
+        tail = float(value / left / np.max(np.abs(shape)))
+        if tail > TAIL:
+            further = np.log(tail / TAIL) * h / turn
+            raise ValueError(
+                f"bounds must be where the mode has fallen to {TAIL:g} of its largest, at "
+                f"{end:.6g} it is {tail:.3g}: move that end out by {further:.3g} or more"
+            )
 
 
 def out_of_plane(

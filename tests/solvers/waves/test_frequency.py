@@ -10,7 +10,7 @@ import pytest
 
 import jaxpbdl as jp
 from jaxpbdl.solvers import waves
-from jaxpbdl.solvers.waves import frequency
+from jaxpbdl.solvers.waves import factors
 from jaxpbdl.solvers.waves.frequency import ceviche_layer, time_harmonic
 
 pytestmark = pytest.mark.x64
@@ -179,15 +179,15 @@ def test_the_adjoint_takes_the_same_factors(monkeypatch):
     monkeypatch.setattr(linalg, "splu", lambda *a, **k: count.append(1) or splu(*a, **k))
     problem = small()
     current = jnp.zeros(problem.shape).at[8, 8].set(1.0)
-    frequency._factors.clear()
+    factors._factors.clear()
     loss = jax.jit(lambda eps: jnp.sum(jnp.abs(problem.solve(eps, current)) ** 2))
     jax.block_until_ready(jax.grad(loss)(bodies(problem.shape, 5)))
     assert len(count) == 1
     loss(bodies(problem.shape, 6)).block_until_ready()
     assert len(count) == 2
-    monkeypatch.setattr(frequency, "KEPT_ENTRIES", 1)
+    monkeypatch.setattr(factors, "KEPT_ENTRIES", 1)
     loss(bodies(problem.shape, 7)).block_until_ready()
-    assert len(frequency._factors) == 1
+    assert len(factors._factors) == 1
 
 
 def test_single_precision_and_many_media():
