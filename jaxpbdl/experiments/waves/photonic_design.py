@@ -60,7 +60,7 @@ class Config(Validated):
 
     seed: int = 0
     """Of the noise that the design starts with."""
-    devices: tuple[str, ...] = ("bend",)
+    challenges: tuple[str, ...] = ("bend",)
     cell: Count = 40
     """Width of a cell and of a pixel; a divisor of 40."""
     wavelengths: tuple[Positive, ...] = (1270.0, 1290.0)
@@ -80,7 +80,7 @@ class Config(Validated):
     """Of the steps with painted designs at first."""
     patience: Count = 20
     """Steps without a better design after which they go back to the best and halve the rate."""
-    trials: NonNegativeInt = 200
+    trials: NonNegativeInt = 100
     """Touches of the brush that are tried at the end."""
     noise: NonNegative = 0.1
     coarse: Count = 1
@@ -90,9 +90,9 @@ class Config(Validated):
 
     def __post_init__(self):
         super().__post_init__()
-        for name in self.devices:
+        for name in self.challenges:
             if name not in DEVICES:
-                raise ValueError(f"devices must be of {', '.join(DEVICES)}, got {name!r}")
+                raise ValueError(f"challenges must be of {', '.join(DEVICES)}, got {name!r}")
         if 40 % (self.cell * self.coarse):
             raise ValueError(
                 f"cell times coarse must be a divisor of 40, got {self.cell * self.coarse}"
@@ -304,7 +304,7 @@ def run(config: Config, folder: Path) -> Result:
     """Find the designs; a picture and a csv file of each go to `folder`."""
     metrics, published, histories, notes = {}, {}, {}, {}
     with jax.enable_x64(True):
-        for name in config.devices:
+        for name in config.challenges:
             print(f"{name}:")
             start = time.perf_counter()
             found = designed(name, config)
@@ -341,15 +341,21 @@ def _picture(name: str, config: Config, found: Found, folder: Path) -> None:
     plotting.save(figure, folder / f"{name}.png")
 
 
-CHALLENGES = ("bend", "converter", "power_splitter", "beam_splitter")
 EXPERIMENT = Experiment(
     name="photonic-design",
     summary="a waveguide bend, or another device of the ceviche challenges, designed by gradient",
     presets={
         "quick": Config(),
-        "light": Config(devices=tuple(DEVICES), steps=60, painted_steps=300),
+        "light": Config(challenges=tuple(DEVICES), steps=60, painted_steps=120, trials=300),
         "full": Config(
-            devices=CHALLENGES, cell=10, coarse=2, wavelengths=SIX, width=80.0, feature=100.0
+            cell=10,
+            coarse=2,
+            wavelengths=SIX,
+            width=80.0,
+            feature=100.0,
+            steps=20,
+            painted_steps=40,
+            trials=20,
         ),
     },
     run=run,
