@@ -100,21 +100,28 @@ def paintable(
 
     **Raises** ValueError if touches lead to none, as for fixed pixels that the brush cannot paint.
     """
+    from scipy import ndimage  # waits for its first use
+
     inner = _inner(image, around)
     brush = disc(width)
     want = np.where(around, 1.0, -1.0)
     want[inner] = np.where(np.isnan(fixed), image, np.where(fixed > 0.5, 1.0, -1.0))
     given = np.ones(around.shape, bool)
     given[inner] = ~np.isnan(fixed)
-    for kept in (0.0, 0.1, 0.3, np.inf):
-        # Of the touches that the image has, those of which it is surer and surer.
+    left = np.zeros(around.shape, bool)
+    for reach in (1, 1, 2, 2, 3, 3, 4, 4, max(around.shape)):
+        # The touches that the image has, but for those near a dead end of the last try.
         sure = [given & (want > 0), given & (want < 0)]
         for phase, sign in enumerate((1, -1)):
-            first = painted(touches((sign * want > kept) | sure[phase], brush), brush)
+            first = painted(touches(((sign * want > 0) & ~left) | sure[phase], brush), brush)
             sure[phase] |= _mirrored(first, inner, mirrors) & ~given
-        found = _finished(sure, want, brush, inner, mirrors)
+        found, dead = _finished(sure, want, brush, inner, mirrors)
         if found is not None:
             return found[inner]
+        size = reach * width
+        wide = np.pad(_mirrored(dead, inner, mirrors), size)
+        square = np.ones((2 * size + 1,) * 2, bool)
+        left |= ndimage.binary_dilation(wide, square)[size:-size, size:-size]
     raise ValueError(f"the brush of {width} pixels paints no design near to this image")
 
 
@@ -168,8 +175,9 @@ def _finished(
     brush: np.ndarray,
     inner: tuple[slice, slice],
     mirrors: Sequence[Callable[[np.ndarray], np.ndarray]],
-) -> np.ndarray | None:
-    """All pixels, from the solid and void ones that are assigned; None for a dead end."""
+) -> tuple[np.ndarray | None, np.ndarray]:
+    """All pixels, from the solid and void ones that are assigned; None for a dead end, and where
+    that is."""
     area = np.zeros(want.shape, bool)
     area[inner] = True
     weight = [want, -want]
@@ -178,8 +186,9 @@ def _finished(
         free = area & ~assigned[0] & ~assigned[1]
         may = [touches(~assigned[1 - phase], brush) for phase in (0, 1)]
         over = [painted(one, brush) for one in may]
-        if any((area & assigned[phase] & ~over[phase]).any() for phase in (0, 1)):
-            return None
+        lost = [area & assigned[phase] & ~over[phase] for phase in (0, 1)]
+        if lost[0].any() or lost[1].any():
+            return None, lost[0] | lost[1]
         done = [painted(touches(assigned[phase], brush), brush) for phase in (0, 1)]
         # Pixels that must still be under a touch of one phase: those assigned without one, and
         # those that no touch of the other reaches.
@@ -188,7 +197,7 @@ def _finished(
             for phase in (0, 1)
         ]
         if not free.any() and not due[0].any() and not due[1].any():
-            return assigned[0]
+            return assigned[0], area
         urgent = due[0].any() or due[1].any()
         best, where = -np.inf, None
         for phase in (0, 1):
@@ -202,7 +211,7 @@ def _finished(
             if gain[at] > best:
                 best, where = gain[at], (phase, at)
         if where is None:
-            return None
+            return None, due[0] | due[1] if urgent else free
         phase, at = where
         one = np.zeros_like(banned[phase])
         one[at] = True

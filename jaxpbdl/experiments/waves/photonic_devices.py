@@ -40,15 +40,15 @@ class Guide(NamedTuple):
     order: int = 0
 
 
-def _transposed(x: Array) -> Array:
+def _transposed(x: Any) -> Any:
     return x.T
 
 
-def _flipped_y(x: Array) -> Array:
+def _flipped_y(x: Any) -> Any:
     return x[:, ::-1]
 
 
-def _flipped_x(x: Array) -> Array:
+def _flipped_x(x: Any) -> Any:
     return x[::-1]
 
 
