@@ -118,10 +118,8 @@ def paintable(
         found, dead = _finished(sure, want, brush, inner, mirrors)
         if found is not None:
             return found[inner]
-        size = reach * width
-        wide = np.pad(_mirrored(dead, inner, mirrors), size)
-        square = np.ones((2 * size + 1,) * 2, bool)
-        left |= ndimage.binary_dilation(wide, square)[size:-size, size:-size]
+        away = ndimage.distance_transform_cdt(~_mirrored(dead, inner, mirrors), "chessboard")
+        left |= np.asarray(away) <= reach * width
     raise ValueError(f"the brush of {width} pixels paints no design near to this image")
 
 
