@@ -43,12 +43,12 @@ from jaxpbdl.experiments.waves.photonic_devices import (
     SOFT,
     Device,
     Judge,
-    Mirror,
     background,
     judge,
     metric,
     shortfall,
 )
+from jaxpbdl.experiments.waves.photonic_shaping import shaping, surroundings
 
 LEADERBOARD = "invrs-io leaderboard, commit ed27c5c"
 SIX = (1265.0, 1270.0, 1275.0, 1285.0, 1290.0, 1295.0)
@@ -84,9 +84,9 @@ class Config(Validated):
     """Touches of the brush that are tried at the end."""
     noise: NonNegative = 0.1
     coarse: Count = 1
-    """A first image has cells larger by this factor and all the sharpnesses up to `handed`; the
-    fine one goes on from there. 1 is none."""
-    handed: Positive = 8.0
+    """A first image has cells larger by this factor and the sharpnesses up to `handed`; the fine
+    one goes on with those above, if any. 1 is none."""
+    handed: Positive = 16.0
 
     def __post_init__(self):
         super().__post_init__()
@@ -100,68 +100,11 @@ class Config(Validated):
         for name in ("wavelengths", "sharpnesses"):
             if not getattr(self, name):
                 raise ValueError(f"{name} must hold at least one, got none")
-        low, high = min(self.sharpnesses), max(self.sharpnesses)
-        if self.coarse > 1 and not low <= self.handed <= high:
+        if self.coarse > 1 and self.handed < min(self.sharpnesses):
             raise ValueError(
-                f"handed must be within the sharpnesses, {low:g} to {high:g}, got {self.handed:g}"
+                f"handed must be at least the smallest of the sharpnesses, "
+                f"{min(self.sharpnesses):g}, got {self.handed:g}"
             )
-
-
-def cone(radius: float) -> Float[np.ndarray, "n n"]:
-    """Weights that fall linearly to zero at a radius in pixels; their sum is 1."""
-    reach = int(np.ceil(radius)) - 1 if radius > 1 else 0
-    x = np.arange(-reach, reach + 1)
-    weights = np.maximum(1 - np.hypot(x[:, None], x) / max(radius, 1.0), 0.0)
-    return weights / weights.sum()
-
-
-class Shaping(eqx.Module):
-    """From the unknown image to the density of the pixels."""
-
-    outside: Float[Array, "nx ny"]
-    """The density about the design, as wide as the cone reaches."""
-    fixed: Float[Array, "x y"]
-    """At the border that of the pixel outside; NaN within."""
-    kernel: Float[Array, "n n"]
-    mirrors: tuple[Mirror, ...] = eqx.field(static=True)
-
-    def symmetric(self, image: Float[Array, "x y"]) -> Float[Array, "x y"]:
-        for mirror in self.mirrors:
-            image = (image + mirror(image)) / 2
-        return image
-
-    def smooth(self, image: Float[Array, "x y"]) -> Float[Array, "x y"]:
-        reach = len(self.kernel) // 2
-        whole = self.outside
-        inner = slice(reach, whole.shape[0] - reach), slice(reach, whole.shape[1] - reach)
-        whole = whole.at[inner].set(self.symmetric(image))
-        return jax.scipy.signal.convolve(whole, self.kernel, mode="valid")
-
-    def __call__(self, image: Float[Array, "x y"], sharpness: Array | float) -> Array:
-        """The projected density."""
-        smooth = self.smooth(image)
-        half = jnp.tanh(sharpness / 2)
-        density = (half + jnp.tanh(sharpness * (smooth - 0.5))) / (2 * half)
-        return jnp.where(jnp.isnan(self.fixed), density, jnp.nan_to_num(self.fixed))
-
-
-def surroundings(device: Device, cell: int, reach: int) -> np.ndarray:
-    """What is solid with and about a design, as far as some pixels."""
-    density, (x, y) = background(device, cell)
-    return density[x.start - reach : x.stop + reach, y.start - reach : y.stop + reach] > 0.5
-
-
-def shaping(device: Device, config: Config, cell: int) -> Shaping:
-    """Of a device with pixels of some nm."""
-    density, (x, y) = background(device, cell)
-    kernel = cone(config.feature / cell)
-    reach = len(kernel) // 2
-    fixed = np.full((x.stop - x.start, y.stop - y.start), np.nan)
-    fixed[0], fixed[-1] = density[x.start - 1, y], density[x.stop, y]
-    side = density[x, y.start - 1], density[x, y.stop]
-    fixed[:, 0], fixed[:, -1] = np.fmax(fixed[:, 0], side[0]), np.fmax(fixed[:, -1], side[1])
-    around = surroundings(device, cell, reach).astype(float)
-    return Shaping(jnp.asarray(around), jnp.asarray(fixed), jnp.asarray(kernel), device.mirrors)
 
 
 class Found(NamedTuple):
@@ -179,7 +122,7 @@ class Search:
     def __init__(self, device: Device, config: Config, cell: int):
         self.device, self.config, self.cell = device, config, cell
         self.judge: Judge = judge(device, cell, config.wavelengths)
-        shape = self.shape = shaping(device, config, cell)
+        shape = self.shape = shaping(device, config.feature, cell)
         self.projected = eqx.filter_jit(shape)
         self.smooth = eqx.filter_jit(shape.smooth)
         self.back = eqx.filter_jit(
@@ -294,7 +237,7 @@ def designed(name: str, config: Config) -> Found:
     if config.coarse > 1:
         image = search.grey(image, [one for one in rest if one <= config.handed])
         image = jnp.kron(image, jnp.ones((config.coarse, config.coarse)))
-        before, rest = search.losses, [one for one in rest if one >= config.handed]
+        before, rest = search.losses, [one for one in rest if one > config.handed]
         search = Search(device, config, config.cell)
     found = search.touched(search.painted(search.grey(image, rest)))
     return found._replace(losses=before + found.losses)
@@ -353,9 +296,11 @@ EXPERIMENT = Experiment(
             wavelengths=SIX,
             width=80.0,
             feature=100.0,
-            steps=20,
-            painted_steps=40,
-            trials=20,
+            sharpnesses=(4.0, 8.0, 16.0, 32.0),
+            handed=32.0,
+            steps=15,
+            painted_steps=30,
+            trials=4,
         ),
     },
     run=run,

@@ -21,7 +21,7 @@ from jaxpbdl import checks
 from jaxpbdl.grids.location import node as nodes
 from jaxpbdl.solvers.waves.frequency import TimeHarmonic
 from jaxpbdl.solvers.waves.sides import require_inside
-from jaxpbdl.solvers.waves.waveguides import out_of_plane, require_fallen
+from jaxpbdl.solvers.waves.slabs import out_of_plane, require_fallen
 
 
 class Port(eqx.Module):
@@ -120,7 +120,7 @@ def slab_port(
       known, not traced.
     - `axis`, `place`: of the guide, and where it is cut, at the nearest node.
     - `bounds`: of the cut across the guide, its outermost nodes; E is zero one node further, where
-      the mode must have fallen to `TAIL` (of `waveguides`) of its largest.
+      the mode must have fallen to a tenth of its largest.
     - `order`: 0 for the mode of largest index.
 
     **Raises:** ValueError for another axis, a permittivity of another shape, not finite or not
