@@ -123,7 +123,7 @@ def paintable(
     raise ValueError(f"the brush of {width} pixels paints no design near to this image")
 
 
-def neighbours(
+def touched_designs(
     solid: Bool[np.ndarray, "x y"],
     slope: Float[np.ndarray, "x y"],
     fixed: Float[np.ndarray, "x y"],

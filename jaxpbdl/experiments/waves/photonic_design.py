@@ -36,16 +36,16 @@ from jaxpbdl.experiments.configuration import (
     Validated,
 )
 from jaxpbdl.experiments.contract import Experiment, Published, Result
-from jaxpbdl.experiments.waves.photonic_brushes import neighbours, paintable, widths
+from jaxpbdl.experiments.waves.photonic_brushes import paintable, touched_designs, widths
 from jaxpbdl.experiments.waves.photonic_devices import (
     DEVICES,
     LAYER,
     SOFT,
     Device,
-    Judge,
+    Referee,
     background,
-    judge,
     metric,
+    referee,
     shortfall,
 )
 from jaxpbdl.experiments.waves.photonic_shaping import shaping, surroundings
@@ -116,12 +116,12 @@ class Found(NamedTuple):
     losses: list[float]
 
 
-class Search:
+class DesignSearch:
     """Adam on the image of a device with cells of some nm."""
 
     def __init__(self, device: Device, config: Config, cell: int):
         self.device, self.config, self.cell = device, config, cell
-        self.judge: Judge = judge(device, cell, config.wavelengths)
+        self.referee: Referee = referee(device, cell, config.wavelengths)
         shape = self.shape = shaping(device, config.feature, cell)
         self.projected = eqx.filter_jit(shape)
         self.smooth = eqx.filter_jit(shape.smooth)
@@ -132,13 +132,13 @@ class Search:
 
     def slope(self, design: np.ndarray | Array) -> tuple[np.ndarray, np.ndarray]:
         """The gradient of the loss to a design, and the powers; the loss is kept."""
-        values, powers, slopes = self.judge.slopes(design)
+        values, powers, slopes = self.referee.slopes(design)
         self.losses.append(float(np.mean(values)))
         return np.mean(slopes, axis=0), powers
 
     def metric_slope(self, design: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """That of the metric with the other sign, all maxima smooth."""
-        values, powers, slopes = self.judge.slopes(design, shortfall)
+        values, powers, slopes = self.referee.slopes(design, shortfall)
         weights = np.exp((values - values.max()) / SOFT)
         return np.tensordot(weights / weights.sum(), slopes, 1), powers
 
@@ -172,7 +172,7 @@ class Search:
             solid = paintable(wanted, fixed, around, brush, self.device.mirrors)
             design = solid.astype(float)
             slope, powers = slope_of(design)
-            score, behind = metric(self.judge.edges, powers), behind + 1
+            score, behind = metric(self.referee.edges, powers), behind + 1
             if best is None or score > best.metric:
                 best, start, behind = Found(design, powers, score, self.losses), image, 0
             if (step + 1) % 20 == 0 or step + 1 == config.painted_steps:
@@ -196,7 +196,7 @@ class Search:
         slope, _ = self.metric_slope(best.design)
         trials = idle = 0
         while trials < config.trials and idle < 5:
-            others = neighbours(
+            others = touched_designs(
                 best.design > 0.5, slope, fixed, around, brush, self.device.mirrors, rng, 24
             )
             idle += 1
@@ -206,8 +206,8 @@ class Search:
                     continue
                 seen.add(design.tobytes())
                 trials, idle = trials + 1, 0
-                powers, _ = self.judge.powers(design)
-                score = metric(self.judge.edges, powers)
+                powers, _ = self.referee.powers(design)
+                score = metric(self.referee.edges, powers)
                 if score > best.metric:
                     best = Found(design, powers, score, self.losses)
                     slope, _ = self.metric_slope(design)
@@ -232,13 +232,13 @@ def designed(name: str, config: Config) -> Found:
     # Of the pixels of 40 nm whatever the cells are, so that a seed means one start.
     noise = np.random.default_rng(config.seed).uniform(-1, 1, [n // 40 for n in device.size])
     start = np.kron(0.5 + config.noise * noise, np.ones((40 // cell, 40 // cell)))
-    search, image, before = Search(device, config, cell), jnp.asarray(start), []
+    search, image, before = DesignSearch(device, config, cell), jnp.asarray(start), []
     rest = config.sharpnesses
     if config.coarse > 1:
         image = search.grey(image, [one for one in rest if one <= config.handed])
         image = jnp.kron(image, jnp.ones((config.coarse, config.coarse)))
         before, rest = search.losses, [one for one in rest if one > config.handed]
-        search = Search(device, config, config.cell)
+        search = DesignSearch(device, config, config.cell)
     found = search.touched(search.painted(search.grey(image, rest)))
     return found._replace(losses=before + found.losses)
 
@@ -275,7 +275,7 @@ def _picture(name: str, config: Config, found: Found, folder: Path) -> None:
     """The density with its guides, and |E|."""
     density, (x, y) = background(DEVICES[name], config.cell)
     density[x, y] = found.design
-    _, field = judge(DEVICES[name], config.cell, config.wavelengths).powers(found.design)
+    _, field = referee(DEVICES[name], config.cell, config.wavelengths).powers(found.design)
     inner = slice(LAYER, -LAYER), slice(LAYER, -LAYER)
     size = tuple(n * config.cell / 1000 for n in density[inner].shape)
     figure, axes = plotting.figure(1, 2, size=(3.6, 3.0))

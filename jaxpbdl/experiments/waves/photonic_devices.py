@@ -173,14 +173,14 @@ def bench(device: Device, cell: int, wavelength: float) -> Bench:
     )
 
 
-class Windows(NamedTuple):
+class PowerWindows(NamedTuple):
     """Lower and upper edges of the powers, at each wavelength."""
 
     lower: Float[np.ndarray | Array, "*wavelengths ports"]
     upper: Float[np.ndarray | Array, "*wavelengths ports"]
 
 
-def windows(device: Device, wavelengths: Sequence[float]) -> Windows:
+def power_windows(device: Device, wavelengths: Sequence[float]) -> PowerWindows:
     """Of a device at some wavelengths in nm."""
     swap = [0, 2, 1, *range(3, len(device.lower))] if device.swapped is not None else []
     beyond = float("inf") if device.swapped is None else device.swapped
@@ -189,10 +189,10 @@ def windows(device: Device, wavelengths: Sequence[float]) -> Windows:
                   for one in wavelengths])
         for edge in (device.lower, device.upper)
     ]  # fmt: skip
-    return Windows(edges[0], edges[1])
+    return PowerWindows(edges[0], edges[1])
 
 
-def distances(edges: Windows, powers: Float[Array, "*any ports"], power: float = 1.0) -> Array:
+def distances(edges: PowerWindows, powers: Float[Array, "*any ports"], power: float = 1.0) -> Array:
     """Of powers, to some power, from the nearest edge of their windows, positive outside; edges at
     0 and 1 do not count."""
     lower, upper = edges
@@ -201,35 +201,35 @@ def distances(edges: Windows, powers: Float[Array, "*any ports"], power: float =
     return jnp.maximum(below, above)
 
 
-def metric(edges: Windows, powers: Float[np.ndarray, "wavelengths ports"]) -> float:
+def metric(edges: PowerWindows, powers: Float[np.ndarray, "wavelengths ports"]) -> float:
     """The smallest distance from the edge of a window, over its width; negative outside."""
     found = np.asarray(distances(edges, jnp.asarray(powers))) / (edges.upper - edges.lower)
     return -float(np.max(found))
 
 
-def loss(edges: Windows, powers: Float[Array, " ports"]) -> Float[Array, ""]:
+def loss(edges: PowerWindows, powers: Float[Array, " ports"]) -> Float[Array, ""]:
     """Of one wavelength: the softplus of the distances of amplitudes over the narrowest window,
     squared and summed."""
     narrow = jnp.min(edges.upper - edges.lower)
     return jnp.sum(jax.nn.softplus(distances(edges, powers, 0.5) / narrow) ** 2)
 
 
-Loss: TypeAlias = Callable[[Windows, Array], Array]
+Loss: TypeAlias = Callable[[PowerWindows, Array], Array]
 SOFT = 0.1
 """Of the metric: by how much `shortfall` differs from it, about."""
 
 
-def shortfall(edges: Windows, powers: Float[Array, " ports"]) -> Float[Array, ""]:
+def shortfall(edges: PowerWindows, powers: Float[Array, " ports"]) -> Float[Array, ""]:
     """The metric of one wavelength with the other sign, with a smooth maximum."""
     found = distances(edges, powers) / (edges.upper - edges.lower)
     return SOFT * jax.nn.logsumexp(found / SOFT)
 
 
-class Judge(eqx.Module):
+class Referee(eqx.Module):
     """A device on cells of some width at some wavelengths: it finds the powers of a design."""
 
     benches: tuple[Bench, ...]
-    edges: Windows
+    edges: PowerWindows
     density: Float[Array, "nx ny"]
     """Of the guides, without a design."""
     corner: tuple[int, int] = eqx.field(static=True)
@@ -250,7 +250,7 @@ class Judge(eqx.Module):
     ) -> tuple[np.ndarray, np.ndarray, Float[np.ndarray, "wavelengths x y"]]:
         """Losses and powers at each wavelength, and the gradients of the losses to the design."""
         found = [
-            _slope(loss, one, Windows(jnp.asarray(lower), jnp.asarray(upper)), self.density,
+            _slope(loss, one, PowerWindows(jnp.asarray(lower), jnp.asarray(upper)), self.density,
                    jnp.asarray(design), self.corner)
             for one, lower, upper in zip(self.benches, *self.edges, strict=True)
         ]  # fmt: skip
@@ -258,16 +258,23 @@ class Judge(eqx.Module):
         return np.asarray(losses), np.asarray(powers), np.asarray(slopes)
 
 
-def judge(device: Device, cell: int, wavelengths: Sequence[float]) -> Judge:
+def referee(device: Device, cell: int, wavelengths: Sequence[float]) -> Referee:
     """Of a device on cells of some nm at wavelengths in nm."""
     density, (x, y) = background(device, cell)
     benches = tuple(bench(device, cell, wavelength) for wavelength in wavelengths)
-    return Judge(benches, windows(device, wavelengths), jnp.asarray(density), (x.start, y.start))
+    return Referee(
+        benches, power_windows(device, wavelengths), jnp.asarray(density), (x.start, y.start)
+    )
 
 
 @eqx.filter_jit
 def _slope(
-    loss: Loss, one: Bench, edges: Windows, density: Array, design: Array, corner: tuple[int, int]
+    loss: Loss,
+    one: Bench,
+    edges: PowerWindows,
+    density: Array,
+    design: Array,
+    corner: tuple[int, int],
 ) -> tuple[tuple[Array, Array], Array]:
     def value(design: Array) -> tuple[Array, Array]:
         powers, _ = one.powers(_permittivity(density, design, corner))

@@ -7,9 +7,9 @@ from scipy import ndimage
 from jaxpbdl.experiments.waves.photonic_brushes import (
     Widths,
     disc,
-    neighbours,
     paintable,
     too_narrow,
+    touched_designs,
     widths,
 )
 
@@ -83,7 +83,9 @@ def test_what_is_painted(width):
         if number == 0:
             slope = rng.normal(size=(40, 40))
             slope += mirror(slope)
-            others = neighbours(solid, slope, border(), around(width), width, (mirror,), rng, 12)
+            others = touched_designs(
+                solid, slope, border(), around(width), width, (mirror,), rng, 12
+            )
             changes = [np.sum(slope * (other * 1.0 - solid)) for other in others]
             assert len(others) > 4 and changes == sorted(changes) and changes[0] < 0
             for other in others:

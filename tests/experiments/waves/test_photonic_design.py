@@ -12,7 +12,7 @@ from jaxpbdl.experiments.waves import photonic_design as pd
 from jaxpbdl.experiments.waves import photonic_shaping as ps
 from jaxpbdl.experiments.waves.photonic_brushes import widths
 from jaxpbdl.experiments.waves.photonic_design import EXPERIMENT, Config
-from jaxpbdl.experiments.waves.photonic_devices import DEVICES, judge, metric
+from jaxpbdl.experiments.waves.photonic_devices import DEVICES, metric, referee
 
 pytestmark = pytest.mark.x64
 
@@ -58,7 +58,7 @@ def test_a_small_run(tmp_path):
     np.testing.assert_array_equal(design, design.T)
     border = np.asarray(ps.shaping(DEVICES["bend"], 160.0, 40).fixed)
     np.testing.assert_array_equal(design[~np.isnan(border)], border[~np.isnan(border)])
-    made = judge(DEVICES["bend"], 40, config.wavelengths)
+    made = referee(DEVICES["bend"], 40, config.wavelengths)
     powers, _ = made.powers(design)
     assert metric(made.edges, powers) == pytest.approx(metrics["bend.metric"])
     found = widths(design > 0.5, ps.surroundings(DEVICES["bend"], 40, 10))

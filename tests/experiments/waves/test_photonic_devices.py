@@ -47,16 +47,16 @@ def test_what_the_referee_measures():
     device = DEVICES["converter"]
     straight = np.zeros((40, 40))
     straight[:, 15:25] = 1.0
-    powers, _ = pd.judge(device, 40, (1270.0,)).powers(straight)
+    powers, _ = pd.referee(device, 40, (1270.0,)).powers(straight)
     assert powers[0, 1] < 1e-6 and powers[0, 0] < 1e-3
     same = device.__class__(device.size, device.beside, (device.guides[0], pd.Guide(0, 1)),
                             device.lower, device.upper)  # fmt: skip
-    powers, field = pd.judge(same, 40, (1270.0,)).powers(straight)
+    powers, field = pd.referee(same, 40, (1270.0,)).powers(straight)
     assert powers[0, 1] == pytest.approx(1.0, abs=2e-3) and powers[0, 0] < 1e-3
     assert field.shape == (116, 100)
     edge = np.zeros((40, 40))
     edge[:25, 15:25] = edge[15:25, :25] = 1.0
-    powers, _ = pd.judge(DEVICES["bend"], 40, (1270.0, 1290.0)).powers(edge)
+    powers, _ = pd.referee(DEVICES["bend"], 40, (1270.0, 1290.0)).powers(edge)
     np.testing.assert_allclose(powers, REFEREE, rtol=2e-3, atol=1e-5)
 
 
@@ -67,7 +67,7 @@ REFEREE = [[0.15189, 0.00318], [0.15933, 0.00372]]
 def test_windows():
     """The metric as the challenges define it, of figures by hand."""
     two = (1270.0, 1290.0)
-    bend, splitter = (pd.windows(DEVICES[name], two) for name in ("bend", "beam_splitter"))
+    bend, splitter = (pd.power_windows(DEVICES[name], two) for name in ("bend", "beam_splitter"))
     good = np.array([[0.002, 0.95], [0.004, 0.99]])
     edge = 10**-0.05
     assert pd.metric(bend, good) == pytest.approx((0.95 - edge) / (1 - edge))
@@ -76,23 +76,23 @@ def test_windows():
     powers = np.array([[0.0, 0.5, low + 0.01, 0.003]] * 2)
     assert pd.metric(splitter, powers) == pytest.approx(0.01 / (1 - 2 * low))
     assert pd.metric(splitter, powers[:, ::-1] * [[1, 1, 1, 3]]) < 0.1
-    one = pd.Windows(bend.lower[0], bend.upper[0])
+    one = pd.PowerWindows(bend.lower[0], bend.upper[0])
     found = float(pd.loss(one, jnp.asarray([0.0225, 0.5])))
     d = np.array([0.15 - 0.1, edge**0.5 - 0.5**0.5]) / 0.01
     assert found == pytest.approx(np.sum(np.log1p(np.exp(d)) ** 2))
-    worst = pd.metric(pd.Windows(bend.lower[:1], bend.upper[:1]), np.array([[0.0225, 0.5]]))
+    worst = pd.metric(pd.PowerWindows(bend.lower[:1], bend.upper[:1]), np.array([[0.0225, 0.5]]))
     assert -worst < float(pd.shortfall(one, jnp.asarray([0.0225, 0.5]))) < -worst + pd.SOFT
     # The demultiplexer: the long wavelength leaves by the other port.
     half = 10**-0.3
     parted = np.array([[0.0, half + 0.1, 0.001], [0.0, 0.002, half + 0.2]])
-    edges = pd.windows(DEVICES["demultiplexer"], two)
+    edges = pd.power_windows(DEVICES["demultiplexer"], two)
     assert pd.metric(edges, parted) == pytest.approx(0.1 / (1 - half))
     assert pd.metric(edges, parted[::-1]) < -1
 
 
 def test_slopes_of_a_design():
     """Those of the losses, by differences; the powers of `powers`."""
-    made = pd.judge(DEVICES["power_splitter"], 40, (1270.0, 1290.0))
+    made = pd.referee(DEVICES["power_splitter"], 40, (1270.0, 1290.0))
     design = np.random.default_rng(0).uniform(size=(40, 40))
     losses, powers, slopes = made.slopes(design, pd.shortfall)
     assert losses.shape == (2,) and slopes.shape == (2, 40, 40)
