@@ -242,6 +242,10 @@ print(repr([float(eps[i, j]) for i, j in ((65, 65), (40, 60), (90, 50))]))
         eps = 1 + 0.1 * jnp.abs(jax.block_until_ready(problem.solve(inner, current)))
     known = [float(eps[i, j]) for i, j in ((65, 65), (40, 60), (90, 50))]
     np.testing.assert_allclose(json.loads(done.stdout), known, rtol=1e-10)
+    (along_x, along_y), w = problem.differences, problem.frequency
+    electric = problem.solve(eps, current)
+    left = along_x(electric) + along_y(electric.T).T + w**2 * eps * electric
+    np.testing.assert_allclose(left, -1j * w * current, atol=1e-9 * float(w))
     assert np.ptp(known) > 1e-4 and abs(known[1] - known[2]) > 1e-6
 
 
