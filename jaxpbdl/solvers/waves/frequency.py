@@ -11,35 +11,29 @@ centres of two. In an absorbing layer the coordinates are complex, s = kappa + s
 J. A. Roden and S. D. Gedney, ibid. 27 (2000) 334); elsewhere s = 1.
 
 The matrix is factored by SuperLU (X. S. Li, ACM Trans. Math. Softw. 31 (2005) 302), in double
-precision and outside of JAX. The derivatives are those of the equation: the adjoint is one more
-solve, with the transpose and the same factors.
+precision and outside of JAX; each solution is put back into the equation. The derivatives are those
+of the equation: the adjoint is one more solve, with the transpose and the same factors.
 """
 
-import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from functools import partial
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Complex, Float, Inexact, UInt32
+from jaxtyping import Array, Complex, Float, Inexact
 
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.location import node
+from jaxpbdl.solvers.waves.factors import by_factors, numbers_of, pieces_of, words_of
 from jaxpbdl.solvers.waves.sides import Pairs, Side, absorbing, require_inside
 
 LayerSides: TypeAlias = Sequence[None | Side | tuple[Side, Side]]
 """One entry per axis: the lower and the upper side, one for both."""
-PIECE = 16384
-"""Words of 32 bits that are handed over at once."""
-KEPT_ENTRIES = 120_000_000
-"""Of all factors that are kept for their next use, 20 bytes each; the newest is kept always."""
 
 
 class SecondDifference(eqx.Module):
@@ -98,7 +92,9 @@ class TimeHarmonic(eqx.Module):
 
         **Raises:** ValueError for another shape, a permittivity whose real part is not finite and
         above 0 or in which two cells do not resolve the wavelength, a current that is not finite
-        or flows inside an absorbing layer.
+        or flows inside an absorbing layer. A JaxRuntimeError, with the reason, for an equation that
+        is singular, fields that are not finite, or a residual above `RESIDUAL` of the source (of
+        the module `factors`): without losses, at a resonance.
         """
         self._check(permittivity, current)
         inner = tuple(slice(None) if p else slice(1, -1) for p in self.grid.periodic)
@@ -115,14 +111,14 @@ class TimeHarmonic(eqx.Module):
 
         def solved(kind: str, values: Array) -> Array:
             given = jax.tree.map(lax.stop_gradient, (self.differences, weight, values))
-            leaves = tuple(_words(one) for one in jax.tree.leaves(given))
+            leaves = tuple(words_of(one) for one in jax.tree.leaves(given))
             words = jax.pure_callback(
-                partial(_by_factors, kind, tuple(one.shape for one in leaves)),
+                partial(by_factors, kind, tuple(one.shape for one in leaves)),
                 jax.ShapeDtypeStruct(leaves[-1].shape, jnp.uint32),
-                tuple(_pieces(one) for one in leaves),
+                tuple(pieces_of(one) for one in leaves),
                 vmap_method="sequential",
             )
-            return _numbers(words)
+            return numbers_of(words)
 
         found = lax.custom_linear_solve(
             applied,
@@ -314,110 +310,3 @@ def _check_permittivity(values: np.ndarray) -> None:
         raise ValueError(
             f"permittivity must be finite with a real part > 0, got {values[place]} at {place}"
         )
-
-
-@runtime_checkable
-class Factors(Protocol):
-    """What SuperLU leaves: `solve(right, "N")`, or "T" for the transpose."""
-
-    @property
-    def nnz(self) -> int: ...
-
-    def solve(self, rhs: np.ndarray, trans: str) -> np.ndarray: ...
-
-
-_factors: OrderedDict[bytes, Factors] = OrderedDict()
-_lock = threading.Lock()
-
-
-def _factored(
-    lines: Sequence[Complex[np.ndarray, "3 _nodes"]], weight: Complex[np.ndarray, "nx ny"]
-) -> Factors:
-    """The factors of the matrix, kept for the adjoint and for the next source. `lines`: what the
-    nodes take from the next, the one before and themselves, along each axis."""
-    from scipy import sparse  # waits for its first use
-    from scipy.sparse import linalg
-
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (*lines, weight):
-        digest.update(str(part.shape).encode() + part.tobytes())
-    key = digest.digest()
-    with _lock:
-        if key in _factors:
-            _factors.move_to_end(key)
-            return _factors[key]
-        matrices = []
-        for line in lines:
-            n, here = line.shape[1], np.arange(line.shape[1])
-            columns = np.concatenate([(here + shift) % n for shift in (1, -1, 0)])
-            matrices.append(sparse.csr_matrix((line.ravel(), (np.tile(here, 3), columns)), (n, n)))
-        ones = [sparse.identity(one.shape[0]) for one in matrices]
-        matrix = sparse.kron(matrices[0], ones[1]) + sparse.kron(ones[0], matrices[1])
-        matrix = (matrix + sparse.diags(weight.ravel())).tocsc()
-        # Without pivots: the pattern is symmetric, and its ordering fills half as much.
-        found = linalg.splu(
-            matrix,
-            permc_spec="MMD_AT_PLUS_A",
-            diag_pivot_thresh=0.0,
-            options={"SymmetricMode": True},
-        )
-        _factors[key] = found
-        while len(_factors) > 1 and sum(one.nnz for one in _factors.values()) > KEPT_ENTRIES:
-            _factors.popitem(last=False)
-        return found
-
-
-def _words(values: Complex[Array, "..."]) -> UInt32[Array, "..."]:
-    """Real and imaginary parts as words of 32 bits, last. JAX hands these over as they are, but
-    would round double precision in the threads that know nothing of `jax.enable_x64`."""
-    parts = jnp.stack([values.real, values.imag], axis=-1)
-    words = lax.bitcast_convert_type(parts, jnp.uint32)
-    return words if words.ndim > parts.ndim else words[..., None]
-
-
-def _numbers(words: UInt32[Array, "..."]) -> Complex[Array, "..."]:
-    """Back from `_words`."""
-    if words.shape[-1] == 1:
-        parts = lax.bitcast_convert_type(words[..., 0], jnp.float32)
-    else:
-        parts = lax.bitcast_convert_type(words, jnp.float64)
-    return lax.complex(parts[..., 0], parts[..., 1])
-
-
-def _pieces(words: UInt32[Array, "..."]) -> tuple[UInt32[Array, " _piece"], ...]:
-    """The words in pieces of 64 KB. Larger ones are handed over by a thread of their own; with one
-    processor that is the one which waits for them."""
-    flat = words.ravel()
-    return tuple(flat[start : start + PIECE] for start in range(0, flat.size, PIECE))
-
-
-def _read(pieces: Sequence[Array | np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
-    """What `_words` wrote, in double precision."""
-    held = np.concatenate([np.asarray(piece) for piece in pieces]).reshape(shape)
-    parts = held.view(np.float32 if shape[-1] == 1 else np.float64)[..., 0].astype(float)
-    return parts[..., 0] + 1j * parts[..., 1]
-
-
-def _by_factors(
-    kind: str,
-    shapes: tuple[tuple[int, ...], ...],
-    given: tuple[tuple[Array | np.ndarray, ...], ...],
-) -> np.ndarray:
-    """The words of the solution ("N") or of that with the transpose ("T"), from those of both
-    differences, of w^2 eps and of the right side."""
-    *lines, weight, right = (
-        _read(pieces, shape) for pieces, shape in zip(given, shapes, strict=True)
-    )
-    found = np.zeros_like(right)
-    if right.any():  # a derivative may vanish
-        columns = right.reshape(len(right), -1).T
-        factors = _factored((np.stack(lines[:3]), np.stack(lines[3:])), weight)
-        found = factors.solve(columns, kind).T.reshape(right.shape)
-        if not np.all(np.isfinite(found)):
-            raise ValueError(
-                "the fields at this frequency are not finite: without losses it may be that of a "
-                "resonance; move it, or add an absorbing layer"
-            )
-    parts = np.stack([np.real(found), np.imag(found)], axis=-1)
-    parts = parts.astype(np.float32 if shapes[-1][-1] == 1 else np.float64)
-    return parts[..., None].view(np.uint32)

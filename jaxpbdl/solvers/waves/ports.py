@@ -21,7 +21,7 @@ from jaxpbdl import checks
 from jaxpbdl.grids.location import node as nodes
 from jaxpbdl.solvers.waves.frequency import TimeHarmonic
 from jaxpbdl.solvers.waves.sides import require_inside
-from jaxpbdl.solvers.waves.waveguides import out_of_plane
+from jaxpbdl.solvers.waves.slabs import out_of_plane, require_fallen
 
 
 class Port(eqx.Module):
@@ -119,13 +119,14 @@ def slab_port(
     - `permittivity`: on the nodes, real, of the guide without what is to be designed; it must be
       known, not traced.
     - `axis`, `place`: of the guide, and where it is cut, at the nearest node.
-    - `bounds`: of the cut across the guide, its outermost nodes; E is zero one node further.
+    - `bounds`: of the cut across the guide, its outermost nodes; E is zero one node further, where
+      the mode must have fallen to a tenth of its largest.
     - `order`: 0 for the mode of largest index.
 
     **Raises:** ValueError for another axis, a permittivity of another shape, not finite or not
     above 0, a cut outside of the domain or inside an absorbing layer, cells along the guide that
-    differ at the cut, cells that do not resolve the mode, and an order of which there is no guided
-    mode.
+    differ at the cut, cells that do not resolve the mode, an order of which there is no guided
+    mode, and a mode that has not fallen off at `bounds`.
     """
     grid = problem.grid
     if axis not in (0, 1):
@@ -161,6 +162,7 @@ def slab_port(
         )
     half_phase = np.arcsin(np.sqrt(squares[order]) * h / 2)
     shape = shapes[order]
+    require_fallen(shape, squares[order] - w**2 * line[[0, -1]], widths, bounds, zero=True)
     power = np.sum(shape**2 * gaps) * np.sqrt(squares[order]) / w * np.cos(half_phase) / 2
     dtype = grid.dtype
     return Port(

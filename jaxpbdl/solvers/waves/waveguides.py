@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex
 
 from jaxpbdl import checks
 from jaxpbdl.grids.cells import Cells
@@ -28,6 +28,7 @@ from jaxpbdl.solvers.waves.components import electric_location, permutation_sign
 from jaxpbdl.solvers.waves.media import Medium
 from jaxpbdl.solvers.waves.monitors import Box, Tangential
 from jaxpbdl.solvers.waves.sides import require_inside
+from jaxpbdl.solvers.waves.slabs import in_plane, out_of_plane, require_fallen
 from jaxpbdl.solvers.waves.sources import Setting, Signal
 from jaxpbdl.solvers.waves.yee import Fields, MaxwellStep, Rates, Source
 
@@ -85,14 +86,14 @@ def slab_modes(
     - `step`: in two dimensions, with the components `tm` or `te` (for E or H out of the plane); its
       sources do not matter.
     - `axis`, `place`: of the guide, and where it is cut, at the nearest node.
-    - `bounds`: of the cut across the guide, at the nearest nodes; far enough that the modes have
-      fallen off, as if conductors were there.
+    - `bounds`: of the cut across the guide, at the nearest nodes; it ends as if conductors were
+      there, and must do so where the modes have fallen to a tenth of their largest.
     - `wavelength` in vacuum; `count`, of modes.
 
     **Raises:** ValueError for a grid or components of another kind, a medium with losses, poles or
     an interface, a cut outside of the domain or inside an absorbing layer, cells along the guide
-    that differ at the cut, a wavelength below two cells (in the guide, too), and more modes than it
-    carries.
+    that differ at the cut, a wavelength below two cells (in the guide, too), more modes than it
+    carries, and modes that have not fallen off at `bounds`.
     """
     grid, (electric, magnetic) = step.grid, step.components
     if grid.ndim != 2 or len(electric) + len(magnetic) != 3:
@@ -128,7 +129,7 @@ def slab_modes(
     else:
         along = _line(medium.permittivity[electric.index(axis)], grid, axis, axis, node)
         normal = normal[lower:upper]
-        squares, shapes = _in_plane(normal, along[lower + 1 : upper], widths, square, count)
+        squares, shapes = in_plane(normal, along[lower + 1 : upper], widths, square, count)
         areas = widths
     carried = int(np.sum(squares > square * max(normal[0], normal[-1])))
     if carried < count:
@@ -142,6 +143,7 @@ def slab_modes(
         )
     modes = []
     for b_square, shape in zip(squares, shapes, strict=True):
+        require_fallen(shape, b_square - square * normal[[0, -1]], widths, bounds, e == 2)
         ratio = sign * np.sqrt(b_square / square)  # B / W
         fields = (shape, ratio * shape) if e == 2 else (ratio / normal * shape, shape)
         half_phase = np.arcsin(np.sqrt(b_square) * h / 2)
@@ -163,48 +165,6 @@ def slab_modes(
             )
         )
     return tuple(modes)
-
-
-def out_of_plane(
-    eps: Float[np.ndarray, " inner"], widths: Float[np.ndarray, " cells"], square: float, count: int
-) -> tuple[Float[np.ndarray, " modes"], Float[np.ndarray, "modes inner"]]:
-    """The largest B^2 and their E at the inner nodes, for E out of the plane; `square` is W^2."""
-    gaps = (widths[1:] + widths[:-1]) / 2  # between the centres about the nodes
-    coupling = 1 / widths
-    diagonal = square * eps - (coupling[1:] + coupling[:-1]) / gaps
-    squares, shapes = _largest(diagonal, coupling[1:-1] / np.sqrt(gaps[1:] * gaps[:-1]), count)
-    return squares, shapes / np.sqrt(gaps)
-
-
-def _in_plane(
-    eps: Float[np.ndarray, " cells"],
-    along: Float[np.ndarray, " inner"],
-    widths: Float[np.ndarray, " cells"],
-    square: float,
-    count: int,
-) -> tuple[Float[np.ndarray, " modes"], Float[np.ndarray, "modes cells"]]:
-    """The largest B^2 and their H at the centres, for H out of the plane: `eps` there, `along` that
-    of E along the guide at the inner nodes."""
-    gaps = (widths[1:] + widths[:-1]) / 2
-    coupling = np.concatenate([[0.0], 1 / (gaps * along), [0.0]])
-    weight = eps / widths
-    diagonal = square * eps - weight * (coupling[1:] + coupling[:-1])
-    sides = coupling[1:-1] * np.sqrt(weight[1:] * weight[:-1])
-    squares, shapes = _largest(diagonal, sides, count)
-    return squares, shapes * np.sqrt(weight)
-
-
-def _largest(diagonal: np.ndarray, sides: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues, falling, and eigenvectors of a symmetric tridiagonal matrix, as many as there
-    are up to `count`; the largest entry of each is positive."""
-    from scipy import linalg  # waits for its first use
-
-    size = len(diagonal)
-    values, vectors = linalg.eigh_tridiagonal(
-        diagonal, sides, select="i", select_range=(max(size - count, 0), size - 1)
-    )
-    vectors = vectors.T[::-1]
-    return values[::-1], np.stack([one * np.sign(one[np.argmax(abs(one))]) for one in vectors])
 
 
 class BoundModeSource(Source):

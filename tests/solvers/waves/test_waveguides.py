@@ -1,5 +1,7 @@
 """Modes of slab waveguides, their source and monitor, and stacks of layers."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -210,3 +212,25 @@ def test_refused():
     lossy = waves.maxwell(step.grid, 0.05, components=waves.tm, conductivity=1.0)
     with pytest.raises(ValueError, match="no interface, no conductivity and no poles"):
         waves.slab_modes(lossy, 0, 1.0, (-1.0, 1.0), 1.0)
+
+
+@kinds
+def test_a_mode_must_fall_off(kind):
+    """What is named is what the free mode has there, and the distance suffices."""
+    step, largest = guide(kind, 20), 0.0
+    (_, free) = waves.slab_modes(step, 0, 0.1, (-1.6, 1.6), 1.0, 2)
+    shape = np.asarray(free.electric if kind == "tm" else free.magnetic)
+    places = np.linspace(-1.6, 1.6, len(shape)) if kind == "tm" else np.arange(-31.5, 32) / 20
+    largest = np.max(np.abs(shape))
+    end = 0.7
+    with pytest.raises(ValueError, match=r"fallen to 0.1 of its largest, at 0.7 it is") as refused:
+        waves.slab_modes(step, 0, 0.1, (-1.6, end), 1.0, 2)
+    text = str(refused.value)
+    value, further = (float(re.search(p, text)[1]) for p in (r"it is ([\d.]+)", r"by ([\d.]+)"))
+    known = np.interp(end, places, np.abs(shape)) / largest
+    assert value == pytest.approx(known, rel=0.2)
+    assert np.interp(end + further, places, np.abs(shape)) / largest < 0.11
+    waves.slab_modes(step, 0, 0.1, (-1.6, np.ceil(20 * (end + further)) / 20 + 0.05), 1.0, 2)
+    waves.slab_modes(step, 0, 0.1, (-1.6, end), 1.0, 1)
+    with pytest.raises(ValueError, match="at -0.7 it is"):
+        waves.slab_modes(step, 0, 0.1, (-end, 1.6), 1.0, 2)
