@@ -68,8 +68,14 @@ ROOMS = {
     "solvers.flow": Room(
         ("solvers/flow",), (f"{SOLVERS}/flow", f"{SOLVERS}/test_stable_fluids.py")
     ),
-    "solvers.waves": Room(("solvers/waves",), (f"{SOLVERS}/waves",)),
-    "solvers.elliptic": Room(("solvers/elliptic.py",), (f"{SOLVERS}/test_elliptic.py",)),
+    **{
+        f"solvers.{name}": Room((f"solvers/{name}",), (f"{SOLVERS}/{name}",))
+        for name in ("compressible", "plasma", "quantum", "sphere", "waves")
+    },
+    "solvers.elliptic": Room(
+        ("solvers/elliptic.py", "solvers/krylov.py"),
+        (f"{SOLVERS}/test_elliptic.py", f"{SOLVERS}/test_krylov.py"),
+    ),
     "solvers.molecular": Room(("solvers/molecular.py",), (f"{SOLVERS}/test_molecular.py",)),
     "rollout": Room(
         ("rollouts.py", "step.py", "trainable.py", "checks.py"),
@@ -84,14 +90,16 @@ ROOMS = {
     "data": Room(("data",), ("tests/data", "tests/test_real_data.py")),
     "diagnostics": Room(("diagnostics.py",), ("tests/test_diagnostics.py",)),
     "shapes": Room(("shapes.py",), ("tests/test_shapes.py",)),
+    "quantities": Room(("quantities.py",), ("tests/test_quantities.py",)),
     "generative": Room(("generative",), ("tests/generative",)),
     "relaxations": Room(("relaxations",), ("tests/test_relaxations.py",)),
     "clustering": Room(("clustering.py", "soft_clustering.py"), ("tests/test_clustering.py",)),
     **{
         f"experiments.{name}": Room((f"experiments/{name}",), (f"tests/experiments/{name}",))
         for name in (
-            "airfoils", "control", "fitting", "generative", "jets", "molecules", "operators",
-            "pinns", "pressure", "turbulence", "uncertainty", "waves", "wakes",
+            "airfoils", "assimilation", "control", "fitting", "flows", "gas", "generative", "jets",
+            "molecules", "motion", "operators", "pinns", "plasma", "pressure", "turbulence",
+            "uncertainty", "waves", "wakes", "weather",
         )
     },
 }  # fmt: skip
