@@ -1,13 +1,16 @@
 """Physical units at the edges: functions of plain numbers that are called with quantities."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from inspect import signature
-from typing import Annotated, Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from inspect import Parameter, signature
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 __all__ = ["with_units"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+PLAIN = ("1", "")
+MANY = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 
 
 def with_units(function: Function) -> Function:
@@ -23,65 +26,87 @@ def with_units(function: Function) -> Function:
     the function is what it was.
 
     **Arguments:** `function`, with `Annotated[type, "unit"]` on what has a unit, and `"1"` on what
-    is dimensionless and may then be given as a plain number too. Units are those of pint's
-    application registry.
+    is dimensionless and may then be given as a plain number beside quantities. Units are those of
+    pint's application registry.
 
-    **Raises:** TypeError, where the function is decorated, if no annotation names a unit; when it
-    is called, for a quantity where none is expected, or a plain number beside quantities where a
-    unit is; ValueError for a unit of another dimension. ModuleNotFoundError without pint (extra
-    `units`).
+    **Raises:** where the function is decorated, TypeError if none of its arguments names a unit, or
+    if `*args` or `**kwargs` do, and ValueError for a unit that pint does not know. When it is
+    called, TypeError for a quantity where none is expected, or a plain number beside quantities
+    where a unit is; ValueError for a unit of another dimension. ModuleNotFoundError without pint
+    (extra `units`).
     """
     try:
         import pint
     except ModuleNotFoundError:
         raise ModuleNotFoundError("units need pint: pip install 'jaxpbdl[units]'") from None
 
+    registry, parameters = pint.get_application_registry(), signature(function)
     hints = get_type_hints(function, include_extras=True)
     result = hints.pop("return", None)
     units = {name: unit for name, hint in hints.items() if (unit := unit_of(hint)) is not None}
-    results = [unit_of(part) for part in get_args(result)] if get_origin(result) is tuple else None
-    alone = unit_of(result)
+    for name, unit in units.items():
+        if parameters.parameters[name].kind in MANY:
+            raise TypeError(f"{name} stands for any number of arguments, which have no units here")
+        try:
+            registry.Unit(unit)
+        except pint.UndefinedUnitError as error:
+            raise ValueError(f"the unit of {name} is not known: {error}") from error
     if not units:
         raise TypeError(
             f"no argument of {function.__name__} has a unit: write Annotated[float, 'm/s'], say"
         )
-    parameters = signature(function)
 
     @wraps(function)
     def with_quantities(*args: Any, **kwargs: Any) -> Any:
         given = parameters.bind(*args, **kwargs)
-        quantities = [k for k, v in given.arguments.items() if isinstance(v, pint.Quantity)]
+        values = given.arguments
+        quantities = [name for name, value in values.items() if isinstance(value, pint.Quantity)]
+        for name, value in values.items():
+            if parameters.parameters[name].kind in MANY:
+                several = value.values() if isinstance(value, dict) else value
+                if any(isinstance(one, pint.Quantity) for one in several):
+                    raise TypeError(f"{name} must be plain values, got a quantity among them")
         if not quantities:
             return function(*args, **kwargs)
-        registry = pint.get_application_registry()
-        for name, value in given.arguments.items():
+        for name, value in values.items():
+            unit = units.get(name)
             if name not in quantities:
-                if name in units and not registry.Unit(units[name]).dimensionless:
+                if unit is not None and unit not in PLAIN and value is not None:
                     raise TypeError(
                         f"{name} has no unit, but {quantities[0]} has one; give {name} as a "
-                        f"quantity that converts to {units[name]}"
+                        f"quantity that converts to {unit}"
                     )
-            elif name not in units:
+            elif unit is None:
                 raise TypeError(f"{name} must be a plain value, got a quantity in {value.units}")
             else:
                 try:
-                    given.arguments[name] = value.m_as(units[name])
+                    values[name] = value.m_as(unit)
                 except pint.DimensionalityError as error:
                     raise ValueError(
-                        f"{name} must be a quantity that converts to {units[name]}, got one in "
+                        f"{name} must be a quantity that converts to {unit}, got one in "
                         f"{value.units}"
                     ) from error
-        out = function(*given.args, **given.kwargs)
-        if results is not None:
-            pairs = zip(out, results, strict=True)
-            return tuple(x if unit is None else registry.Quantity(x, unit) for x, unit in pairs)
-        return out if alone is None else registry.Quantity(out, alone)
+        return _with_result_units(function(*given.args, **given.kwargs), result, registry.Quantity)
 
     return cast(Function, with_quantities)
 
 
 def unit_of(hint: Any) -> str | None:
-    """The unit that an annotation names, if it does."""
+    """The unit that an annotation names, if it does, alone or in a union with others."""
+    if get_origin(hint) in (Union, UnionType):
+        return next((unit for part in get_args(hint) if (unit := unit_of(part)) is not None), None)
     if get_origin(hint) is not Annotated:
         return None
     return next((part for part in get_args(hint)[1:] if isinstance(part, str)), None)
+
+
+def _with_result_units(out: Any, hint: Any, quantity: Callable[[Any, str], Any]) -> Any:
+    """What a function returned, with the units of its annotation."""
+    if get_origin(hint) is tuple:
+        parts: Sequence[Any] = get_args(hint)
+        if parts and parts[-1] is Ellipsis:
+            parts = parts[:1] * len(out)
+        pairs = zip(out, parts, strict=True)
+        return tuple(_with_result_units(one, part, quantity) for one, part in pairs)
+    unit = unit_of(hint)
+    return out if unit is None or out is None else quantity(out, unit)

@@ -46,6 +46,21 @@ def test_arrays_and_several_results():
     assert jnp.allclose(energy.m_as("J/kg"), jnp.array([50.0, 200.0]))
 
 
+@jp.with_units
+def steps(
+    length: Annotated[float, "m"], count: int, angle: Annotated[float, "degree"] | None = None
+) -> tuple[Annotated[float, "cm"], ...]:
+    return tuple(100 * length * (k + 1) + (angle or 0) for k in range(count))
+
+
+def test_any_number_of_results_and_what_may_be_absent():
+    found = steps(1 * unit.mm, 3)
+    assert [one.m_as("mm") for one in found] == pytest.approx([1, 2, 3])
+    turned = steps(1 * unit.mm, 1, angle=3.14159265 * unit.radian)
+    assert turned[0].m_as("cm") == pytest.approx(180.1)
+    assert steps(1 * unit.mm, 1, None)[0].m_as("cm") == pytest.approx(0.1)
+
+
 def test_without_quantities_nothing_changes():
     assert reynolds(0.1, 1e-3) == pytest.approx(100)
     slope = jax.grad(lambda speed: path(speed, 2.0)[0])(jnp.array(3.0))
@@ -64,3 +79,26 @@ def test_bad_input():
         @jp.with_units
         def f(x: float) -> float:
             return x
+
+    with pytest.raises(TypeError, match="angle has no unit, but length has one"):
+        steps(1 * unit.mm, 1, 3.14)
+    with pytest.raises(ValueError, match="the unit of x is not known: 'metr'"):
+
+        @jp.with_units
+        def g(x: Annotated[float, "metr"]) -> float:
+            return x
+
+    with pytest.raises(TypeError, match="x stands for any number of arguments"):
+
+        @jp.with_units
+        def h(*x: Annotated[float, "m"]) -> float:
+            return sum(x)
+
+    @jp.with_units
+    def k(x: Annotated[float, "m"], *more: float, **options: float) -> float:
+        return x + sum(more) + sum(options.values())
+
+    with pytest.raises(TypeError, match="more must be plain values, got a quantity"):
+        k(1 * unit.m, 2 * unit.m)
+    with pytest.raises(TypeError, match="options must be plain values, got a quantity"):
+        k(1.0, y=2 * unit.m)

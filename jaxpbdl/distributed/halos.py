@@ -146,14 +146,14 @@ def _with_neighbours(
 
 
 def _sent(strips: list[Array], name: str, ways: list[tuple[int, int]]) -> list[Array]:
-    """The strips of a neighbour, in one message."""
-    if not any(strip.size for strip in strips):
-        return strips
-    message = jnp.concatenate([strip.reshape(-1) for strip in strips])
-    message = lax.ppermute(message, name, ways)
-    received, start = [], 0
-    for strip in strips:
-        size = prod(strip.shape)
-        received.append(message[start : start + size].reshape(strip.shape))
-        start += size
+    """The strips of a neighbour, in one message for each type of numbers."""
+    received = list(strips)
+    for dtype in {strip.dtype for strip in strips if strip.size}:
+        chosen = [k for k, strip in enumerate(strips) if strip.dtype == dtype]
+        message = jnp.concatenate([strips[k].reshape(-1) for k in chosen])
+        message, start = lax.ppermute(message, name, ways), 0
+        for k in chosen:
+            size = prod(strips[k].shape)
+            received[k] = message[start : start + size].reshape(strips[k].shape)
+            start += size
     return received

@@ -100,7 +100,11 @@ class Cells(Grid):
     @property
     def uniform(self) -> bool:
         """Whether the cells are equal along every axis."""
-        return all(np.ptp(h) <= 1e-9 * h.max() for h in self.widths)
+        return all(self.equal_along(axis) for axis in range(self.ndim))
+
+    def equal_along(self, axis: int) -> bool:
+        """Whether the cells are equal along an axis."""
+        return bool(np.ptp(self.widths[axis]) <= 1e-9 * np.max(self.widths[axis]))
 
     @property
     def volumes(self) -> Float[Array, "*cells"]:

@@ -127,7 +127,7 @@ def test_incompressible_flow(shape, periodic, parts):
 
 
 def test_gas_and_light():
-    """A gas between walls that are not split; light without a mesh, which follows its state."""
+    """A gas between walls that are not split; light in blocks, and without, following its state."""
     grid = Cells((8, 6), 1.0, periodic=(True, False))
     options = {"reconstruction": muscl(van_leer), "variables": primitive}
 
@@ -141,6 +141,13 @@ def test_gas_and_light():
     light = waves.maxwell(grid, 0.05, components=waves.tm)
     state = light.start(lambda x: jnp.stack([0 * x[0], 0 * x[0], jnp.sin(6.28 * x[0] + x[1])]))
     assert_same(both(lambda m: light, state, (8, 6), (2,), steps=2))
+    half = Cells((8, 6), 1.0, periodic=(True, False))
+
+    def between_walls(mesh):
+        return waves.maxwell(half, 0.05, components=waves.te, permittivity=2.0, mesh=mesh)
+
+    state = between_walls(None).start(lambda x: jnp.stack([x[1], 0 * x[0], jnp.cos(6.28 * x[0])]))
+    assert_same(both(between_walls, state, (8, 6), (2,), steps=2))
 
 
 def test_a_step_with_its_parameters():

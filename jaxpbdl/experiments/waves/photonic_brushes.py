@@ -88,7 +88,7 @@ def paintable(
 ) -> Bool[np.ndarray, "x y"]:
     """A design near to an image that a brush can paint, solid and void.
 
-    **Arguments**
+    **Arguments:**
 
     - `image`: positive where a pixel should rather be solid; as symmetric as `mirrors` have it.
     - `fixed`: 1 and 0 of pixels that stay, NaN elsewhere.
@@ -135,7 +135,7 @@ def touched_designs(
 ) -> list[Bool[np.ndarray, "x y"]]:
     """Painted designs one touch away from one, with what else that takes.
 
-    **Arguments**
+    **Arguments:**
 
     - `slope`: of a loss to the pixels; the touches are chosen at random among those that should
       lower it, and the designs are sorted by what it should become.

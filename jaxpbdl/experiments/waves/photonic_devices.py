@@ -192,18 +192,20 @@ def power_windows(device: Device, wavelengths: Sequence[float]) -> PowerWindows:
     return PowerWindows(edges[0], edges[1])
 
 
-def distances(edges: PowerWindows, powers: Float[Array, "*any ports"], power: float = 1.0) -> Array:
+def beyond_windows(
+    edges: PowerWindows, powers: Float[Array, "*any ports"], exponent: float = 1.0
+) -> Array:
     """Of powers, to some power, from the nearest edge of their windows, positive outside; edges at
     0 and 1 do not count."""
     lower, upper = edges
-    below = jnp.where(lower > 0, lower**power - powers**power, -1.0)
-    above = jnp.where(upper < 1, powers**power - upper**power, -1.0)
+    below = jnp.where(lower > 0, lower**exponent - powers**exponent, -1.0)
+    above = jnp.where(upper < 1, powers**exponent - upper**exponent, -1.0)
     return jnp.maximum(below, above)
 
 
 def metric(edges: PowerWindows, powers: Float[np.ndarray, "wavelengths ports"]) -> float:
     """The smallest distance from the edge of a window, over its width; negative outside."""
-    found = np.asarray(distances(edges, jnp.asarray(powers))) / (edges.upper - edges.lower)
+    found = np.asarray(beyond_windows(edges, jnp.asarray(powers))) / (edges.upper - edges.lower)
     return -float(np.max(found))
 
 
@@ -211,7 +213,7 @@ def loss(edges: PowerWindows, powers: Float[Array, " ports"]) -> Float[Array, ""
     """Of one wavelength: the softplus of the distances of amplitudes over the narrowest window,
     squared and summed."""
     narrow = jnp.min(edges.upper - edges.lower)
-    return jnp.sum(jax.nn.softplus(distances(edges, powers, 0.5) / narrow) ** 2)
+    return jnp.sum(jax.nn.softplus(beyond_windows(edges, powers, 0.5) / narrow) ** 2)
 
 
 Loss: TypeAlias = Callable[[PowerWindows, Array], Array]
@@ -221,7 +223,7 @@ SOFT = 0.1
 
 def shortfall(edges: PowerWindows, powers: Float[Array, " ports"]) -> Float[Array, ""]:
     """The metric of one wavelength with the other sign, with a smooth maximum."""
-    found = distances(edges, powers) / (edges.upper - edges.lower)
+    found = beyond_windows(edges, powers) / (edges.upper - edges.lower)
     return SOFT * jax.nn.logsumexp(found / SOFT)
 
 

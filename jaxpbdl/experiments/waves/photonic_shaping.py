@@ -48,9 +48,10 @@ class Shaping(eqx.Module):
 
 
 def surroundings(device: Device, cell: int, reach: int) -> np.ndarray:
-    """What is solid with and about a design, as far as some pixels."""
+    """What is solid with and about a design, as far as some pixels; guides go on beyond the box."""
     density, (x, y) = background(device, cell)
-    return density[x.start - reach : x.stop + reach, y.start - reach : y.stop + reach] > 0.5
+    density = np.pad(density, reach, mode="edge")
+    return density[x.start : x.stop + 2 * reach, y.start : y.stop + 2 * reach] > 0.5
 
 
 def shaping(device: Device, radius: float, cell: int) -> Shaping:

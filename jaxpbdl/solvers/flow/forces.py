@@ -54,7 +54,7 @@ def torque_on_body(
 
     **Arguments:** `about`: the point (dim,); `push`, `shape`: as of `force_on_body`.
 
-    **Raises:** ValueError for a step without a body, or a point of another dimension.
+    **Raises:** ValueError as `force_on_body`, and for a point of another dimension.
     """
     grid = step.grid
     checks.shape("about", about, (grid.ndim,))
@@ -104,15 +104,18 @@ def _taken_up(
 
 
 def _refuse_other_bodies(solid: Array, cells_away: Array) -> None:
-    """Within a body all is solid and next to it nothing. Raises ValueError, where the values are
-    known."""
+    """Within a body most is solid, and beyond its band nothing is. Raises ValueError, where the
+    values are known. Functions of shapes need not be distances: at the tips of an ellipse they are
+    too large, so that some faces that seem deep inside are open."""
     if not checks.is_concrete((solid, cells_away)):
         return
-    open_within = int(jnp.sum((cells_away < -1) & (solid < 1)))
-    near = (cells_away > 1) & (cells_away < 2 * BAND) & (solid > 0)
-    if open_within:
+    inside = cells_away < 0
+    within, open_within = int(jnp.sum(inside)), int(jnp.sum(inside & (solid == 0)))
+    near = (cells_away > BAND) & (cells_away < 2 * BAND) & (solid > 0)
+    if open_within > within / 2:
         raise ValueError(
-            f"shape must be one of the step's bodies: {open_within} faces within it are open"
+            f"shape must be one of the step's bodies: {open_within} of {within} faces within it "
+            "are open"
         )
     if jnp.any(near):
         nearest = float(jnp.min(jnp.where(near, cells_away, jnp.inf)))

@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
@@ -116,8 +115,7 @@ def blocks_for(grid: Cells, mesh: Mesh | None) -> FlowBlocks | None:
     of blocks would differ, and the compiler shares out those of the box."""
     if mesh is None:
         return None
-    split = grid.widths[: len(parts_of(mesh))]
-    equal = all(np.ptp(widths) <= 1e-9 * widths.max() for widths in split)
+    equal = all(map(grid.equal_along, range(len(parts_of(mesh)))))
     return FlowBlocks(grid, mesh) if equal else None
 
 

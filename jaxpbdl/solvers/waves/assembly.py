@@ -109,9 +109,7 @@ def _blocks(grid: Cells, mesh: Mesh, pairs: Pairs, turns: Turns) -> Blocks:
     if any(side.cells for pair in pairs for side in pair or ()):
         raise ValueError("devices share no box with absorbing layers: leave out mesh")
     for axis, _, _ in blocks.split:
-        widths = grid.widths[axis]
-        equal = np.ptp(widths) <= 1e-9 * widths.max()
-        if not (grid.periodic[axis] and equal and turns[axis] is None):
+        if not (grid.periodic[axis] and grid.equal_along(axis) and turns[axis] is None):
             raise ValueError(
                 f"mesh splits axis {axis}, which must be periodic with equal cells, without a phase"
             )

@@ -48,20 +48,21 @@ class Factors(NamedTuple):
         """
         matrix = self.matrix if kind == "N" else self.matrix.T
         found = self.of.solve(right, kind)
-        largest = np.linalg.norm(right, axis=0)
-        left = np.inf
-        for _ in range(3):
+        largest, rest = np.linalg.norm(right, axis=0), right
+        residual = np.inf
+        for refinement in range(3):
+            if refinement:
+                found = found + self.of.solve(rest, kind)
             if not np.all(np.isfinite(found)):
                 raise ValueError(f"the fields at this frequency are not finite; {REMEDY}")
             rest = right - matrix @ found
             norms = np.linalg.norm(rest, axis=0)
-            left = float(np.max(norms / np.where(largest > 0, largest, 1.0)))
-            if left <= RESIDUAL:
+            residual = float(np.max(norms / np.where(largest > 0, largest, 1.0)))
+            if residual <= RESIDUAL:
                 return found
-            found = found + self.of.solve(rest, kind)
         raise ValueError(
             f"the residual of the fields at this frequency must be at most {RESIDUAL:g} of the "
-            f"source, got {left:.3g}; {REMEDY}"
+            f"source, got {residual:.3g}; {REMEDY}"
         )
 
 

@@ -37,7 +37,7 @@ def require_fallen(
         if tail > TAIL:
             further = np.log(tail / TAIL) * h / turn
             raise ValueError(
-                f"bounds must be where the mode has fallen to {TAIL:g} of its largest, at "
+                f"bounds must be where the mode has fallen to {TAIL:g} of its largest, next to "
                 f"{end:.6g} it is {tail:.3g}: move that end out by {further:.3g} or more"
             )
 

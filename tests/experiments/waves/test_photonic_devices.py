@@ -43,7 +43,7 @@ def test_the_sizes_of_the_challenges(name):
 
 def test_what_the_referee_measures():
     """A straight guide where the converter would be: all goes through, in the mode that came in;
-    the powers of a bare bend are those of invrs-gym 1.6.2 to a part in a thousand."""
+    the powers of a bare bend are those of invrs-gym 1.6.2 to two parts in a thousand."""
     device = DEVICES["converter"]
     straight = np.zeros((40, 40))
     straight[:, 15:25] = 1.0

@@ -118,7 +118,7 @@ def test_refused():
         ((0, 1.5, (-1.5, 1.7)), r"upper end of the cut \(1.5, 1.7\) is inside the absorbing"),
         ((0, 1.5, (-1.5, 1.5), 2), "order must be below 2, the modes of the guide, got 2"),
         ((0, 1.5, (-1.5, 1.5), -1), "order must be an integer >= 0, got -1"),
-        ((0, 1.5, (-0.7, 1.5), 1), "0.1 of its largest, at -0.7 it is 0.1.*: move that end out by"),
+        ((0, 1.5, (-0.7, 1.5), 1), "largest, next to -0.7 it is 0.1.*: move that end out by"),
     ):
         with pytest.raises(ValueError, match=message):
             slab_port(problem, eps, *arguments)
