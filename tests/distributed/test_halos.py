@@ -1,5 +1,6 @@
 """Stencils of a box that devices share: halos and nothing else, the same numbers."""
 
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -69,6 +70,41 @@ def test_what_sides_and_parameters_give():
     found = carried(sharing)(parameters, scatter(state, sharing, grid.shape))
     for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
         np.testing.assert_allclose(np.asarray(b), np.asarray(a), rtol=1e-10, atol=1e-10)
+
+
+PENCILS = """
+import jax, jax.numpy as jnp, numpy as np
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_enable_x64", True)
+from jaxpbdl.distributed import scatter, space_mesh
+from jaxpbdl.equations import CompressibleFlow
+from jaxpbdl.grids import Cells
+from jaxpbdl.solvers.compressible import finite_volumes, sixth_order
+
+grid, mesh = Cells((12, 10), (1.0, 2.0), periodic=True), space_mesh(2, 2)
+gas = CompressibleFlow(2, viscosity=0.05, conductivity=0.1)
+def varied(x):
+    phases = 2 * jnp.pi * x[0] + jnp.pi * x[1] + jnp.arange(4.0)
+    return 1 + 0.3 * jnp.sin(phases) + 0.1 * jnp.cos(4 * jnp.pi * x[0] - jnp.pi * x[1])
+found = []
+for sharing in (None, mesh):
+    step = finite_volumes(
+        gas, grid, 1e-4, quadrature=sixth_order, source=lambda u: 0.3 * u[::-1], mesh=sharing
+    )
+    state = step.start(lambda x: varied(x) + jnp.array([0.0, 0.0, 0.0, 3.0]))
+    state = state if sharing is None else scatter(state, sharing, grid.shape)
+    found.append(np.asarray(jax.jit(step.rates)(state)))
+print(np.abs(found[1] - found[0]).max() / np.abs(found[0]).max())
+"""
+
+
+def test_a_viscous_gas_of_high_order_in_pencils():
+    """Its stencils and quadrature reach around corners."""
+    done = subprocess.run(
+        [sys.executable, "-c", PENCILS], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < 1e-12
 
 
 def test_who_is_left_to_the_compiler():
