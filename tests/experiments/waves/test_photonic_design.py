@@ -48,7 +48,10 @@ def test_the_way_from_image_to_density():
 def test_a_small_run(tmp_path):
     """Of few steps: the loss falls a hundredfold; the design has pixels of 0 and 1, the widths and
     the border that are asked for, and the metric that is told; touches make it better."""
-    config = Config(steps=8, sharpnesses=(4.0, 16.0), learning_rate=0.1, painted_steps=6, trials=6)
+    config = Config(
+        steps=8, sharpnesses=(4.0, 16.0), learning_rate=0.1, painted_steps=6, trials=6,
+        wavelengths=(1270.0,),
+    )  # fmt: skip
     contract.execute(EXPERIMENT, "quick", config, tmp_path)
     result = json.loads((tmp_path / "result.json").read_text())
     metrics, losses = result["metrics"], result["histories"]["bend"]["loss"]
