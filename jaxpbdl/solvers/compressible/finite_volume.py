@@ -276,9 +276,9 @@ def finite_volumes(
 
     **Raises:** ValueError for a dt that is not positive, a grid of another dimension than the
     equation or with cells that are not equal, too few cells; a mesh that splits an axis with sides
-    or leaves blocks thinner than the stencil reaches, or with sides that vary along them. When
-    called: a state of another shape, a density or pressure that is not positive, with its cell; a
-    dt above the limit, with the limit.
+    or leaves blocks thinner than the stencil reaches, or with sides that are not `reflecting`,
+    `transmissive` or an `inflow` of constants. When called: a state of another shape, a density or
+    pressure that is not positive, with its cell; a dt above the limit, with the limit.
     """
     checks.positive("dt", dt)
     equation.check_grid(grid)

@@ -47,12 +47,10 @@ class Factors(NamedTuple):
         **Raises:** ValueError for a solution that is not finite or whose residual is too large.
         """
         matrix = self.matrix if kind == "N" else self.matrix.T
-        found = self.of.solve(right, kind)
-        largest, rest = np.linalg.norm(right, axis=0), right
-        residual = np.inf
-        for refinement in range(3):
-            if refinement:
-                found = found + self.of.solve(rest, kind)
+        largest = np.linalg.norm(right, axis=0)
+        found, rest, residual = np.zeros_like(right), right, np.inf
+        for _ in range(3):  # what remains is solved for at most twice
+            found = found + self.of.solve(rest, kind)
             if not np.all(np.isfinite(found)):
                 raise ValueError(f"the fields at this frequency are not finite; {REMEDY}")
             rest = right - matrix @ found
