@@ -1,0 +1,345 @@
+"""Smoke brought from one shape to another by forces: a controller trained through the flow solver.
+
+    du/dt + u . grad u = -grad p + force,   ds/dt + u . grad s = 0,   div u = 0
+
+TODO
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+import jaxpbdl as jp
+from jaxpbdl import plotting
+from jaxpbdl.experiments.configuration import Count, Positive, Validated, at_least
+from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.control.smoke_shapes import tasks
+from jaxpbdl.experiments.training import Training, train
+from jaxpbdl.grids.cells import Cells
+from jaxpbdl.inference import Minimum, minimise
+from jaxpbdl.networks import UNet
+from jaxpbdl.networks.patches import folded, unfolded
+from jaxpbdl.solvers.flow import Flow, StableStep, slip, stable_fluids
+
+STEPS = 16
+PATCH = 4
+"""Cells of a patch along each axis: the network sees and gives patches."""
+REACH = 0.7
+"""How far around the smoke the fluid is carried with it, relative to half the box."""
+WALL = 0.1
+"""Depth over which that fades towards the sides, relative to the box."""
+ROWS = 4
+"""Tests of the picture."""
+WIDTHS = (1.5, 4.0, 10.0, 25.0)
+"""Of the blurs through which the smoke is compared too, in 64ths of the box."""
+BOOK = "Physics-based Deep Learning book, 100 tests with shapes of its own"
+
+Smoke = Float[Array, "cells cells"]
+Velocity = tuple[Smoke, Smoke]
+"""In the cells."""
+Streams = Float[Array, "steps nodes nodes"]
+"""Stream functions of the forces of some steps, at the nodes within the box."""
+
+
+@dataclass(frozen=True)
+class Config(Validated):
+    """Settings of the network and its training."""
+
+    seed: int = 0
+    cells: Annotated[int, at_least(16)] = 64
+    """Along each axis, a multiple of 16."""
+    width: Count = 32
+    every: Annotated[int, at_least(1)] = 4
+    """Steps between two looks of the controller, a divisor of 16."""
+    training: Training = Training(updates=2400, batch=8, learning_rate=7e-4, warmup_fraction=0.05)
+    force_weight: Positive = 1e-4
+    """Of the force beside the distance to the target, in the loss."""
+    tests: Annotated[int, at_least(ROWS)] = 100
+    optimised: Count = 12
+    """Tests whose forces are optimised, too."""
+    descents: Count = 300
+    """Evaluations of the loss for each of them."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.cells % 16:
+            raise ValueError(f"cells must be a multiple of 16, got {self.cells}")
+        if STEPS % self.every:
+            raise ValueError(f"every must divide {STEPS}, got {self.every}")
+        if self.optimised > self.tests:
+            raise ValueError(
+                f"optimised must be at most tests = {self.tests}, got {self.optimised}"
+            )
+
+
+def solver(cells: int) -> StableStep:
+    """One step of the fluid on cells of size one: smoke and velocity carried, the velocity pushed
+    by the acceleration it is given."""
+    equation = jp.equations.IncompressibleFlow(scalars={"smoke": jp.equations.Scalar()})
+    grid = Cells((cells, cells), (float(cells), float(cells)))
+    return stable_fluids(equation, grid, 1.0, (slip(), slip()))
+
+
+def forces(streams: Streams) -> tuple[Array, Array]:
+    """On the faces, of a first axis of steps: the curl. A force with a potential would change the
+    pressure alone."""
+    nodes = jnp.pad(streams, ((0, 0), (1, 1), (1, 1)))
+    return jnp.diff(nodes, axis=2), -jnp.diff(nodes, axis=1)
+
+
+class Controller(eqx.Module):
+    """The forces of the next `every` steps from what is there, what is wanted and the time left:
+    those that carry the smoke as a whole, and what a network adds to them."""
+
+    network: UNet | None
+    every: int = eqx.field(static=True)
+
+    def __call__(self, flow: Velocity, smoke: Smoke, target: Smoke, left: Array) -> Streams:
+        """`flow`: the velocity in the cells."""
+        cells = len(smoke)
+        first = carrying(flow, smoke, target, left)
+        streams = jnp.zeros((self.every, *first.shape)).at[0].set(first)
+        if self.network is None:
+            return streams
+        there, wanted = from_centre(smoke), from_centre(target)
+        seen = [smoke, target, *map(jnp.arcsinh, flow), *there, *wanted]
+        clock = jnp.stack([left / STEPS, self.every / left])
+        clock = jnp.broadcast_to(clock[:, None, None], (2, cells // PATCH, cells // PATCH))
+        given = jnp.concatenate([folded(jnp.stack(seen), PATCH), clock])
+        added = unfolded(self.network(given), PATCH)
+        # Bounded: what is too strong comes back as velocity and grows from look to look.
+        return streams + cells * jnp.tanh(at_nodes(added) / 6)
+
+
+def carrying(flow: Velocity, smoke: Smoke, target: Smoke, left: Array) -> Array:
+    """The stream function of a force that gives the smoke the mean velocity at which its centre
+    would be at the target's in the time left."""
+    cells, total = len(smoke), jnp.sum(smoke) + 1e-3
+    x, y = from_centre(smoke)
+    away = [jnp.sum(target * part) / jnp.sum(target) * cells / 2 for part in (x, y)]
+    lacks = [d / left - jnp.sum(smoke * u) / total for d, u in zip(away, flow, strict=True)]
+    near = jnp.exp(-(((x**2 + y**2) / REACH**2) ** 2))
+    place = np.arange(cells) + 0.5
+    wall = np.minimum(np.minimum(place, cells - place) / (WALL * cells), 1)
+    stream = (lacks[0] * y - lacks[1] * x) * cells / 2
+    return at_nodes((stream * near * wall * wall[:, None])[None])[0]
+
+
+def at_nodes(values: Float[Array, "steps cells cells"]) -> Streams:
+    """Means of the four cells around each node."""
+    rows = values[:, 1:] + values[:, :-1]
+    return (rows[:, :, 1:] + rows[:, :, :-1]) / 4
+
+
+def from_centre(smoke: Smoke) -> tuple[Smoke, Smoke]:
+    """Where each cell lies from the centre of some smoke, relative to half the box."""
+    cells, total = len(smoke), jnp.sum(smoke) + 1e-3
+    place = (np.arange(cells) + 0.5) / (cells / 2)
+    x = place - jnp.sum(smoke, axis=1) @ place / total
+    y = place - jnp.sum(smoke, axis=0) @ place / total
+    return jnp.broadcast_to(x[:, None], smoke.shape), jnp.broadcast_to(y, smoke.shape)
+
+
+def steered(controller: Controller, start: Smoke, target: Smoke) -> tuple[Array, Streams]:
+    """Smoke at all times, and the stream functions of the forces."""
+    step = solver(start.shape[0])
+    every = controller.every
+
+    def block(flow: Flow, left: Array) -> tuple[Flow, tuple[Array, Array]]:
+        velocity = step.grid.to_cells(flow.velocity)
+        streams = controller(tuple(velocity), flow.scalars["smoke"], target, left)
+        flows = jp.rollout(step, flow, every, inputs=forces(streams), checkpoint=False)
+        return jax.tree.map(lambda a: a[-1], flows), (flows.scalars["smoke"][1:], streams)
+
+    left = jnp.arange(STEPS, 0, -every) * 1.0
+    _, (smoke, streams) = jax.lax.scan(block, at_rest(step, start), left)
+    n = start.shape[0]
+    return (
+        jnp.concatenate([start[None], smoke.reshape(STEPS, n, n)]),
+        streams.reshape(STEPS, n - 1, n - 1),
+    )
+
+
+def at_rest(step: StableStep, smoke: Smoke) -> Flow:
+    return Flow(step.grid.velocity(), jnp.zeros((), step.grid.dtype), {"smoke": smoke})
+
+
+def pushed(streams: Streams, start: Smoke) -> Array:
+    """Smoke at all times under given forces."""
+    step = solver(start.shape[0])
+    return jp.rollout(
+        step,
+        at_rest(step, start),
+        STEPS,
+        inputs=forces(streams),
+        checkpoint=False,
+        observe=lambda flow: flow.scalars["smoke"],
+    )
+
+
+def relative_mae(start: Smoke, reached: Smoke, target: Smoke) -> Float[Array, ""]:
+    """The mean absolute difference from the target, relative to that at the start."""
+    return jnp.mean(jnp.abs(reached - target)) / jnp.mean(jnp.abs(start - target))
+
+
+def force(streams: Streams) -> Float[Array, ""]:
+    """Half the sum of squares over all faces, the mean over the steps: as the book regularises."""
+    along_x, along_y = forces(streams)
+    return (jnp.sum(along_x**2) + jnp.sum(along_y**2)) / (2 * len(streams))
+
+
+def distance(start: Smoke, reached: Smoke, target: Smoke) -> Float[Array, ""]:
+    """The relative mean absolute error, and as much for each blur: the squares of the blurred
+    difference relative to those at the start. Where two shapes do not overlap, only a blur tells
+    which way to go."""
+    total = relative_mae(start, reached, target)
+    places = np.arange(len(start))
+    for width in WIDTHS:
+        away = 64 / len(start) * (places[:, None] - places) / width
+        blur = jnp.asarray(np.exp(-0.5 * away**2), start.dtype)
+
+        def size(values: Smoke, blur: Array = blur) -> Array:
+            return jnp.sum((blur @ values @ blur.T) ** 2)
+
+        # Where the target lies upon the start: relative to itself, not to almost nothing.
+        total = total + size(reached - target) / (size(start - target) + 0.03 * size(target))
+    return total
+
+
+class Loss(eqx.Module):
+    """The mean distance of a batch, and the force."""
+
+    force_weight: float = eqx.field(static=True)
+
+    def __call__(self, controller: Controller, batch: tuple[Array, Array]) -> Float[Array, ""]:
+        def one(start: Smoke, target: Smoke) -> Array:
+            smoke, streams = steered(controller, start, target)
+            return distance(start, smoke[-1], target) + self.force_weight * force(streams)
+
+        return jnp.mean(jax.vmap(one)(*batch))
+
+
+def optimised(config: Config, streams: Array, start: Array, target: Array) -> tuple:
+    """From given forces to those of the smallest loss, for each task by itself; the smoke that
+    they lead through, those forces, and the seconds of a task."""
+    found, seconds = timed(_minima, streams, start, target, config.descents, config.force_weight)
+    return eqx.filter_jit(jax.vmap(pushed))(found.argmin, start), found.argmin, seconds
+
+
+def _minima(streams: Array, start: Array, target: Array, steps: int, weight: float) -> Minimum:
+    def one(streams: Streams, start: Smoke, target: Smoke) -> Minimum:
+        def loss(streams: Streams) -> Float[Array, ""]:
+            return distance(start, pushed(streams, start)[-1], target) + weight * force(streams)
+
+        return minimise(loss, streams, steps=steps)
+
+    return jax.vmap(one)(streams, start, target)
+
+
+def follow(controller: Controller, start: Array, target: Array) -> tuple[Array, Array]:
+    """Smoke at all times and stream functions of several tasks."""
+    return jax.vmap(partial(steered, controller))(start, target)
+
+
+def timed(function: Callable, *arguments: PyTree) -> tuple[Any, float]:
+    """What a compiled function gives, and how long it then takes for a task."""
+    compiled = eqx.filter_jit(function).lower(*arguments).compile()
+    begin = time.perf_counter()
+    found = jax.block_until_ready(compiled(*arguments))
+    return found, (time.perf_counter() - begin) / len(arguments[1])
+
+
+def measures(start: Array, smoke: Array, streams: Array, target: Array) -> dict[str, float]:
+    """Means over tests."""
+    away = jax.vmap(relative_mae)(start, smoke[:, -1], target)
+    return {
+        "relative_mae": float(jnp.mean(away)),
+        "force": float(jnp.mean(jax.vmap(force)(streams))),
+    }
+
+
+def run(config: Config, folder: Path) -> Result:
+    """Train the controller and judge it on tests; pictures go to `folder`."""
+    train_key, test_key = jax.random.split(jax.random.key(0))
+    first, fitting = jax.random.split(jax.random.fold_in(train_key, config.seed))
+    start, target = tasks(test_key, config.tests, config.cells)
+    inputs, outputs = PATCH**2 * 8 + 2, PATCH**2 * config.every
+    network = UNet(
+        2,
+        inputs,
+        outputs,
+        width=config.width,
+        levels=2,
+        periodic=False,
+        zero_last=True,
+        key=first,
+    )
+    drawn = partial(tasks, count=config.training.batch, cells=config.cells)  # new for each update
+    controller, history = train(
+        config.training,
+        Controller(network, config.every),
+        Loss(config.force_weight),
+        drawn,
+        fitting,
+        folder,
+        "controller",
+    )
+    (smoke, streams), seconds = timed(follow, controller, start, target)
+    carried, plain = eqx.filter_jit(follow)(Controller(None, config.every), start, target)
+    some = slice(config.optimised)
+    best, found, cost = optimised(config, plain[some], start[some], target[some])
+    none = jnp.zeros_like(streams[some])
+    still = eqx.filter_jit(jax.vmap(pushed))(none, start[some])
+    metrics = measures(start, smoke, streams, target) | {"seconds": seconds}
+    rows = {
+        "no_force": measures(start[some], still, none, target[some]),
+        "carried": measures(start, carried, plain, target),
+        "optimised": measures(start[some], best, found, target[some]) | {"seconds": cost},
+        "network_there": measures(start[some], smoke[some], streams[some], target[some]),
+    }
+    for name, values in rows.items():
+        metrics |= {f"{name}.{kind}": value for kind, value in values.items()}
+    picture(np.asarray(smoke), np.asarray(target), folder)
+    notes = {
+        "carried": "the smoke as a whole; no network",
+        "optimised": f"each of the first {config.optimised} tests by itself",
+        "network_there": "the controller on those tests",
+    }
+    published = {"relative_mae": Published(0.0545017, BOOK)}
+    return Result(metrics, published, {"controller": history.loss}, notes=notes)
+
+
+def picture(smoke: np.ndarray, target: np.ndarray, folder: Path) -> None:
+    """`control.png`: what the controller makes of some tests, the target last; `control.gif`."""
+    figure, axes = plotting.figure(ROWS, 6, size=(1.5, 1.5))
+    for row, ours, wanted in zip(axes, smoke, target, strict=False):
+        for ax, n in zip(row, (0, 4, 8, 12, 16, None), strict=True):
+            title = "target" if n is None else f"step {n}"
+            plotting.field(ax, wanted if n is None else ours[n], title=title, limit=1.0)
+            ax.set(xticks=[], yticks=[], xlabel="", ylabel="")
+    plotting.save(figure, folder / "control.png")
+    films = {}
+    for test in range(ROWS):
+        films[f"test {test}"] = smoke[test]
+        films[f"target {test}"] = np.broadcast_to(target[test], smoke[test].shape)
+    plotting.animate(films, folder / "control.gif", times=range(STEPS + 1), pixels=110)
+
+
+EXPERIMENT = Experiment(
+    name="smoke-control",
+    summary="forces bring smoke into another shape and place, learned through the flow solver",
+    presets={
+        "quick": Config(cells=32, training=replace(Config.training, updates=600), descents=100),
+        "full": Config(),
+    },
+    run=run,
+)
