@@ -2,7 +2,24 @@
 
     du/dt + u . grad u = -grad p + force,   ds/dt + u . grad s = 0,   div u = 0
 
-TODO
+The second control task of the Physics-based Deep Learning book (its chapter "Solving Inverse
+Problems with NNs"; Holl, Koltun and Thuerey, ICLR 2020, arXiv:2001.07457): 64 x 64 cells, 16 steps
+of one, each shape and its place drawn at random, both smoke and velocity carried by semi-Lagrangian
+steps (`solvers.flow.stable_fluids`). As there, the error is the mean absolute difference from the
+target relative to that at the start, and nothing bounds the force, which acts on all faces.
+
+Not as there: the shapes are ours (`smoke_shapes`), and new ones are drawn for each update instead
+of 800 in all. The sides are walls, and a force moves the smoke only from the next step on, so that
+16 steps are 15 moves. The book trains five U-Nets, four that plan ahead and one that gives the
+stream function of the next velocity, apart from each other and then together. Here one U-Net gives
+the stream functions of four forces at a time, beside a force that carries the smoke as a whole:
+
+`carried`: that force alone. The smoke is given the velocity that leads its centre to the target's.
+`optimised`: forces optimised for each target separately, through the solver, from those on.
+
+`force` is half the sum of squares over the faces, the mean over the steps. The book's regulariser
+is like it but for a gradient (it compares velocities before and after the pressure) and the first
+step (which it leaves out); the 1.2424506 that it prints are those of networks before training.
 """
 
 import time

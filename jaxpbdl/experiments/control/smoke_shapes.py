@@ -76,7 +76,7 @@ def tasks(
         which, where = jax.random.split(key)
         shape = jax.random.randint(which, (), 0, len(SHAPES))
         shift = jax.random.randint(where, (2,), lowest[shape], highest[shape] + 1)
-        return jnp.roll(masks[shape], shift, (0, 1)).astype(jnp.float32)
+        return jnp.roll(masks[shape], shift, (0, 1)).astype(float)
 
     start, target = jax.random.split(key)
     draw = jax.vmap(one)

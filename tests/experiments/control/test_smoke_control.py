@@ -1,0 +1,120 @@
+"""Smoke under control: the shapes, the forces, the controller, the error, a tiny run."""
+
+import json
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from jaxpbdl.experiments import contract
+from jaxpbdl.experiments.control import smoke_control as control
+from jaxpbdl.experiments.control import smoke_shapes as shapes
+from jaxpbdl.networks import UNet
+
+TINY = control.Config(
+    cells=16,
+    width=2,
+    every=8,
+    training=replace(control.Config.training, batch=1, updates=2),
+    tests=4,
+    optimised=1,
+    descents=2,
+)
+
+
+@pytest.mark.parametrize("cells", [32, 64])
+def test_shapes_are_of_one_area_in_one_piece_and_without_holes(cells):
+    masks, lowest, highest = shapes.library(cells)
+    areas = masks.sum((1, 2))
+    np.testing.assert_allclose(areas, shapes.AREA * cells**2, rtol=0.06 if cells == 64 else 0.2)
+    assert all(ndimage.label(part)[1] == 1 for mask in masks for part in (mask, ~mask))
+    different = {mask.tobytes() for mask in masks}
+    assert len(different) == 10
+    for mask, low, high in zip(masks, lowest, highest, strict=True):
+        for shift in (low, high):
+            moved = np.roll(mask, shift, (0, 1))
+            assert moved[1:-1, 1:-1].sum() == mask.sum()
+        assert np.roll(mask, low - 1, (0, 1))[1:-1, 1:-1].sum() < mask.sum()
+
+
+def test_tasks_of_other_keys_are_others():
+    first, second = (shapes.tasks(jax.random.key(n), 40, 32) for n in (0, 1))
+    for smoke in (*first, *second):
+        assert set(np.unique(smoke)) == {0, 1}
+    both = [np.concatenate(pair, axis=1) for pair in (first, second)]
+    assert len({row.tobytes() for rows in both for row in rows}) == 80
+    again = shapes.tasks(jax.random.key(0), 40, 32)
+    np.testing.assert_array_equal(again[0], first[0])
+
+
+def test_known_error_and_force():
+    start, target = jnp.zeros((2, 16, 16)).at[0, 2:6, 2:6].set(1).at[1, 9:13, 2:6].set(1)
+    assert float(control.relative_mae(start, target, target)) == 0
+    assert float(control.relative_mae(start, start, target)) == 1
+    half = 0.5 * target  # half of the smoke in its place, half lost: 8 of 32
+    assert float(control.relative_mae(start, half, target)) == 0.25
+    streams = jnp.zeros((16, 15, 15)).at[3, 4, 5].set(3.0)  # one eddy: on four faces
+    assert float(control.force(streams)) == pytest.approx(0.5 * 4 * 9 / 16)
+    along_x, along_y = control.forces(streams)
+    assert along_x.shape == (16, 17, 16) and along_y.shape == (16, 16, 17)
+    outflow = jnp.diff(along_x, axis=1) + jnp.diff(along_y, axis=2)
+    np.testing.assert_allclose(outflow, 0, atol=1e-6)
+    assert float(jnp.abs(along_x[:, [0, -1]]).max()) == 0
+
+
+def test_a_force_gives_the_velocity_that_leads_to_the_target():
+    start, target = jnp.zeros((2, 32, 32)).at[0, 9:15, 10:16].set(1).at[1, 14:20, 8:14].set(1)
+    rest = (jnp.zeros((32, 32)),) * 2
+    stream = control.carrying(rest, start, target, jnp.array(10.0))
+    along_x, along_y = control.forces(stream[None])
+    in_cells = (along_x[0, 1:] + along_x[0, :-1]) / 2, (along_y[0, :, 1:] + along_y[0, :, :-1]) / 2
+    given = [float(jnp.sum(start * part) / 36) for part in in_cells]
+    # 5 cells along x and -2 along y in 10 steps.
+    np.testing.assert_allclose(given, [0.5, -0.2], rtol=0.05)
+    moving = (jnp.full((32, 32), 0.5), jnp.full((32, 32), -0.2))
+    stream = control.carrying(moving, start, target, jnp.array(10.0))
+    np.testing.assert_allclose(stream, 0, atol=1e-5)
+
+
+@pytest.mark.x64
+def test_the_loss_is_differentiated_through_all_steps():
+    batch = shapes.tasks(jax.random.key(3), 1, 16)
+    network = UNet(2, 130, 128, width=2, levels=1, periodic=False, key=jax.random.key(0))
+    loss = control.Loss(1e-2)
+
+    def scaled(size):
+        weight = lambda tree: tree.decoder.weight  # noqa: E731
+        grown = eqx.tree_at(weight, network, size * weight(network))
+        return loss(control.Controller(grown, 8), batch)
+
+    value = jax.jit(jax.value_and_grad(scaled))
+    slope = (value(1 + 1e-5)[0] - value(1 - 1e-5)[0]) / 2e-5
+    assert float(slope) != 0
+    assert float(value(1.0)[1]) == pytest.approx(float(slope), rel=1e-4)
+
+
+def test_a_tiny_run(tmp_path):
+    contract.execute(control.EXPERIMENT, "quick", TINY, tmp_path)
+    report = json.loads((tmp_path / "result.json").read_text())
+    found = report["metrics"]
+    both = ("relative_mae", "force")
+    rows = ("no_force", "carried", "optimised", "network_there")
+    names = {f"{row}.{kind}" for row in rows for kind in both}
+    assert set(found) == {*names, *both, "seconds", "optimised.seconds"}
+    assert found["no_force.relative_mae"] == 1 and found["no_force.force"] == 0
+    assert 0 < found["carried.relative_mae"] < 1
+    assert report["published"]["relative_mae"]["value"] == 0.0545017
+    assert (tmp_path / "control.png").exists() and (tmp_path / "control.gif").exists()
+
+
+def test_bad_input():
+    with pytest.raises(ValueError, match="cells must be a multiple of 16, got 40"):
+        control.Config(cells=40)
+    with pytest.raises(ValueError, match="every must divide 16, got 3"):
+        control.Config(every=3)
+    with pytest.raises(ValueError, match="optimised must be at most tests = 8, got 9"):
+        control.Config(tests=8, optimised=9)
