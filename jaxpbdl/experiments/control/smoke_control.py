@@ -9,8 +9,8 @@ steps (`solvers.flow.stable_fluids`). As there, the error is the mean absolute d
 target relative to that at the start, and nothing bounds the force, which acts on all faces.
 
 Not as there: the shapes are ours (`smoke_shapes`), and new ones are drawn for each update instead
-of 800 in all. The sides are walls, and a force moves the smoke only from the next step on, so that
-16 steps are 15 moves. The book trains five U-Nets, four that plan ahead and one that gives the
+of 800 in all. The sides are walls without friction, and a force moves the smoke from the next step
+on, so that 16 steps are 15 moves. The book trains five U-Nets, four that plan ahead and one that gives the
 stream function of the next velocity, apart from each other and then together. Here one U-Net gives
 the stream functions of four forces at a time, beside a force that carries the smoke as a whole:
 
@@ -39,32 +39,26 @@ import jaxpbdl as jp
 from jaxpbdl import plotting
 from jaxpbdl.experiments.configuration import Count, Positive, Validated, at_least
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.control.smoke_controller import (
+    PATCH,
+    STEPS,
+    Controller,
+    Smoke,
+    Streams,
+    forces,
+)
 from jaxpbdl.experiments.control.smoke_shapes import tasks
 from jaxpbdl.experiments.training import Training, train
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.inference import Minimum, minimise
 from jaxpbdl.networks import UNet
-from jaxpbdl.networks.patches import folded, unfolded
 from jaxpbdl.solvers.flow import Flow, StableStep, slip, stable_fluids
 
-STEPS = 16
-PATCH = 4
-"""Cells of a patch along each axis: the network sees and gives patches."""
-REACH = 0.7
-"""How far around the smoke the fluid is carried with it, relative to half the box."""
-WALL = 0.1
-"""Depth over which that fades towards the sides, relative to the box."""
 ROWS = 4
 """Tests of the picture."""
 WIDTHS = (1.5, 4.0, 10.0, 25.0)
 """Of the blurs through which the smoke is compared too, in 64ths of the box."""
 BOOK = "Physics-based Deep Learning book, 100 tests with shapes of its own"
-
-Smoke = Float[Array, "cells cells"]
-Velocity = tuple[Smoke, Smoke]
-"""In the cells."""
-Streams = Float[Array, "steps nodes nodes"]
-"""Stream functions of the forces of some steps, at the nodes within the box."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class Config(Validated):
     cells: Annotated[int, at_least(16)] = 64
     """Along each axis, a multiple of 16."""
     width: Count = 32
-    every: Annotated[int, at_least(1)] = 4
+    every: Count = 4
     """Steps between two looks of the controller, a divisor of 16."""
     training: Training = Training(updates=2400, batch=8, learning_rate=7e-4, warmup_fraction=0.05)
     force_weight: Positive = 1e-4
@@ -100,70 +94,10 @@ class Config(Validated):
 
 def solver(cells: int) -> StableStep:
     """One step of the fluid on cells of size one: smoke and velocity carried, the velocity pushed
-    by the acceleration it is given."""
+    by the accelerations on its faces."""
     equation = jp.equations.IncompressibleFlow(scalars={"smoke": jp.equations.Scalar()})
     grid = Cells((cells, cells), (float(cells), float(cells)))
     return stable_fluids(equation, grid, 1.0, (slip(), slip()))
-
-
-def forces(streams: Streams) -> tuple[Array, Array]:
-    """On the faces, of a first axis of steps: the curl. A force with a potential would change the
-    pressure alone."""
-    nodes = jnp.pad(streams, ((0, 0), (1, 1), (1, 1)))
-    return jnp.diff(nodes, axis=2), -jnp.diff(nodes, axis=1)
-
-
-class Controller(eqx.Module):
-    """The forces of the next `every` steps from what is there, what is wanted and the time left:
-    those that carry the smoke as a whole, and what a network adds to them."""
-
-    network: UNet | None
-    every: int = eqx.field(static=True)
-
-    def __call__(self, flow: Velocity, smoke: Smoke, target: Smoke, left: Array) -> Streams:
-        """`flow`: the velocity in the cells."""
-        cells = len(smoke)
-        first = carrying(flow, smoke, target, left)
-        streams = jnp.zeros((self.every, *first.shape)).at[0].set(first)
-        if self.network is None:
-            return streams
-        there, wanted = from_centre(smoke), from_centre(target)
-        seen = [smoke, target, *map(jnp.arcsinh, flow), *there, *wanted]
-        clock = jnp.stack([left / STEPS, self.every / left])
-        clock = jnp.broadcast_to(clock[:, None, None], (2, cells // PATCH, cells // PATCH))
-        given = jnp.concatenate([folded(jnp.stack(seen), PATCH), clock])
-        added = unfolded(self.network(given), PATCH)
-        # Bounded: what is too strong comes back as velocity and grows from look to look.
-        return streams + cells * jnp.tanh(at_nodes(added) / 6)
-
-
-def carrying(flow: Velocity, smoke: Smoke, target: Smoke, left: Array) -> Array:
-    """The stream function of a force that gives the smoke the mean velocity at which its centre
-    would be at the target's in the time left."""
-    cells, total = len(smoke), jnp.sum(smoke) + 1e-3
-    x, y = from_centre(smoke)
-    away = [jnp.sum(target * part) / jnp.sum(target) * cells / 2 for part in (x, y)]
-    lacks = [d / left - jnp.sum(smoke * u) / total for d, u in zip(away, flow, strict=True)]
-    near = jnp.exp(-(((x**2 + y**2) / REACH**2) ** 2))
-    place = np.arange(cells) + 0.5
-    wall = np.minimum(np.minimum(place, cells - place) / (WALL * cells), 1)
-    stream = (lacks[0] * y - lacks[1] * x) * cells / 2
-    return at_nodes((stream * near * wall * wall[:, None])[None])[0]
-
-
-def at_nodes(values: Float[Array, "steps cells cells"]) -> Streams:
-    """Means of the four cells around each node."""
-    rows = values[:, 1:] + values[:, :-1]
-    return (rows[:, :, 1:] + rows[:, :, :-1]) / 4
-
-
-def from_centre(smoke: Smoke) -> tuple[Smoke, Smoke]:
-    """Where each cell lies from the centre of some smoke, relative to half the box."""
-    cells, total = len(smoke), jnp.sum(smoke) + 1e-3
-    place = (np.arange(cells) + 0.5) / (cells / 2)
-    x = place - jnp.sum(smoke, axis=1) @ place / total
-    y = place - jnp.sum(smoke, axis=0) @ place / total
-    return jnp.broadcast_to(x[:, None], smoke.shape), jnp.broadcast_to(y, smoke.shape)
 
 
 def steered(controller: Controller, start: Smoke, target: Smoke) -> tuple[Array, Streams]:
@@ -249,7 +183,7 @@ def optimised(config: Config, streams: Array, start: Array, target: Array) -> tu
     """From given forces to those of the smallest loss, for each task by itself; the smoke that
     they lead through, those forces, and the seconds of a task."""
     found, seconds = timed(_minima, streams, start, target, config.descents, config.force_weight)
-    return eqx.filter_jit(jax.vmap(pushed))(found.argmin, start), found.argmin, seconds
+    return driven(found.argmin, start), found.argmin, seconds
 
 
 def _minima(streams: Array, start: Array, target: Array, steps: int, weight: float) -> Minimum:
@@ -260,6 +194,12 @@ def _minima(streams: Array, start: Array, target: Array, steps: int, weight: flo
         return minimise(loss, streams, steps=steps)
 
     return jax.vmap(one)(streams, start, target)
+
+
+@eqx.filter_jit
+def driven(streams: Array, start: Array) -> Array:
+    """Smoke at all times of several tasks under given forces."""
+    return jax.vmap(pushed)(streams, start)
 
 
 def follow(controller: Controller, start: Array, target: Array) -> tuple[Array, Array]:
@@ -315,7 +255,7 @@ def run(config: Config, folder: Path) -> Result:
     some = slice(config.optimised)
     best, found, cost = optimised(config, plain[some], start[some], target[some])
     none = jnp.zeros_like(streams[some])
-    still = eqx.filter_jit(jax.vmap(pushed))(none, start[some])
+    still = driven(none, start[some])
     metrics = measures(start, smoke, streams, target) | {"seconds": seconds}
     rows = {
         "no_force": measures(start[some], still, none, target[some]),
