@@ -10,9 +10,10 @@ target relative to that at the start, and nothing bounds the force, which acts o
 
 Not as there: the shapes are ours (`smoke_shapes`), and new ones are drawn for each update instead
 of 800 in all. The sides are walls without friction, and a force moves the smoke from the next step
-on, so that 16 steps are 15 moves. The book trains five U-Nets, four that plan ahead and one that gives the
-stream function of the next velocity, apart from each other and then together. Here one U-Net gives
-the stream functions of four forces at a time, beside a force that carries the smoke as a whole:
+on, so that 16 steps are 15 moves. The book trains five U-Nets, four that plan ahead and one that
+gives the stream function of the next velocity, apart from each other and then together. Here one
+U-Net gives the stream functions of four forces at a time, beside a force that carries the smoke as
+a whole:
 
 `carried`: that force alone. The smoke is given the velocity that leads its centre to the target's.
 `optimised`: forces optimised for each target separately, through the solver, from those on.

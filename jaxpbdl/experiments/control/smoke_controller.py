@@ -28,7 +28,7 @@ Streams = Float[Array, "steps nodes nodes"]
 
 
 def forces(streams: Streams) -> tuple[Array, Array]:
-    """Their components on the faces, with a first axis of steps: the curl of the stream functions."""
+    """Their components on the faces, with a first axis of steps: the curl."""
     nodes = jnp.pad(streams, ((0, 0), (1, 1), (1, 1)))
     return jnp.diff(nodes, axis=2), -jnp.diff(nodes, axis=1)
 
