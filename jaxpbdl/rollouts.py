@@ -20,6 +20,9 @@ from jaxpbdl.step import AnyStep, Step, as_step
 
 State = TypeVar("State")
 
+STATES_OF_A_STEP = 16
+"""What a step of a solver keeps for its derivative, in arrays of the size of its state, about."""
+
 
 def rollout(
     step: AnyStep,
@@ -29,7 +32,7 @@ def rollout(
     *,
     inputs: PyTree = None,
     observe: Callable[[PyTree], PyTree] | None = None,
-    checkpoint: bool = True,
+    checkpoint: bool | int = True,
     stop_gradient: bool = False,
 ) -> PyTree:
     """The trajectory of `step` from `state`: the state itself and every `every`-th one after it.
@@ -44,8 +47,10 @@ def rollout(
       a first axis of length `steps` (forces, controls, keys). Gradients reach it.
     - `observe`: what to keep of a state, by default all of it (a coarser copy, a spectrum, a
       probe).
-    - `checkpoint`: recompute instead of store for the gradient. Its memory then grows like the
-      square root of the number of steps (nested checkpoints), for about one more forward pass.
+    - `checkpoint`: recompute instead of store for the gradient, by default every step once. Its
+      memory then grows like the square root of the number of steps between snapshots, on top of
+      one state a snapshot; with 2, every step is recomputed twice, for about a quarter of that
+      memory; with False, all that the steps compute is kept.
     - `stop_gradient`: cut the gradient between steps: each step is differentiated, the state it
       starts from is not.
 
@@ -57,7 +62,8 @@ def rollout(
     finds the very step.
     """
     inner, state, steps, every, inputs = _prepare(step, state, steps, every, inputs)
-    arguments = (inner, state, inputs, steps, every, observe, checkpoint, stop_gradient)
+    recomputed = _recomputed(checkpoint)
+    arguments = (inner, state, inputs, steps, every, observe, recomputed, stop_gradient)
     with _memory_explained(_rollout, arguments):
         trajectory = _rollout(*arguments)
         if checks.is_concrete(trajectory):
@@ -72,7 +78,7 @@ def watched_rollout(
     every: int | np.integer = 1,
     *,
     inputs: PyTree = None,
-    checkpoint: bool = True,
+    checkpoint: bool | int = True,
 ) -> tuple[PyTree, Int[Array, ""]]:
     """Like `rollout`, with the number of the first step whose result was not finite; `steps + 1` if
     all were.
@@ -81,7 +87,7 @@ def watched_rollout(
     error.
     """
     inner, state, steps, every, inputs = _prepare(step, state, steps, every, inputs)
-    arguments = (inner, state, inputs, steps, every, checkpoint)
+    arguments = (inner, state, inputs, steps, every, _recomputed(checkpoint))
     with _memory_explained(_watched_rollout, arguments):
         return _watched_rollout(*arguments)
 
@@ -91,7 +97,7 @@ class Repeated(Step):
 
     step: Step
     steps: int = eqx.field(static=True)
-    checkpoint: bool = eqx.field(static=True)
+    recomputed: int = eqx.field(static=True)
 
     @property
     def interval(self) -> Array | None:
@@ -104,7 +110,7 @@ class Repeated(Step):
         def once(working: PyTree, _: None) -> PyTree:
             return self.step.advance(working, *inputs)
 
-        return nested_scan(once, working, self.steps, self.checkpoint)
+        return nested_scan(once, working, self.steps, self.recomputed)
 
     def leave(self, working: PyTree) -> PyTree:
         return self.step.leave(working)
@@ -127,10 +133,10 @@ class Repeated(Step):
         return self.step.equation_and_field(states, times, degree)
 
 
-def repeat(step: AnyStep, steps: int | np.integer, *, checkpoint: bool = True) -> Repeated:
+def repeat(step: AnyStep, steps: int | np.integer, *, checkpoint: bool | int = True) -> Repeated:
     """The step `steps` times as long: `steps` applications of `step` as one. An input is held over
-    all of them."""
-    return Repeated(as_step(step), checks.count("steps", steps), checkpoint)
+    all of them; `checkpoint` as in `rollout`."""
+    return Repeated(as_step(step), checks.count("steps", steps), _recomputed(checkpoint))
 
 
 def raise_blow_up(first_bad: ArrayLike, steps: int, dt: ArrayLike | None = None) -> None:
@@ -153,31 +159,48 @@ def nested_scan(
     advance: Callable[[State, PyTree], State],
     working: State,
     steps: int,
-    checkpoint: bool = True,
+    recomputed: int = 1,
     inputs: PyTree = None,
+    turn: int | None = None,
 ) -> State:
-    """`advance(working, input)` applied `steps` times, `inputs` of that length or None. With
-    `checkpoint`, two nested loops of about sqrt(steps) turns store one state a turn, so reverse
-    mode keeps 2 sqrt(steps) states instead of what every step computes."""
+    """`advance(working, input)` applied `steps` times, `inputs` of that length or None.
+
+    Reverse mode recomputes each step `recomputed` times. Once: the states that turns of several
+    steps start from are kept, and what each step of one turn computes. Twice: within one turn the
+    states too, and what one step computes. `turn` is the length of a turn, by default
+    `turn_length(steps, recomputed)`; the last turn may be shorter.
+    """
 
     def body(carry: State, given: PyTree) -> tuple[State, None]:
         return advance(carry, given), None
 
-    if not checkpoint or steps == 1:
+    if not recomputed:
         return lax.scan(body, working, inputs, length=steps)[0]
-    body = jax.checkpoint(body, prevent_cse=False)
-    inner = isqrt(steps)
+    if recomputed == 2:
+        body = jax.checkpoint(body, prevent_cse=False)
+    inner = turn_length(steps, recomputed) if turn is None else turn
+    if inner == 1:
+        body = jax.checkpoint(body, prevent_cse=False)
+        return lax.scan(body, working, inputs, length=steps)[0]
     outer, rest = divmod(steps, inner)
 
-    def turn(carry: State, given: PyTree) -> tuple[State, None]:
+    def one_turn(carry: State, given: PyTree) -> tuple[State, None]:
         return lax.scan(body, carry, given, length=inner)[0], None
 
     blocks = jax.tree.map(lambda x: x[: outer * inner].reshape(outer, inner, *x.shape[1:]), inputs)
-    working = lax.scan(jax.checkpoint(turn, prevent_cse=False), working, blocks, length=outer)[0]
+    kept = jax.checkpoint(one_turn, prevent_cse=False)
+    working = lax.scan(kept, working, blocks, length=outer)[0]
     if not rest:
         return working
     last = jax.tree.map(lambda x: x[outer * inner :], inputs)
-    return lax.scan(body, working, last, length=rest)[0]
+    return jax.checkpoint(lambda w, x: lax.scan(body, w, x, length=rest)[0])(working, last)
+
+
+def turn_length(steps: int, recomputed: int) -> int:
+    """Of how many steps a turn of `nested_scan` should be, so that reverse mode keeps little: with
+    a step that keeps k states' worth of arrays, steps / turn + k turn of them, or steps / turn +
+    turn where steps are recomputed twice."""
+    return max(1, isqrt(steps if recomputed == 2 else steps // STATES_OF_A_STEP))
 
 
 @contextmanager
@@ -218,6 +241,13 @@ def _prepare(
     return inner, state, steps, every, inputs
 
 
+def _recomputed(checkpoint: bool | int) -> int:
+    """How often reverse mode recomputes a step."""
+    if checkpoint not in (0, 1, 2):
+        raise ValueError(f"checkpoint must be False, True or 2, got {checkpoint!r}")
+    return int(checkpoint)
+
+
 def _by_snapshot(inputs: PyTree, every: int) -> PyTree:
     """The inputs of the steps between two snapshots together."""
     return jax.tree.map(lambda x: x.reshape(-1, every, *x.shape[1:]), inputs)
@@ -231,7 +261,7 @@ def _rollout(
     steps: int,
     every: int,
     observe: Callable[[PyTree], PyTree] | None,
-    checkpoint: bool,
+    recomputed: int,
     stop_gradient: bool,
 ) -> PyTree:
     keep = (lambda state: state) if observe is None else observe
@@ -241,11 +271,10 @@ def _rollout(
         return step.advance(working) if given is None else step.advance(working, given)
 
     def snapshot(working: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
-        working = nested_scan(advance, working, every, checkpoint, given)
+        working = nested_scan(advance, working, every, recomputed, given, turn)
         return working, keep(step.leave(working))
 
-    if checkpoint:
-        snapshot = jax.checkpoint(snapshot, prevent_cse=False)
+    turn = min(every, turn_length(steps, recomputed))
     given = _by_snapshot(inputs, every)
     snapshots = lax.scan(snapshot, step.enter(state), given, length=steps // every)[1]
     return _with_first(keep(state), snapshots)
@@ -253,7 +282,7 @@ def _rollout(
 
 @eqx.filter_jit
 def _watched_rollout(
-    step: Step, state: PyTree, inputs: PyTree, steps: int, every: int, checkpoint: bool
+    step: Step, state: PyTree, inputs: PyTree, steps: int, every: int, recomputed: int
 ) -> PyTree:
     def advance(carry: PyTree, given: PyTree) -> PyTree:
         working, number, first_bad = carry
@@ -263,8 +292,10 @@ def _watched_rollout(
         return working, number, jnp.where(bad, jnp.minimum(first_bad, number), first_bad)
 
     def snapshot(carry: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
-        carry = nested_scan(advance, carry, every, checkpoint, given)
+        carry = nested_scan(advance, carry, every, recomputed, given, turn)
         return carry, step.leave(carry[0])
+
+    turn = min(every, turn_length(steps, recomputed))
 
     start = (step.enter(state), jnp.asarray(0), jnp.asarray(steps + 1))
     (_, _, first_bad), snapshots = lax.scan(

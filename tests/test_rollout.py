@@ -86,18 +86,19 @@ def final_energy(step, state, steps, **options):
 
 
 @x64
-@pytest.mark.parametrize("steps", [1, 7, 16])
+@pytest.mark.parametrize("steps", [1, 7, 70])
 def test_checkpoints_change_neither_values_nor_gradients(steps):
     step, state = burgers()
     results = [
         jax.jit(jax.value_and_grad(lambda s, c=c: final_energy(step, s, steps, checkpoint=c)))(
             state
         )
-        for c in (True, False)
+        for c in (True, 2, False)
     ]
-    (value, gradient), (plain_value, plain_gradient) = results
-    np.testing.assert_allclose(value, plain_value, rtol=1e-13)
-    np.testing.assert_allclose(gradient, plain_gradient, atol=1e-15)
+    plain_value, plain_gradient = results.pop()
+    for value, gradient in results:
+        np.testing.assert_allclose(value, plain_value, rtol=1e-13)
+        np.testing.assert_allclose(gradient, plain_gradient, atol=1e-15)
 
 
 @pytest.mark.parametrize("steps", [256, 1000])
@@ -111,6 +112,7 @@ def test_checkpoints_save_memory(steps):
 
     assert memory(steps, True) < memory(steps, False) / 4
     assert memory(4 * steps, True) < 2.5 * memory(steps, True)
+    assert memory(steps, 2) < memory(steps, True)
 
 
 @x64
@@ -286,6 +288,10 @@ REFUSED = {
     "every": (lambda: jp.rollout(stepper(), STATE, 10, 3), "multiple of every = 3, got 10"),
     "every zero": (lambda: jp.rollout(stepper(), STATE, 10, 0), "every must be an integer >= 1"),
     "repeat": (lambda: jp.repeat(stepper(), -1), "steps must be an integer >= 1, got -1"),
+    "checkpoint": (
+        lambda: jp.repeat(stepper(), 4, checkpoint=3),
+        "must be False, True or 2, got 3",
+    ),
     "no step": (lambda: jp.rollout(3.0, STATE, 1), "a step must be a callable .* got float"),
     "grid zero": (lambda: jp.grids.Periodic(0), "shape must be an integer >= 1, got 0"),
     "grid negative": (lambda: jp.grids.Periodic((8, -1)), "shape must be an integer >= 1, got -1"),

@@ -102,6 +102,17 @@ def _on_box(extents: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return all(n in (cells, cells + 1) for n, cells in zip(extents, shape, strict=True))
 
 
+def check_periodic(periodic: Sequence[bool], mesh: Mesh) -> None:
+    """Refuse a mesh that splits an axis of a box along which it has sides."""
+    parts = parts_of(mesh)
+    for axis, (closed, count) in enumerate(zip(periodic, parts, strict=False)):
+        if count > 1 and not closed:
+            raise ValueError(
+                f"mesh splits axis {axis} into {count} parts, so it must be periodic; got "
+                f"periodic={tuple(periodic)}"
+            )
+
+
 def check_parts(shape: tuple[int, ...], mesh: Mesh) -> None:
     """Refuse a mesh whose parts do not divide the axes of a box."""
     parts = parts_of(mesh)

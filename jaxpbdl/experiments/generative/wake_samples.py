@@ -20,10 +20,9 @@ to the deviation of the velocity at that Reynolds number.
 """
 
 import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import equinox as eqx
 import jax
@@ -34,38 +33,41 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxpbdl import plotting
 from jaxpbdl.experiments.configuration import Count, Positive, Validated, at_least
 from jaxpbdl.experiments.contract import Experiment, Result
+from jaxpbdl.experiments.generative.wake_measurements import (
+    SUBSTEPS,
+    Measured,
+    Misfit,
+    all_measured,
+    kalman,
+    pull,
+    weighted,
+)
+from jaxpbdl.experiments.generative.wake_states import (
+    Fields,
+    Known,
+    Modes,
+    condition,
+    drawn,
+    errors_of,
+    fields_of,
+    interpolated,
+    leading_modes,
+    velocities,
+)
 from jaxpbdl.experiments.training import Training
 from jaxpbdl.experiments.wakes.data import Wake, at, wakes
-from jaxpbdl.experiments.wakes.flow import (
-    LENGTHS,
-    Setting,
-    Stream,
-    flow_from,
-    fluxes,
-    sampled,
-    stream_function,
-    vorticity,
-)
-from jaxpbdl.generative import Guided, MatchingLoss, TimeDense, Waves, flow_sample, midpoint
+from jaxpbdl.experiments.wakes.flow import LENGTHS, Setting, fluxes, vorticity
+from jaxpbdl.generative import Guided, MatchingLoss, TimeDense, Waves
 from jaxpbdl.learning import History, Samples, fit, fit_ensemble, member
 from jaxpbdl.networks import Dense
-from jaxpbdl.solvers.flow import IncompressibleStep
 from jaxpbdl.uncertainty import ensemble_crps, spread_skill
 
 FINER = 6
 """Of the simulations, those that `wake-correction` leaves."""
 STEPS = (1, 5, 20, 100)
 """By which samples are drawn; the midpoint rule takes two evaluations in each."""
-PROBES = ((4.0, 2.5), (5.0, 3.2), (5.0, 1.8))
-LATER = (5.0, 2.5)
-MOMENTS = (0.0, 0.8, 1.6)
-"""At which the probe at `LATER` measures the velocity across the stream."""
-SUBSTEPS = 3
-"""Of the coarse solver in 0.4 units of time."""
 WEIGHTED = 500
 """Samples that are weighted, or updated together."""
-
-Velocities = Float[Array, "two nx ny"]
 
 
 @dataclass(frozen=True)
@@ -102,76 +104,6 @@ class Config(Validated):
     def setting(self) -> Setting:
         """Cells of the coarse solver, about the cylinder."""
         return Setting(self.cells)
-
-
-class Modes(eqx.Module):
-    """Stream functions by the coefficients of their leading modes, each of variance one over the
-    training."""
-
-    mean: Stream
-    modes: Float[Array, "k nx_1 ny_1"]
-
-    def decode(self, coefficients: Float[Array, " k"]) -> Stream:
-        """The stream function."""
-        return self.mean + jnp.tensordot(coefficients, self.modes, 1)
-
-
-class Known(NamedTuple):
-    """Training or validation samples."""
-
-    coefficients: Float[Array, "n k"]
-    condition: Float[Array, "n 1"]
-
-
-def mirrored(stream: Stream) -> Stream:
-    """Of the mirror image of a flow."""
-    return stream[:, -1:] - stream[:, ::-1]
-
-
-def condition(reynolds: Array | float) -> Float[Array, " 1"]:
-    """What the network knows of a Reynolds number: of order one."""
-    return jnp.log(jnp.asarray(reynolds, jnp.float32) / 130.0)[None]
-
-
-def leading_modes(wake: Wake, count: int) -> tuple[Modes, Callable[[Wake], Known]]:
-    """The leading modes of the streams of all runs and their mirror images, and what turns wakes
-    into samples of their coefficients."""
-
-    def streams(wake: Wake) -> np.ndarray:
-        plain = np.asarray(wake.streams).reshape(-1, *wake.streams.shape[2:])
-        return np.concatenate([plain, np.asarray(jax.vmap(mirrored)(jnp.asarray(plain)))])
-
-    known = streams(wake)
-    mean = known.mean(axis=0)
-    _, sizes, directions = np.linalg.svd(
-        (known - mean).reshape(len(known), -1), full_matrices=False
-    )
-    scales = sizes[:count] / np.sqrt(len(known))
-    directions = directions[:count]
-
-    def samples(wake: Wake) -> Known:
-        states = streams(wake)
-        coefficients = (states - mean).reshape(len(states), -1) @ directions.T / scales
-        runs = jnp.repeat(wake.reynolds, wake.streams.shape[1])
-        conditions = jax.vmap(condition)(jnp.concatenate([runs, runs]))
-        return Known(jnp.asarray(coefficients, jnp.float32), conditions)
-
-    scaled = (scales[:, None] * directions).reshape(count, *mean.shape)
-    return Modes(jnp.asarray(mean, jnp.float32), jnp.asarray(scaled, jnp.float32)), samples
-
-
-def velocities(stream: Stream) -> Velocities:
-    """Both components in the cells."""
-    through = fluxes(stream)
-    along = (through.x[1:] + through.x[:-1]) / 2
-    return jnp.stack([along, (through.y[:, 1:] + through.y[:, :-1]) / 2])
-
-
-def at_place(velocity: Velocities, place: Sequence[float]) -> Float[Array, " two"]:
-    """The velocity in the cell that holds a place."""
-    shape = velocity.shape[1:]
-    i, j = (int(x / length * n) for x, length, n in zip(place, LENGTHS, shape, strict=True))
-    return velocity[:, i, j]
 
 
 class Validation(eqx.Module):
@@ -216,53 +148,6 @@ def train(
     return stacked, one_answer, {"matching": histories[0], "one_answer": history}
 
 
-@eqx.filter_jit
-def drawn(
-    model: Callable[..., Array], modes: Modes, reynolds: Array, keys: Array, steps: int
-) -> Float[Array, "samples nx_1 ny_1"]:
-    """Stream functions, one a key, in `steps` steps of the midpoint rule (one: of Euler's)."""
-    count, given = len(modes.modes), condition(reynolds)
-    method = {"method": midpoint} if steps > 1 else {}
-
-    def one(key: PRNGKeyArray) -> Stream:
-        found = flow_sample(model, key, (count,), steps, condition=given, **method)
-        return modes.decode(found)
-
-    return jax.lax.map(one, keys, batch_size=64)
-
-
-class Fields(NamedTuple):
-    """Of the velocity at one Reynolds number."""
-
-    mean: Velocities
-    deviation: Velocities
-
-
-@jax.jit
-def fields_of(streams: Float[Array, "samples nx_1 ny_1"]) -> Fields:
-    """Of samples or of a simulation."""
-    states = jax.vmap(velocities)(streams)
-    return Fields(jnp.mean(states, axis=0), jnp.std(states, axis=0))
-
-
-def errors_of(found: Fields, truth: Fields) -> dict[str, float]:
-    """Of both fields: of the mean relative to the departure from the stream, of the deviation to
-    itself."""
-    stream = jnp.zeros_like(truth.mean).at[0].set(1.0)
-    apart = [jnp.linalg.norm(found.mean - truth.mean) / jnp.linalg.norm(truth.mean - stream)]
-    apart += [jnp.linalg.norm(found.deviation - truth.deviation) / jnp.linalg.norm(truth.deviation)]
-    return dict(zip(("mean_error", "deviation_error"), map(float, apart), strict=True))
-
-
-def interpolated(reynolds: float, known: Sequence[float], fields: Sequence[Fields]) -> Fields:
-    """Between the fields of the two neighbouring simulations, linearly in the Reynolds number."""
-    above = int(np.searchsorted(known, reynolds))
-    share = (reynolds - known[above - 1]) / (known[above] - known[above - 1])
-    return jax.tree.map(
-        lambda low, high: (1 - share) * low + share * high, fields[above - 1], fields[above]
-    )
-
-
 def distribution(
     config: Config, stacked: TimeDense, one_answer: Dense, modes: Modes, known: Wake, test: Wake
 ) -> tuple[dict[str, float], dict[str, Fields]]:
@@ -303,72 +188,6 @@ def distribution(
         for name, found in rows.items()
         for metric in found[0]
     }, fields
-
-
-class Measured(eqx.Module):
-    """What a state is measured by: `probes` at one moment, or one probe later, by the solver."""
-
-    step: IncompressibleStep | None
-
-    def __call__(self, stream: Stream) -> Float[Array, " numbers"]:
-        if self.step is None:
-            seen = velocities(stream)
-            return jnp.concatenate([at_place(seen, place) for place in PROBES])
-        step = self.step
-        state, found = flow_from(step, stream), []
-        for before, moment in zip((0.0, *MOMENTS), MOMENTS, strict=False):
-            for _ in range(round((moment - before) / 0.4) * SUBSTEPS):
-                state = step.advance(state)
-            seen = velocities(sampled(stream_function(step, state.velocity), step.grid.shape))
-            found.append(at_place(seen, LATER)[1])
-        return jnp.stack(found)
-
-
-class Misfit(eqx.Module):
-    """`-log p(measurements | state on its way)`: the deviation of the noise, and of what the state
-    will still change in (as pseudo-inverse guidance has it; Song et al., ICLR 2023)."""
-
-    measured: Measured
-    modes: Modes
-    values: Float[Array, " numbers"]
-    prior: Float[Array, " numbers"]
-    noise: float
-
-    def __call__(self, coefficients: Array, t: Array) -> Float[Array, ""]:
-        left = (1 - t) ** 2 / ((1 - t) ** 2 + t**2)
-        variance = self.noise**2 + left * self.prior
-        apart = self.measured(self.modes.decode(coefficients)) - self.values
-        return jnp.sum(apart**2 / variance) / 2
-
-
-def pull(t: Array) -> Array:
-    """The weight of the guidance, `(1 - t) / t` but for the first twentieth, where a network that
-    is only nearly right would be thrown off."""
-    return (1 - t) / jnp.maximum(t, 0.05)
-
-
-@eqx.filter_jit
-def all_measured(measured: Measured, streams: Float[Array, "samples nx_1 ny_1"]) -> Array:
-    """Of many states."""
-    return jax.lax.map(measured, streams, batch_size=16)
-
-
-def weighted(prior: Array, seen: Array, values: Array, noise: float, keys: Array) -> Array:
-    """States of the prior, drawn by how likely they make the measurements."""
-    likely = -jnp.sum((seen - values) ** 2, axis=1) / (2 * noise**2)
-    return prior[jax.random.categorical(keys[0], likely, shape=(len(keys),))]
-
-
-def kalman(prior: Array, seen: Array, values: Array, noise: float, keys: Array) -> Array:
-    """States of the prior, moved by the ensemble Kalman update with perturbed measurements."""
-    count = len(keys)
-    apart = seen - jnp.mean(seen, axis=0)
-    cross = jnp.tensordot(apart, prior - jnp.mean(prior, axis=0), ([0], [0])) / len(prior)
-    own = apart.T @ apart / len(prior) + noise**2 * jnp.eye(len(values))
-    noises = noise * jax.random.normal(keys[0], (count, len(values)))
-    return prior[:count] + jnp.tensordot(
-        jnp.linalg.solve(own, (values + noises - seen[:count]).T).T, cross, 1
-    )
 
 
 def inverse_problems(

@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.distributed.halos import Blocks
+from jaxpbdl.distributed.space import check_periodic
 from jaxpbdl.equations.conservation_law import ConservationLaw
 from jaxpbdl.fields import Field
 from jaxpbdl.grids.cells import Cells, along, block_of
@@ -291,9 +292,7 @@ def finite_volumes(
     blocks = None
     if mesh is not None:
         blocks = Blocks(mesh, grid.shape, needed)
-        for axis, _, _ in blocks.split:
-            if not grid.periodic[axis]:
-                raise ValueError(f"mesh splits axis {axis}, which must be periodic")
+        check_periodic(grid.periodic, mesh)
         if not same_everywhere(pairs):
             raise ValueError(
                 "with a mesh sides must be `reflecting`, `transmissive` or an `inflow` of constants"

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from jax.typing import ArrayLike
 
 from jaxpbdl import checks
-from jaxpbdl.distributed.space import parts_of
+from jaxpbdl.distributed.space import check_periodic
 from jaxpbdl.equations.incompressible import IncompressibleFlow
 from jaxpbdl.grids.cells import Cells, FieldLike
 from jaxpbdl.grids.poisson import FastSolver
@@ -81,11 +81,8 @@ def incompressible(
     thinner than two cells.
     """
     checks.positive("dt", dt)
-    if mesh is not None and not all(grid.periodic[: len(parts_of(mesh))]):
-        raise ValueError(
-            f"mesh splits the first {len(parts_of(mesh))} axes, which must be periodic; got "
-            f"periodic={grid.periodic}"
-        )
+    if mesh is not None:
+        check_periodic(grid.periodic, mesh)
     boundary = Boundary(sides, grid, equation.scalar_names)
     holds = [boundary.holds(axis) for axis in range(grid.ndim)]
     with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest

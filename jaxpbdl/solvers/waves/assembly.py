@@ -11,6 +11,7 @@ from jaxtyping import Array
 
 from jaxpbdl import checks
 from jaxpbdl.distributed.halos import Blocks
+from jaxpbdl.distributed.space import check_periodic
 from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.grid import outer
 from jaxpbdl.solvers.waves.components import (
@@ -105,14 +106,13 @@ def maxwell(
 
 def _blocks(grid: Cells, mesh: Mesh, pairs: Pairs, turns: Turns) -> Blocks:
     """The blocks of a box whose sides let devices share it."""
+    check_periodic(grid.periodic, mesh)
     blocks = Blocks(mesh, grid.shape, 1)
     if any(side.cells for pair in pairs for side in pair or ()):
         raise ValueError("devices share no box with absorbing layers: leave out mesh")
     for axis, _, _ in blocks.split:
-        if not (grid.periodic[axis] and grid.equal_along(axis) and turns[axis] is None):
-            raise ValueError(
-                f"mesh splits axis {axis}, which must be periodic with equal cells, without a phase"
-            )
+        if not grid.equal_along(axis) or turns[axis] is not None:
+            raise ValueError(f"mesh splits axis {axis}, which must have equal cells and no phase")
     return blocks
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from jaxpbdl.experiments.contract import execute
+from jaxpbdl.experiments.generative import wake_measurements as measurements
 from jaxpbdl.experiments.generative import wake_samples as ws
+from jaxpbdl.experiments.generative import wake_states as states
 from jaxpbdl.experiments.training import Training
 from jaxpbdl.experiments.wakes.data import Wake
 from jaxpbdl.experiments.wakes.flow import LENGTHS
@@ -27,33 +29,33 @@ def wake(numbers, count=9):
 
 def test_modes_hold_the_states_and_their_mirror_images():
     known = wake((60.0, 100.0))
-    modes, samples = ws.leading_modes(known, 2)
+    modes, samples = states.leading_modes(known, 2)
     found = samples(known)
     assert found.coefficients.shape == (36, 2) and found.condition.shape == (36, 1)
     np.testing.assert_allclose(found.coefficients.var(0), 1, rtol=1e-3)
     back = jax.vmap(modes.decode)(found.coefficients)
     np.testing.assert_allclose(back[:9], known.streams[0], atol=1e-3)
-    np.testing.assert_allclose(back[18:27], jax.vmap(ws.mirrored)(known.streams[0]), atol=1e-3)
-    np.testing.assert_allclose(found.condition[9], ws.condition(100.0), rtol=1e-6)
+    np.testing.assert_allclose(back[18:27], jax.vmap(states.mirrored)(known.streams[0]), atol=1e-3)
+    np.testing.assert_allclose(found.condition[9], states.condition(100.0), rtol=1e-6)
 
 
 def test_velocities_and_probes():
     x, y = (np.linspace(0, length, n + 1) for length, n in zip(LENGTHS, CELLS, strict=True))
     stream = jnp.asarray(3 * y - 2 * x[:, None], jnp.float32)
-    found = ws.velocities(stream)
+    found = states.velocities(stream)
     np.testing.assert_allclose(found[0], 3, rtol=1e-4)
     np.testing.assert_allclose(found[1], 2, rtol=1e-4)
     marked = jnp.zeros((2, *CELLS)).at[:, 12, 8].set(jnp.array([1.0, 2.0]))
-    np.testing.assert_array_equal(ws.at_place(marked, (4.0, 2.5)), [1, 2])
-    assert ws.Measured(None)(stream).shape == (6,)
+    np.testing.assert_array_equal(measurements.at_place(marked, (4.0, 2.5)), [1, 2])
+    assert measurements.Measured(None)(stream).shape == (6,)
 
 
 def test_fields_between_simulations():
-    fields = [ws.Fields(jnp.full((2, 3, 3), m), jnp.full((2, 3, 3), m / 2)) for m in (1.0, 3.0)]
-    found = ws.interpolated(90.0, [80.0, 120.0], fields)
+    fields = [states.Fields(jnp.full((2, 3, 3), m), jnp.full((2, 3, 3), m / 2)) for m in (1.0, 3.0)]
+    found = states.interpolated(90.0, [80.0, 120.0], fields)
     np.testing.assert_allclose(found.mean, 1.5)
-    truth = ws.Fields(2 * found.mean, 2 * found.deviation)
-    assert ws.errors_of(found, truth)["deviation_error"] == pytest.approx(0.5)
+    truth = states.Fields(2 * found.mean, 2 * found.deviation)
+    assert states.errors_of(found, truth)["deviation_error"] == pytest.approx(0.5)
 
 
 def test_updates_from_measurements_are_those_of_a_normal_prior():
@@ -61,16 +63,16 @@ def test_updates_from_measurements_are_those_of_a_normal_prior():
     prior = jax.random.normal(jax.random.key(0), (4000, 1, 1))
     seen, values = prior[:, 0], jnp.array([1.2])
     keys = jax.random.split(jax.random.key(1), 2000)
-    for method in (ws.weighted, ws.kalman):
+    for method in (measurements.weighted, measurements.kalman):
         found = method(prior, seen, values, 1.0, keys)
         assert float(found.mean()) == pytest.approx(0.6, abs=0.06)
         assert float(found.std()) == pytest.approx(0.5**0.5, rel=0.08)
 
 
 def test_a_misfit_knows_what_will_still_change():
-    modes = ws.Modes(jnp.zeros((33, 17)), jnp.zeros((2, 33, 17)))
+    modes = states.Modes(jnp.zeros((33, 17)), jnp.zeros((2, 33, 17)))
     values, prior = jnp.full(6, 0.4), jnp.full(6, 3.0)
-    cost = ws.Misfit(ws.Measured(None), modes, values, prior, 0.1)
+    cost = measurements.Misfit(measurements.Measured(None), modes, values, prior, 0.1)
     end, begin = cost(jnp.zeros(2), jnp.ones(())), cost(jnp.zeros(2), jnp.zeros(()))
     assert float(end) == pytest.approx(6 * 0.16 / 0.01 / 2, rel=1e-4)
     assert float(begin) == pytest.approx(6 * 0.16 / 3.01 / 2, rel=1e-4)
