@@ -110,14 +110,18 @@ def test_a_tiny_run(tmp_path, monkeypatch):
     report = json.loads((tmp_path / "result.json").read_text())
     found = report["metrics"]
     both = ("relative_mae", "force")
-    rows = ("no_force", "carried", "optimised", "network_there")
+    searches = ("optimised", "refined", "refined_plain")
+    rows = ("no_force", "carried", "network_there", *searches)
     names = {f"{row}.{kind}" for row in rows for kind in both}
-    assert set(found) == {*names, *both, "seconds", "optimised.seconds"}
+    names |= {f"{row}.seconds" for row in searches}
+    assert set(found) == {*names, *both, "seconds"}
     assert found["no_force.relative_mae"] == 1 and found["no_force.force"] == 0
     assert 0 < found["carried.relative_mae"] < 1
     assert found["optimised.force"] == pytest.approx(found["carried.force"] / 4, rel=1e-5)
     assert found["carried.relative_mae"] < found["optimised.relative_mae"] < 1
     assert found["network_there.force"] == pytest.approx(found["force"])
+    assert found["refined.force"] == pytest.approx(found["network_there.force"] / 4, rel=1e-5)
+    assert found["refined_plain.force"] == found["optimised.force"]
     assert report["published"]["relative_mae"]["value"] == 0.0545017
     assert (tmp_path / "control.png").exists() and (tmp_path / "control.gif").exists()
 
