@@ -1,0 +1,156 @@
+"""A network inside the fluxes: bounded, symmetric, conservative, differentiable; a small run."""
+
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxpbdl.equations import CompressibleFlow
+from jaxpbdl.experiments import contract
+from jaxpbdl.experiments.gas import shock_closure
+from jaxpbdl.experiments.gas.learned_edges import features, learned_edges, random_edges
+from jaxpbdl.experiments.gas.riemann_problems import (
+    exact_densities,
+    on_cells,
+    random_problems,
+    starts,
+    steps_of,
+)
+from jaxpbdl.experiments.gas.schemes import PLAIN, errors
+from jaxpbdl.experiments.gas.shock_closure import EXPERIMENT, Config
+from jaxpbdl.experiments.training import Training
+from jaxpbdl.grids import Cells
+from jaxpbdl.solvers.compressible import finite_volumes, weno5
+
+GAS = CompressibleFlow(1)
+MIRROR = jnp.array([1.0, -1.0, 1.0])[:, None]
+
+
+def wild(seed=0, scale=100.0):
+    """A network with weights that no training would give."""
+    model = random_edges(4, jax.random.key(seed))
+    return jax.tree.map(lambda weights: scale * weights, model)
+
+
+def gas(cells, seed=0):
+    """Primitive variables, of jumps of all sizes."""
+    random = np.random.default_rng(seed)
+    values = random.normal(size=(3, cells)) * 10.0 ** random.uniform(-3, 0, (1, cells))
+    return jnp.asarray(np.stack([np.exp(values[0]), values[1], np.exp(2 * values[2])]))
+
+
+@pytest.mark.x64
+def test_edges_lie_between_means_whatever_the_weights():
+    """The most extreme shares are reached, and none beyond them."""
+    values = gas(400)
+    cells = [values[:, k : k + 396] for k in range(5)]
+    upper, lower = wild().shares(*cells)
+    for share in (upper, lower):
+        assert 0 <= float(share.min()) < 0.02 and 0.98 < float(share.max()) <= 1
+    edges = GAS.primitive(learned_edges(GAS, GAS.conserved(values), 0, wild()).reshape(3, -1))
+    below, above = values[:, 2:-3], values[:, 3:-2]
+    least, most = jnp.minimum(below, above), jnp.maximum(below, above)
+    edges = edges.reshape(3, 2, -1)
+    assert bool(jnp.all((edges >= least[:, None] - 1e-9) & (edges <= most[:, None] + 1e-9)))
+
+
+@pytest.mark.x64
+def test_mirror_units_and_frame():
+    values, model = gas(40, 1), random_edges(4, jax.random.key(1))
+    cells = [values[:, k : k + 36] for k in range(5)]
+    upper, lower = model.shares(*cells)
+    turned = [(MIRROR * cell) for cell in cells[::-1]]
+    for found, expected in zip(model.shares(*turned), (lower, upper), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+    # Density in other units and pressure with it, velocities in those of another second.
+    units = jnp.array([5.0, 3.0, 45.0])[:, None]
+    np.testing.assert_allclose(model.shares(*[units * cell for cell in cells])[0], upper)
+    wind = jnp.array([0.0, 7.0, 0.0])[:, None]
+    np.testing.assert_allclose(model.shares(*[cell + wind for cell in cells])[0], upper, atol=1e-8)
+    assert all(float(jnp.abs(each).max()) <= 1 for each in features(*cells))
+
+
+@pytest.mark.x64
+def test_conservation_and_mirror_of_the_flow():
+    step = finite_volumes(
+        GAS, Cells(20, 1.0, periodic=True), 0.002, reconstruction=wild(2), variables=learned_edges,
+        guard=None,
+    )  # fmt: skip
+    state = GAS.conserved(1 + 0.3 * gas(20, 2) / 10)
+    flipped = (MIRROR * state)[:, ::-1]
+    rates = eqx.filter_jit(step.rates)
+    found = rates(state)
+    size = float(jnp.abs(found).max())
+    assert size > 0.01
+    np.testing.assert_allclose(found.sum(axis=1), 0, atol=1e-13 * 20 * size)
+    np.testing.assert_allclose((MIRROR * rates(flipped))[:, ::-1], found, atol=1e-11 * size)
+
+
+@pytest.mark.x64
+def test_gradient_to_the_weights():
+    values, model = gas(12, 3), random_edges(2, jax.random.key(3))
+    state, weights = GAS.conserved(values), jnp.linspace(1, 2, 42).reshape(3, 2, 7)
+
+    def total(model):
+        return jnp.sum(weights * learned_edges(GAS, state, 0, model))
+
+    slope, change = jax.grad(total)(model), jax.tree.map(jnp.cos, model)
+    moved = [jax.tree.map(lambda w, d, s=s: w + s * d, model, change) for s in (1e-5, -1e-5)]
+    found = (total(moved[0]) - total(moved[1])) / 2e-5
+    parts = jax.tree.map(lambda g, d: jnp.sum(g * d), slope, change)
+    assert float(found) == pytest.approx(float(sum(jax.tree.leaves(parts))), rel=1e-6)
+    assert abs(float(found)) > 1e-3
+
+
+def test_problems():
+    """No wave has left, means hold the mass, strong ones are strong, a plain scheme converges."""
+    problems = random_problems(3, 8, 0.1, 0.7)
+    truth = exact_densities(problems, 40)
+    begin = np.asarray(starts(problems, 40))[:, 0]
+    np.testing.assert_allclose(truth[:, [0, -1]], begin[:, [0, -1]], rtol=1e-6)
+    moved = np.abs(truth - begin) > 1e-6
+    assert np.all(moved[:, 2:-2].sum(axis=1) > 8)
+    place = np.argmax(np.maximum(moved[:, ::-1], moved), axis=1) / 40
+    assert np.all((place > 0.03) & (place < 0.2))  # the fastest wave has gone 0.4
+    strong = random_problems(3, 8, 0.1, 0.7, 100.0).states[:, :, 2]
+    ratio = strong.max(axis=1) / strong.min(axis=1)
+    assert np.all((ratio >= 10) & (ratio <= 100))
+    found = errors(PLAIN["superbee"], on_cells(problems, 40), steps_of(40, 0.9))
+    assert 0.003 < found.mean() < 0.012
+
+
+def test_bad_input():
+    model = random_edges(2, jax.random.key(0))
+    with pytest.raises(TypeError, match="learned_edges takes LearnedEdges, got Weno5"):
+        learned_edges(GAS, jnp.ones((3, 9)), 0, weno5)
+    with pytest.raises(ValueError, match="3 values; got 4"):
+        learned_edges(CompressibleFlow(2), jnp.ones((4, 9, 9)), 0, model)
+    with pytest.raises(ValueError, match="courant must be at most 1"):
+        Config(courant=1.2)
+    with pytest.raises(ValueError, match=r"low must be in \(0, 1\), got 1"):
+        Config(low=1.0)
+    with pytest.raises(ValueError, match="strong must be at least 10, got 5"):
+        Config(strong=5.0)
+    with pytest.raises(ValueError, match="at least 20 cells, got 10"):
+        Config(cells=10)
+
+
+def test_a_small_run(tmp_path, monkeypatch):
+    kept = {name: PLAIN[name] for name in ("first_order", "superbee", "weno")}
+    monkeypatch.setattr(shock_closure, "PLAIN", kept)
+    config = Config(
+        members=1, width=2, cells=20, problems=8, validation=2, test=3, waves=0, timing_repeats=1,
+        training=Training(updates=2, batch=2, learning_rate=1e-2, average=None),
+        learned_cells=(24,), plain_cells=(24, 32), plain_courants=(0.9,),
+    )  # fmt: skip
+    contract.execute(EXPERIMENT, "quick", config, tmp_path)
+    metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
+    assert 0 < metrics["pay_off"] < 5 and metrics["pay_off"] == metrics["pay_off_min"]
+    assert metrics["superbee.l1_24"] < metrics["first_order.l1_24"]
+    assert metrics["learned.l1_24"] < 2 * metrics["first_order.l1_24"]
+    assert metrics["learned.ms_24"] > metrics["first_order.ms_24"]
+    for name in ("front.png", "density.png"):
+        assert (tmp_path / name).stat().st_size > 5000
