@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxpbdl.equations import CompressibleFlow
-from jaxpbdl.experiments.gas.learned_edges import LearnedEdges, learned_edges
+from jaxpbdl.experiments.gas.learned_slopes import LearnedSlopes
 from jaxpbdl.experiments.gas.riemann_problems import GAMMA, Run
 from jaxpbdl.grids import Cells
 from jaxpbdl.solvers import time
@@ -53,9 +53,9 @@ PLAIN: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def learned(model: LearnedEdges) -> dict[str, Any]:
+def learned(model: LearnedSlopes) -> dict[str, Any]:
     """Options of `finite_volumes`."""
-    return {"reconstruction": model, "variables": learned_edges, "scheme": time.ssp_rk3}
+    return {"reconstruction": model, "variables": primitive_lines, "scheme": time.ssp_rk3}
 
 
 def tube_step(cells: int, dt: Array | float, options: Mapping[str, Any]) -> FiniteVolumeStep:

@@ -11,7 +11,7 @@ import pytest
 from jaxpbdl.equations import CompressibleFlow
 from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.gas import shock_closure
-from jaxpbdl.experiments.gas.learned_edges import features, learned_edges, random_edges
+from jaxpbdl.experiments.gas.learned_slopes import features, random_slopes
 from jaxpbdl.experiments.gas.riemann_problems import (
     exact_densities,
     on_cells,
@@ -23,7 +23,7 @@ from jaxpbdl.experiments.gas.schemes import PLAIN, errors
 from jaxpbdl.experiments.gas.shock_closure import EXPERIMENT, Config
 from jaxpbdl.experiments.training import Training
 from jaxpbdl.grids import Cells
-from jaxpbdl.solvers.compressible import finite_volumes, weno5
+from jaxpbdl.solvers.compressible import finite_volumes, minmod, primitive_lines
 
 GAS = CompressibleFlow(1)
 MIRROR = jnp.array([1.0, -1.0, 1.0])[:, None]
@@ -31,8 +31,21 @@ MIRROR = jnp.array([1.0, -1.0, 1.0])[:, None]
 
 def wild(seed=0, scale=100.0):
     """A network with weights that no training would give."""
-    model = random_edges(4, jax.random.key(seed))
-    return jax.tree.map(lambda weights: scale * weights, model)
+    model = random_slopes(4, jax.random.key(seed))
+    model = jax.tree.map(lambda weights: scale * weights, model)
+    return model
+
+
+def parts(values):
+    """Five neighbours of each cell but the outer ones."""
+    return [values[:, k : k + values.shape[1] - 4] for k in range(5)]
+
+
+@jax.jit
+def differences(model, values):
+    """Before and after each cell, and the one that the model gives."""
+    _, low, here, high, _ = cells = parts(values)
+    return here - low, high - here, model.difference(*cells)
 
 
 def gas(cells, seed=0):
@@ -43,65 +56,60 @@ def gas(cells, seed=0):
 
 
 @pytest.mark.x64
-def test_edges_lie_between_means_whatever_the_weights():
-    """The most extreme shares are reached, and none beyond them."""
-    values = gas(400)
-    cells = [values[:, k : k + 396] for k in range(5)]
-    upper, lower = wild().shares(*cells)
-    for share in (upper, lower):
-        assert 0 <= float(share.min()) < 0.02 and 0.98 < float(share.max()) <= 1
-    edges = GAS.primitive(learned_edges(GAS, GAS.conserved(values), 0, wild()).reshape(3, -1))
-    below, above = values[:, 2:-3], values[:, 3:-2]
-    least, most = jnp.minimum(below, above), jnp.maximum(below, above)
-    edges = edges.reshape(3, 2, -1)
-    assert bool(jnp.all((edges >= least[:, None] - 1e-9) & (edges <= most[:, None] + 1e-9)))
+def test_slopes_lie_between_two_limiters_whatever_the_weights():
+    """Both ends are nearly reached, and none is passed; extrema are level."""
+    before, after, found = differences(wild(), gas(400))
+    careful = minmod(before, after)
+    steep = jnp.abs(careful) > 0
+    share = jnp.where(steep, found / jnp.where(steep, careful, 1.0), 1.0)
+    assert 1 - 1e-12 <= float(share.min()) < 1.05 and 1.95 < float(share.max()) <= 2 + 1e-12
+    assert bool(jnp.all(found[~steep] == 0)) and 0.2 < float(jnp.mean(steep)) < 0.8
 
 
 @pytest.mark.x64
 def test_mirror_units_and_frame():
-    values, model = gas(40, 1), random_edges(4, jax.random.key(1))
-    cells = [values[:, k : k + 36] for k in range(5)]
-    upper, lower = model.shares(*cells)
-    turned = [(MIRROR * cell) for cell in cells[::-1]]
-    for found, expected in zip(model.shares(*turned), (lower, upper), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-12)
+    values, model = gas(40, 1), random_slopes(4, jax.random.key(1))
+    found = differences(model, values)[2]
+    turned = differences(model, (MIRROR * values)[:, ::-1])[2]
+    np.testing.assert_allclose(-(MIRROR * turned)[:, ::-1], found, rtol=1e-9, atol=1e-12)
     # Density in other units and pressure with it, velocities in those of another second.
     units = jnp.array([5.0, 3.0, 45.0])[:, None]
-    np.testing.assert_allclose(model.shares(*[units * cell for cell in cells])[0], upper)
+    np.testing.assert_allclose(differences(model, units * values)[2], units * found, rtol=1e-9)
     wind = jnp.array([0.0, 7.0, 0.0])[:, None]
-    np.testing.assert_allclose(model.shares(*[cell + wind for cell in cells])[0], upper, atol=1e-8)
-    assert all(float(jnp.abs(each).max()) <= 1 for each in features(*cells))
+    np.testing.assert_allclose(differences(model, values + wind)[2], found, rtol=1e-6, atol=1e-9)
+    assert float(jnp.abs(jax.jit(features)(*parts(values))).max()) <= 1
 
 
 @pytest.mark.x64
 def test_conservation_and_mirror_of_the_flow():
     step = finite_volumes(
-        GAS, Cells(20, 1.0, periodic=True), 0.002, reconstruction=wild(2), variables=learned_edges,
-        guard=None,
+        GAS, Cells(20, 1.0, periodic=True), 0.002, reconstruction=wild(2),
+        variables=primitive_lines, guard=None,
     )  # fmt: skip
-    state = GAS.conserved(1 + 0.3 * gas(20, 2) / 10)
-    flipped = (MIRROR * state)[:, ::-1]
+    state = GAS.conserved(gas(20, 2))
     rates = eqx.filter_jit(step.rates)
     found = rates(state)
     size = float(jnp.abs(found).max())
     assert size > 0.01
-    np.testing.assert_allclose(found.sum(axis=1), 0, atol=1e-13 * 20 * size)
-    np.testing.assert_allclose((MIRROR * rates(flipped))[:, ::-1], found, atol=1e-11 * size)
+    np.testing.assert_allclose(found.sum(axis=1), 0, atol=1e-13 * size)
+    turned = rates((MIRROR * state)[:, ::-1])
+    np.testing.assert_allclose((MIRROR * turned)[:, ::-1], found, atol=1e-10 * size)
 
 
 @pytest.mark.x64
 def test_gradient_to_the_weights():
-    values, model = gas(12, 3), random_edges(2, jax.random.key(3))
-    state, weights = GAS.conserved(values), jnp.linspace(1, 2, 42).reshape(3, 2, 7)
+    values, model = gas(12, 3), random_slopes(2, jax.random.key(3))
+    weights = jnp.linspace(1, 2, 24).reshape(3, 8)
 
+    @jax.jit
     def total(model):
-        return jnp.sum(weights * learned_edges(GAS, state, 0, model))
+        return jnp.sum(weights * model.difference(*parts(values)))
 
-    slope, change = jax.grad(total)(model), jax.tree.map(jnp.cos, model)
+    slope, change = jax.jit(jax.grad(total))(model), jax.tree.map(jnp.cos, model)
     moved = [jax.tree.map(lambda w, d, s=s: w + s * d, model, change) for s in (1e-5, -1e-5)]
     found = (total(moved[0]) - total(moved[1])) / 2e-5
-    parts = jax.tree.map(lambda g, d: jnp.sum(g * d), slope, change)
-    assert float(found) == pytest.approx(float(sum(jax.tree.leaves(parts))), rel=1e-6)
+    along = jax.tree.map(lambda g, d: float(jnp.sum(g * d)), slope, change)
+    assert float(found) == pytest.approx(sum(jax.tree.leaves(along)), rel=1e-6)
     assert abs(float(found)) > 1e-3
 
 
@@ -113,8 +121,9 @@ def test_problems():
     np.testing.assert_allclose(truth[:, [0, -1]], begin[:, [0, -1]], rtol=1e-6)
     moved = np.abs(truth - begin) > 1e-6
     assert np.all(moved[:, 2:-2].sum(axis=1) > 8)
-    place = np.argmax(np.maximum(moved[:, ::-1], moved), axis=1) / 40
-    assert np.all((place > 0.03) & (place < 0.2))  # the fastest wave has gone 0.4
+    edge = np.argmax(np.maximum(moved[:, ::-1], moved), axis=1) / 40
+    assert np.all(edge > 0.02) and edge.min() < 0.15  # a fastest wave has gone 0.4, of which some
+    # are shocks or heads of fans whose change is seen
     strong = random_problems(3, 8, 0.1, 0.7, 100.0).states[:, :, 2]
     ratio = strong.max(axis=1) / strong.min(axis=1)
     assert np.all((ratio >= 10) & (ratio <= 100))
@@ -123,11 +132,9 @@ def test_problems():
 
 
 def test_bad_input():
-    model = random_edges(2, jax.random.key(0))
-    with pytest.raises(TypeError, match="learned_edges takes LearnedEdges, got Weno5"):
-        learned_edges(GAS, jnp.ones((3, 9)), 0, weno5)
+    model = random_slopes(2, jax.random.key(0))
     with pytest.raises(ValueError, match="3 values; got 4"):
-        learned_edges(CompressibleFlow(2), jnp.ones((4, 9, 9)), 0, model)
+        model.difference(*[jnp.ones((4, 9))] * 5)
     with pytest.raises(ValueError, match="courant must be at most 1"):
         Config(courant=1.2)
     with pytest.raises(ValueError, match=r"low must be in \(0, 1\), got 1"):
