@@ -83,8 +83,8 @@ class Config(Validated):
     """The largest ratio of pressures outside the training; the least is a tenth of it."""
     learned_cells: tuple[Count, ...] = (50, 100, 200)
     """On which the learned scheme is tested; the pay-off is that on the middle ones."""
-    plain_cells: tuple[Count, ...] = (50, 100, 200, 300)
-    plain_courants: tuple[Positive, ...] = (0.5, 0.7, 0.9)
+    plain_cells: tuple[Count, ...] = (50, 75, 100, 140, 200)
+    plain_courants: tuple[Positive, ...] = (0.5, 0.9)
     timing_repeats: Count = 15
     waves: NonNegativeInt = 200
     """Cells for a shock that meets sound (see `waves_error`); 0 leaves it out."""
