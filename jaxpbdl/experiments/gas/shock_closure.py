@@ -83,7 +83,7 @@ class Config(Validated):
     """The largest ratio of pressures outside the training; the least is a tenth of it."""
     learned_cells: tuple[Count, ...] = (50, 100, 200)
     """On which the learned scheme is tested; the pay-off is that on the middle ones."""
-    plain_cells: tuple[Count, ...] = (50, 75, 100, 140, 200)
+    plain_cells: tuple[Count, ...] = (50, 60, 75, 100, 112, 125, 140, 200)
     plain_courants: tuple[Positive, ...] = (0.5, 0.9)
     timing_repeats: Count = 15
     waves: NonNegativeInt = 200
