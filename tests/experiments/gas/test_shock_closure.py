@@ -166,12 +166,3 @@ def test_a_small_run(tmp_path, monkeypatch):
     assert metrics["learned.ms_24"] > metrics["first_order.ms_24"]
     for name in ("front.png", "density.png"):
         assert (tmp_path / name).stat().st_size > 5000
-
-
-def test_training_changes_all_weights(tmp_path):
-    (model,), losses, seconds = shock_closure.trained(SMALL, tmp_path)
-    assert seconds > 0 and losses["learned_0"].shape == (2,)
-    assert np.all((losses["learned_0"] > 0.3) & (losses["learned_0"] < 5))
-    before = random_slopes(2, jax.random.split(jax.random.key(0), 1)[0])
-    for one, two in zip(jax.tree.leaves(before), jax.tree.leaves(model), strict=True):
-        assert 1e-5 < float(jnp.abs(one - two).max()) < 0.1
