@@ -11,6 +11,7 @@ from jaxpbdl.solvers import time
 pytestmark = pytest.mark.x64
 SCHEMES = {
     "rk3": (time.rk3, 3),
+    "ssp_rk2": (time.ssp_rk2, 2),
     "ssp_rk3": (time.ssp_rk3, 3),
     "rk4": (time.rk4, 4),
     "adams_bashforth": (time.adams_bashforth, 3),
@@ -53,12 +54,15 @@ def test_stability_region_is_where_it_is_said_to_be(scheme, order):
             step = time.explicit(lambda z: rate * z, factor * limit, scheme)
             return abs(complex(jax.jit(jp.repeat(step, 400))(jnp.asarray(1.0 + 0j))))
 
-        assert grown(0.97) < 1.1 and grown(1.1) > 2, axis
+        assert grown(0.97) < 1.1, axis
+        if limit > 0.01:  # that of two stages is none: growth is slow
+            assert grown(1.1) > 2, axis
 
 
-def test_no_new_extrema():
+@pytest.mark.parametrize("scheme", [time.ssp_rk2, time.ssp_rk3])
+def test_no_new_extrema(scheme):
     """Upwind advection of a step, at the dt at which Euler's scheme makes none."""
-    step = time.explicit(lambda u: -(u - jnp.roll(u, 1)), 1.0, time.ssp_rk3)
+    step = time.explicit(lambda u: -(u - jnp.roll(u, 1)), 1.0, scheme)
     states = jp.rollout(step, jnp.where(jnp.arange(40) < 15, 1.0, 0.0), 30)
     assert jnp.min(states) > -1e-14 and jnp.max(states) < 1 + 1e-14
 

@@ -265,8 +265,9 @@ def finite_volumes(
     - `sides`: one entry per axis, a pair of `reflecting`, `transmissive`, `inflow(..)`, one for
       both, or None for a periodic axis; `transmissive` by default.
     - `flux`: `hllc` (an ideal gas) or `rusanov` (any conservation law).
-    - `reconstruction`: `weno5`, `muscl(minmod)`, `muscl(van_leer)`, `first_order`.
-    - `variables`: what is reconstructed, `characteristic` or `primitive`.
+    - `reconstruction`: `weno5`, `muscl(limiter)`, `first_order`.
+    - `variables`: what is reconstructed, `characteristic`, `primitive` or, by lines alone,
+      `primitive_lines`.
     - `guard`: keeps density and pressure positive, for certain up to half of `largest_dt`; None
       leaves states on faces and fluxes as they are.
     - `quadrature`: `midpoint`, or `sixth_order` for smooth flow in two and three dimensions.

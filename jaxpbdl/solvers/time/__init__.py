@@ -6,7 +6,7 @@ from jaxpbdl.solvers.time.backward_difference import StiffSystem, backward_diffe
 from jaxpbdl.solvers.time.explicit import ExplicitStep, explicit, substepped
 from jaxpbdl.solvers.time.exponential import etd_multistep, etdrk1, etdrk2, etdrk3, etdrk4, phi
 from jaxpbdl.solvers.time.implicit_explicit import imex
-from jaxpbdl.solvers.time.runge_kutta import euler, rk3, rk4, ssp_rk3
+from jaxpbdl.solvers.time.runge_kutta import euler, rk3, rk4, ssp_rk2, ssp_rk3
 from jaxpbdl.solvers.time.scheme import Exponential, Scheme, System
 from jaxpbdl.solvers.time.symplectic import (
     HamiltonianStep,
@@ -40,6 +40,7 @@ __all__ = [
     "phi",
     "rk3",
     "rk4",
+    "ssp_rk2",
     "ssp_rk3",
     "substepped",
     "yoshida",

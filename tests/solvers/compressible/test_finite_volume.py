@@ -22,12 +22,15 @@ from jaxpbdl.solvers.compressible import (
     hllc,
     inflow,
     minmod,
+    monotonised_central,
     muscl,
     positivity,
     primitive,
+    primitive_lines,
     reflecting,
     rusanov,
     sixth_order,
+    superbee,
     transmissive,
     van_leer,
     weno5,
@@ -54,8 +57,23 @@ def test_limiters():
     before, after = jnp.array([1.0, 3.0, -1.0, 1.0, 0.0]), jnp.array([3.0, 1.0, -3.0, -1.0, 2.0])
     np.testing.assert_allclose(minmod(before, after), [1, 1, -1, 0, 0])
     np.testing.assert_allclose(van_leer(before, after), [1.5, 1.5, -1.5, 0, 0])
+    np.testing.assert_allclose(monotonised_central(before, after), [2, 2, -2, 0, 0])
+    np.testing.assert_allclose(monotonised_central(before, after**3), [2, 2, -2, 0, 0])
+    np.testing.assert_allclose(superbee(before, after), [2, 2, -2, 0, 0])
+    np.testing.assert_allclose(superbee(2 * before, after), [3, 2, -3, 0, 0])
     slopes = jax.vmap(jax.grad(van_leer))(before, after)
     np.testing.assert_allclose(slopes, [2 * 9 / 16, 2 * 1 / 16, 2 * 9 / 16, 0, 0])
+
+
+@pytest.mark.parametrize("ndim", [1, 2])
+def test_lines_once_a_cell_are_those_once_an_edge(ndim):
+    law, key = CompressibleFlow(ndim), jax.random.key(1)
+    state = law.conserved(1 + jax.random.uniform(key, (ndim + 2, *[7] * ndim)))
+    for axis in range(ndim):
+        found = primitive_lines(law, state, axis, muscl(superbee))
+        np.testing.assert_allclose(found, primitive(law, state, axis, muscl(superbee)), rtol=1e-12)
+    with pytest.raises(TypeError, match="difference across each cell.*got Weno5"):
+        primitive_lines(law, state, 0, weno5)
 
 
 @pytest.mark.parametrize("power, order", [(1, 5), (2, 5)])
