@@ -153,16 +153,13 @@ SMALL = Config(
 
 
 def test_a_small_run(tmp_path, monkeypatch):
-    """Without the training, whose gradient takes long to compile."""
+    """Two updates, and a front of three plain schemes."""
     kept = {name: PLAIN[name] for name in ("first_order", "superbee", "weno")}
-    models = [random_slopes(2, jax.random.key(0))]
     monkeypatch.setattr(shock_closure, "PLAIN", kept)
-    monkeypatch.setattr(shock_closure, "trained", lambda config, folder: (models, {}, 1.0))
     contract.execute(EXPERIMENT, "quick", SMALL, tmp_path)
     metrics = json.loads((tmp_path / "result.json").read_text())["metrics"]
     assert 0 < metrics["pay_off"] < 5 and metrics["pay_off"] == metrics["pay_off_min"]
     assert metrics["superbee.l1_24"] < metrics["first_order.l1_24"]
     assert metrics["learned.l1_24"] == pytest.approx(metrics["superbee.l1_24"], rel=0.1)
-    assert metrics["learned.ms_24"] > metrics["first_order.ms_24"]
     for name in ("front.png", "density.png"):
         assert (tmp_path / name).stat().st_size > 5000
