@@ -48,9 +48,10 @@ def rollout(
     - `observe`: what to keep of a state, by default all of it (a coarser copy, a spectrum, a
       probe).
     - `checkpoint`: recompute instead of store for the gradient, by default every step once. Its
-      memory then grows like the square root of the number of steps between snapshots, on top of
-      one state a snapshot; with 2, every step is recomputed twice, for about a quarter of that
-      memory; with False, all that the steps compute is kept.
+      memory then grows like the square root of the number of steps, but holds at least one state a
+      snapshot. With 2, every step is recomputed twice, in about a quarter of the memory where
+      snapshots are few, and in far less where a step holds a large network. With False, steps are
+      not recomputed (the stages of Runge-Kutta schemes still are).
     - `stop_gradient`: cut the gradient between steps: each step is differentiated, the state it
       starts from is not.
 
@@ -176,11 +177,10 @@ def nested_scan(
 
     if not recomputed:
         return lax.scan(body, working, inputs, length=steps)[0]
-    if recomputed == 2:
-        body = jax.checkpoint(body, prevent_cse=False)
     inner = turn_length(steps, recomputed) if turn is None else turn
-    if inner == 1:
+    if recomputed == 2 or inner == 1:
         body = jax.checkpoint(body, prevent_cse=False)
+    if inner == 1:
         return lax.scan(body, working, inputs, length=steps)[0]
     outer, rest = divmod(steps, inner)
 
@@ -200,6 +200,8 @@ def turn_length(steps: int, recomputed: int) -> int:
     """Of how many steps a turn of `nested_scan` should be, so that reverse mode keeps little: with
     a step that keeps k states' worth of arrays, steps / turn + k turn of them, or steps / turn +
     turn where steps are recomputed twice."""
+    if not recomputed:
+        return steps
     return max(1, isqrt(steps if recomputed == 2 else steps // STATES_OF_A_STEP))
 
 
@@ -272,8 +274,13 @@ def _rollout(
 
     def snapshot(working: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
         working = nested_scan(advance, working, every, recomputed, given, turn)
-        return working, keep(step.leave(working))
+        return working, look(working)
 
+    def look(working: PyTree) -> PyTree:
+        return keep(step.leave(working))
+
+    if recomputed:
+        look = jax.checkpoint(look, prevent_cse=False)
     turn = min(every, turn_length(steps, recomputed))
     given = _by_snapshot(inputs, every)
     snapshots = lax.scan(snapshot, step.enter(state), given, length=steps // every)[1]
@@ -293,10 +300,10 @@ def _watched_rollout(
 
     def snapshot(carry: PyTree, given: PyTree) -> tuple[PyTree, PyTree]:
         carry = nested_scan(advance, carry, every, recomputed, given, turn)
-        return carry, step.leave(carry[0])
+        return carry, leave(carry[0])
 
+    leave = jax.checkpoint(step.leave, prevent_cse=False) if recomputed else step.leave
     turn = min(every, turn_length(steps, recomputed))
-
     start = (step.enter(state), jnp.asarray(0), jnp.asarray(steps + 1))
     (_, _, first_bad), snapshots = lax.scan(
         snapshot, start, _by_snapshot(inputs, every), length=steps // every

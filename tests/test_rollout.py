@@ -14,6 +14,7 @@ import pytest
 import jaxpbdl as jp
 from jaxpbdl import equations as eq
 from jaxpbdl import solvers
+from jaxpbdl.rollouts import nested_scan
 from tests.cases import CASES, every_scheme, every_scheme_and_equation
 
 x64 = pytest.mark.x64
@@ -86,7 +87,7 @@ def final_energy(step, state, steps, **options):
 
 
 @x64
-@pytest.mark.parametrize("steps", [1, 7, 70])
+@pytest.mark.parametrize("steps", [1, 7, 71])
 def test_checkpoints_change_neither_values_nor_gradients(steps):
     step, state = burgers()
     results = [
@@ -112,7 +113,31 @@ def test_checkpoints_save_memory(steps):
 
     assert memory(steps, True) < memory(steps, False) / 4
     assert memory(4 * steps, True) < 2.5 * memory(steps, True)
-    assert memory(steps, 2) < memory(steps, True)
+    assert memory(steps, 2) < memory(steps, True) / 1.5
+
+
+@x64
+def test_turns_are_those_of_a_loop():
+    """Turns of five, of two, and a shorter last one; each step is computed once more, or twice."""
+    factors, calls = jnp.linspace(0.5, 1.5, 12), []
+
+    def advance(state, factor):
+        jax.debug.callback(calls.append, state)
+        return jnp.sin(factor * state)
+
+    expected, state = None, jnp.asarray(0.3)
+    for recomputed, turn in ((0, None), (1, 5), (1, 2), (2, 5), (1, 1)):
+
+        def last(state, factors, recomputed=recomputed, turn=turn):
+            return nested_scan(advance, state, 12, recomputed, factors, turn)
+
+        calls.clear()
+        found = jax.value_and_grad(last, argnums=(0, 1))(state, factors)
+        jax.effects_barrier()
+        times = 1 + recomputed
+        assert len(calls) == 12 * times, (recomputed, turn)
+        expected = found if expected is None else expected
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-14), found, expected)
 
 
 @x64

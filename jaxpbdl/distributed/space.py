@@ -85,7 +85,7 @@ def scatter(tree: PyTree, mesh: Mesh, shape: Sequence[int]) -> PyTree:
         spec = PartitionSpec()
         if leading >= 0 and _on_box(leaf.shape[leading:], shape):
             for axis, more in enumerate(leaf.shape[leading : leading + len(parts)]):
-                if more != shape[axis]:
+                if more != shape[axis] and parts[axis] > 1:
                     raise ValueError(
                         f"axis {axis} has walls ({more} values for {shape[axis]} cells); devices "
                         "split axes without, put the walls on the others"
@@ -105,8 +105,8 @@ def _on_box(extents: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 def check_periodic(periodic: Sequence[bool], mesh: Mesh) -> None:
     """Refuse a mesh that splits an axis of a box along which it has sides."""
     parts = parts_of(mesh)
-    for axis, (closed, count) in enumerate(zip(periodic, parts, strict=False)):
-        if count > 1 and not closed:
+    for axis, (is_periodic, count) in enumerate(zip(periodic, parts, strict=False)):
+        if count > 1 and not is_periodic:
             raise ValueError(
                 f"mesh splits axis {axis} into {count} parts, so it must be periodic; got "
                 f"periodic={tuple(periodic)}"

@@ -131,7 +131,7 @@ def ancestral_sample(
         return mean + jnp.sqrt(beta) * last / noise * z
 
     steps = jnp.arange(schedule.steps, 0, -1)
-    return nested_scan(back, jax.random.normal(start, shape), schedule.steps, inputs=steps)
+    return nested_scan(back, jax.random.normal(start, shape), schedule.steps, 2, inputs=steps)
 
 
 def implicit_transport(
@@ -161,7 +161,7 @@ def implicit_transport(
         return schedule.signals[there] * sample + schedule.noises[there] * guess
 
     jumps = (jnp.asarray(stops[:-1]), jnp.asarray(stops[1:]))
-    return nested_scan(jump, noise, steps, inputs=jumps)
+    return nested_scan(jump, noise, steps, 2, inputs=jumps)
 
 
 def implicit_sample(

@@ -57,14 +57,14 @@ def integrate(
 ) -> PyTree:
     """The state at `end` of one that is `state` at `begin`, which may be the later time.
 
-    Gradients cost about one more pass and the memory of `2 sqrt(steps)` states.
+    Gradients recompute each step twice, in the memory of `2 sqrt(steps)` states and one step.
 
     **Raises** ValueError for fewer than one step.
     """
     steps = checks.count("steps", steps)
     dt = jnp.asarray((end - begin) / steps)
     times = begin + dt * jnp.arange(steps)
-    return nested_scan(lambda x, t: method(rate, x, t, dt), state, steps, inputs=times)
+    return nested_scan(lambda x, t: method(rate, x, t, dt), state, steps, 2, inputs=times)
 
 
 def _moved(x: PyTree, dt: Time, slope: PyTree) -> PyTree:

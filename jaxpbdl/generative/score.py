@@ -82,7 +82,7 @@ def langevin(
         z = jax.random.normal(jax.random.fold_in(key, number), x.shape, x.dtype)
         return x + step * score(x) + jnp.sqrt(2 * step) * z
 
-    return nested_scan(shaken, x, steps, inputs=jnp.arange(steps))
+    return nested_scan(shaken, x, steps, 2, inputs=jnp.arange(steps))
 
 
 def annealed_langevin(

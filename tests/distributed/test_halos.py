@@ -137,6 +137,9 @@ def test_bad_input():
         finite_volumes(gas, Cells((8, 8), periodic=(True, False)), 1e-3, sides, mesh=pair)
     with pytest.raises(ValueError, match="mesh splits axis 0 into 2 parts, so it must be periodic"):
         waves.maxwell(Cells((8, 8)), 0.01, components=waves.tm, mesh=pair)
+    graded = Cells((8, 8), edges=[jnp.linspace(0, 1, 9) ** 2, None], periodic=True)
+    with pytest.raises(ValueError, match="axis 0, which must have equal cells and no phase"):
+        waves.maxwell(graded, 0.001, components=waves.tm, mesh=pair)
     layers, half = [None, waves.absorbing(2)], Cells((8, 8), periodic=(True, False))
     with pytest.raises(ValueError, match="devices share no box with absorbing layers"):
         waves.maxwell(half, 0.01, components=waves.tm, sides=layers, mesh=pair)

@@ -121,8 +121,8 @@ def test_spectral_step(equation, shape, parts):
 
 @pytest.mark.parametrize(
     "shape, periodic, parts",
-    (((8, 6), (True, True), (2,)), ((6, 5), (True, False), (2,)), ((4, 6, 5), (True,) * 3, (1, 2)),
-     ((4, 5, 6), (True, False, True), (2,))),
+    (((8, 6), (True, True), (2,)), ((6, 5), (True, False), (2,)),
+     ((4, 6, 5), (True,) * 3, (1, 2)), ((4, 5, 6), (True, False, True), (2, 1))),
     ids=("periodic", "channel", "pencils", "channel between waves"),
 )  # fmt: skip
 def test_incompressible_flow(shape, periodic, parts):

@@ -109,7 +109,7 @@ def test_inputs_are_fed_one_a_step_and_gradients_reach_them():
     for force in forces:
         state = step(state, force)
         expected.append(state)
-    for checkpoint in (False, True):
+    for checkpoint in (False, 2, True):
         found = jp.rollout(step, jnp.zeros(3), 12, 4, inputs=forces, checkpoint=checkpoint)
         np.testing.assert_allclose(found[1:], jnp.stack(expected)[3::4], atol=1e-14)
     watched, first_bad = jp.watched_rollout(step, jnp.zeros(3), 12, 4, inputs=forces)

@@ -59,7 +59,7 @@ class LearnedSlopes(Reconstruction):
         return middle + choice * jnp.where(choice > 0, 2 * careful - middle, middle - careful)
 
     def __call__(self, *cells: Array) -> Array:
-        return cells[self.reach] + self.difference(*cells) / 2
+        raise TypeError("learned slopes are lines of the primitive variables: primitive_lines")
 
 
 def random_slopes(width: int, key: PRNGKeyArray) -> LearnedSlopes:

@@ -48,6 +48,7 @@ from jaxpbdl.experiments.gas.schemes import (
     learned,
     tube_step,
     waves_error,
+    waves_truth,
 )
 from jaxpbdl.experiments.report import table
 from jaxpbdl.experiments.training import Training
@@ -87,7 +88,7 @@ class Config(Validated):
     plain_courants: tuple[Positive, ...] = (0.5, 0.9)
     timing_repeats: Count = 15
     waves: NonNegativeInt = 200
-    """Cells for a shock that meets sound (see `waves_error`); 0 leaves it out."""
+    """Cells for a shock that meets sound (see `waves_truth`); 0 leaves it out."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -211,9 +212,12 @@ def run(config: Config, folder: Path) -> Result:
         table(shown, ("method", "error", "ms a solve", *columns[3:]), title=part)
         metrics |= _summary(config, plain, own, invested, "" if part == "test" else f"_{part}")
     metrics["invested_seconds"] = invested
-    for name in ("learned_0", "superbee", "weno", "weno_characteristic") if config.waves else ():
-        courant = config.courant if name == "learned_0" else 0.5
-        metrics[f"{name}.waves_l1"] = waves_error(schemes[name], config.waves, courant)
+    if config.waves:
+        truth = waves_truth(config.waves)
+        for name in ("learned_0", "superbee", "weno", "weno_characteristic"):
+            # Each at the Courant number that it was made for.
+            courant = config.courant if name == "learned_0" else 0.5
+            metrics[f"{name}.waves_l1"] = waves_error(schemes[name], truth, courant)
     _pictures(config, points, schemes, runs, folder)
     return Result(metrics, histories=losses)
 
@@ -285,7 +289,7 @@ def _pictures(
         ax.set(title=part, ylabel="mean error of the density")
     plotting.save(figure, folder / "front.png")
 
-    cells = next(n for n in config.learned_cells if n in config.plain_cells)
+    cells = config.learned_cells[0]
     steps, first = jnp.asarray(steps_of(cells, config.courant)), Run(*(e[:1] for e in runs[cells]))
     curves = {"exact": np.asarray(first.truth[0])}
     for name in ("superbee", "weno", "learned_0"):

@@ -14,7 +14,6 @@ from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.control import smoke_control as control
 from jaxpbdl.experiments.control import smoke_controller
 from jaxpbdl.experiments.control import smoke_shapes as shapes
-from jaxpbdl.inference import Minimum
 from jaxpbdl.networks import UNet
 
 TINY = control.Config(
@@ -24,7 +23,8 @@ TINY = control.Config(
     training=replace(control.Config.training, batch=1, updates=2),
     tests=4,
     optimised=4,
-    descents=2,
+    descents=8,
+    refinements=4,
 )
 
 
@@ -99,13 +99,7 @@ def test_the_loss_is_differentiated_through_all_steps():
     assert float(value(1.0)[1]) == pytest.approx(float(slope), rel=1e-4)
 
 
-def test_a_tiny_run(tmp_path, monkeypatch):
-    def halved(loss, streams, steps):
-        """Instead of a search, whose gradient is long to compile."""
-        nothing = jnp.zeros(())
-        return Minimum(streams / 2, nothing, nothing, nothing == 0, jnp.asarray(steps))
-
-    monkeypatch.setattr(control, "minimise", halved)
+def test_a_tiny_run(tmp_path):
     contract.execute(control.EXPERIMENT, "quick", TINY, tmp_path)
     report = json.loads((tmp_path / "result.json").read_text())
     found = report["metrics"]
@@ -117,13 +111,18 @@ def test_a_tiny_run(tmp_path, monkeypatch):
     assert set(found) == {*names, *both, "seconds"}
     assert found["no_force.relative_mae"] == 1 and found["no_force.force"] == 0
     assert 0 < found["carried.relative_mae"] < 1
-    assert found["optimised.force"] == pytest.approx(found["carried.force"] / 4, rel=1e-5)
-    assert found["carried.relative_mae"] < found["optimised.relative_mae"] < 1
+    assert found["optimised.relative_mae"] < found["carried.relative_mae"]
+    assert found["refined.relative_mae"] < found["network_there.relative_mae"]
     assert found["network_there.force"] == pytest.approx(found["force"])
-    assert found["refined.force"] == pytest.approx(found["network_there.force"] / 4, rel=1e-5)
-    assert found["refined_plain.force"] == found["optimised.force"]
-    assert report["published"]["relative_mae"]["value"] == 0.0545017
+    assert not report["published"]  # of 64 cells
     assert (tmp_path / "control.png").exists() and (tmp_path / "control.gif").exists()
+
+
+def test_a_target_upon_the_start():
+    start, _ = shapes.tasks(jax.random.key(0), 1, 16)
+    distance = lambda reached: control.distance(start[0], reached, start[0])  # noqa: E731
+    value, slope = jax.jit(jax.value_and_grad(distance))(start[0])
+    assert float(value) == 0 and np.isfinite(slope).all()
 
 
 def test_bad_input():
