@@ -77,11 +77,17 @@ def save(fig: Figure, path: str | Path, *, dpi: int = 160) -> None:
 
     Raises `ValueError` for another suffix.
     """
+    suffix = format_of(path)
+    with replacing(path) as temporary:
+        _write(fig, temporary, dpi, suffix)
+
+
+def format_of(path: str | Path) -> str:
+    """Of a figure at a path. Raises `ValueError` for a suffix that `save` does not know."""
     suffix = Path(path).suffix.lower()
     if suffix not in FORMATS:
         raise ValueError(f"path must end in {', '.join(FORMATS)}, got {str(path)!r}")
-    with replacing(path) as temporary:
-        _write(fig, temporary, dpi, suffix[1:])
+    return suffix[1:]
 
 
 def _write(fig: Figure, target: Path | BytesIO, dpi: int, suffix: str = "png") -> None:

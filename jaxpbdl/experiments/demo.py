@@ -26,7 +26,11 @@ _, sensitivity = jax.jvp(vorticity, (4e-3,), (1e-3,))
 
 
 def demo(file: Path) -> None:
-    """Run the program, draw what it found into `file`, print both."""
+    """Run the program, draw what it found into `file`, print both. Raises ValueError for a file
+    that is no picture or lies in no folder, before anything is computed."""
+    plotting.format_of(file)
+    if not file.absolute().parent.is_dir():
+        raise ValueError(f"--out must lie in a folder that exists, got {str(file)!r}")
     print(PROGRAM)
     begun = time.perf_counter()
     found: dict[str, Any] = {}

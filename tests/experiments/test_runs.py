@@ -148,3 +148,10 @@ def test_the_demonstration_is_its_program(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(demo, "PROGRAM", demo.PROGRAM.replace("96, 96", "16, 16"))
     assert main(["demo", "--out", str(tmp_path / "demo.png")]) == 0
     assert "jp.rollout" in capsys.readouterr().out and (tmp_path / "demo.png").stat().st_size
+
+
+def test_a_demonstration_without_a_place_for_its_picture_computes_nothing(tmp_path, capsys):
+    for name, message in (("demo", "must end in"), ("none/demo.png", "folder that exists")):
+        assert main(["demo", "--out", str(tmp_path / name)]) != 0
+        said = capsys.readouterr()
+        assert message in said.err and "jp.rollout" not in said.out
