@@ -115,3 +115,14 @@ def test_correlation_and_relative_error():
 def test_time_above(values, expected):
     found = diagnostics.time_above([0.0, 1.0, 2.0, 3.0], values, 0.8)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_area_under_the_curve_is_that_of_scikit_learn():
+    """With equal scores, and unequal numbers of both kinds."""
+    from sklearn.metrics import roc_auc_score
+
+    random = np.random.default_rng(0)
+    positive = random.random(40) < 0.3
+    scores = np.round(random.normal(size=40) + positive, 1)
+    found = diagnostics.area_under_curve(scores, positive)
+    assert found == pytest.approx(roc_auc_score(positive, scores), rel=1e-12)
