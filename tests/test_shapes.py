@@ -13,7 +13,7 @@ SHAPES = {
     "ellipse": (shapes.Ellipse((0.2, 0.0), (1.0, 0.4), 0.5), (0.2, 0.0)),
     "cuboid": (shapes.Cuboid((0.0, 0.5), (1.0, 0.5), 0.1), (0.0, 0.5)),
     "outline": (shapes.Outline(CORNERS), (1.0, 0.5)),
-    "star": (shapes.Star((0.0, 0.0), 1.0, (0.0, 0.1), (0.05, 0.0)), (0.0, 0.0)),
+    "star": (shapes.Star((0.4, -0.3), 1.0, (0.0, 0.1), (0.05, 0.0)), (0.4, -0.3)),
     "airfoil": (shapes.Outline(shapes.naca("2412")), (0.3, 0.02)),
     "union": (
         shapes.Union([shapes.Ball((0.0, 0.0), 0.5), shapes.Ball((2.0, 0.0), 0.5)]),
@@ -101,3 +101,31 @@ def test_shapes_combine_as_sets():
     ):
         assert jnp.array_equal(jax.vmap(shape)(points) < 0, held)
         assert 50 < jnp.sum(held) < 1500
+
+
+def test_airfoils_have_the_ordinates_of_their_family():
+    """Half thickness at 1.25 and 30 % of the chord as tabulated (Abbott and von Doenhoff), scaled
+    with the last two digits; a closed trailing edge; the camber of the first two."""
+
+    def halves(digits):
+        corners = np.asarray(shapes.naca(digits, 400))
+        upper = corners[:400][::-1]
+        lower = np.concatenate([upper[:1], corners[400:], upper[-1:]])
+        x = np.array([0.0125, 0.3, 0.4, 1.0])
+        return [np.interp(x, half[:, 0], half[:, 1]) for half in (upper, lower)]
+
+    for digits in ("0012", "0024"):
+        upper, lower = halves(digits)
+        known = int(digits) / 12 * np.array([0.01894, 0.06002])
+        np.testing.assert_allclose(upper[:2], known, rtol=2e-3)
+        np.testing.assert_allclose(upper, -lower, atol=1e-6)
+        assert abs(upper[3]) < 1e-6
+    upper, lower = halves("2415")
+    assert (upper + lower)[2] / 2 == pytest.approx(0.02, rel=1e-3)
+    assert (upper - lower)[1] == pytest.approx(0.15, rel=2e-3)
+
+
+def test_an_outline_is_right_level_with_its_corners():
+    diamond = shapes.Outline(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]))
+    found = [float(diamond(jnp.array([x, 0.0]))) for x in (-2.0, 0.0, 2.0)]
+    np.testing.assert_allclose(found, [1.0, -(0.5**0.5), 1.0], rtol=1e-6)
