@@ -129,3 +129,9 @@ def test_an_outline_is_right_level_with_its_corners():
     diamond = shapes.Outline(np.array([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]))
     found = [float(diamond(jnp.array([x, 0.0]))) for x in (-2.0, 0.0, 2.0)]
     np.testing.assert_allclose(found, [1.0, -(0.5**0.5), 1.0], rtol=1e-6)
+
+
+def test_a_star_lies_about_its_centre():
+    star = shapes.Star((2.0, 1.0), 0.5, (0.1,), (0.0,))
+    edge = jnp.array([[2.0 + 0.5 * np.exp(0.1), 1.0], [2.0 - 0.5 * np.exp(-0.1), 1.0], [2.0, 1.5]])
+    np.testing.assert_allclose(jax.vmap(star)(edge), 0.0, atol=1e-6)
