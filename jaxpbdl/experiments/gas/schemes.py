@@ -71,7 +71,7 @@ def densities(options: Mapping[str, Any], run: Run, steps: Array) -> Array:
 
     def one(state: Array, end: Array) -> Array:
         step = tube_step(state.shape[-1], end / steps, options)
-        return lax.fori_loop(0, steps, lambda _, current: step.advance(current), state)[0]
+        return _advanced(step, state, steps)[0]
 
     return jax.vmap(one)(run.states, run.ends)
 
@@ -108,9 +108,12 @@ def _waves(options: Mapping[str, Any], cells: int, courant: float) -> np.ndarray
         calm = jnp.stack([1 + 0.2 * jnp.sin(5 * (x[0] - 5)), 0 * x[0], 1 + 0 * x[0]])
         return jnp.where(x[0] < 1, jnp.array([3.857143, 2.629369, 10.33333]), calm)
 
-    return np.asarray(_advanced(step, step.start(start), jnp.asarray(steps))[0])
+    return np.asarray(_compiled(step, step.start(start), jnp.asarray(steps))[0])
 
 
-@eqx.filter_jit
 def _advanced(step: FiniteVolumeStep, state: Array, steps: Array) -> Array:
+    """After a number of steps that is known at run time alone: compiled once for all of them."""
     return lax.fori_loop(0, steps, lambda _, current: step.advance(current), state)
+
+
+_compiled = eqx.filter_jit(_advanced)

@@ -20,7 +20,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
 from jaxpbdl import plotting
@@ -55,6 +54,7 @@ from jaxpbdl.experiments.training import Training
 from jaxpbdl.learning import fit_ensemble
 from jaxpbdl.learning.ensemble import members
 from jaxpbdl.learning.front import Method, Point, costs, ensemble_pay_off, front, rows
+from jaxpbdl.rollouts import repeat
 
 TIMED = 64
 """Steps of one call while costs are measured."""
@@ -116,10 +116,7 @@ class Loss(eqx.Module):
     def __call__(self, model: LearnedSlopes, run: Run) -> Array:
         def one(state: Array, end: Array) -> Array:
             step = tube_step(state.shape[-1], end / self.steps, learned(model))
-            again = lax.scan(
-                lambda current, _: (step.advance(current), None), state, None, self.steps
-            )
-            return again[0][0]
+            return repeat(step, self.steps, checkpoint=False).advance(state)[0]
 
         return 100 * jnp.mean(jnp.abs(jax.vmap(one)(run.states, run.ends) - run.truth))
 
