@@ -4,6 +4,7 @@
     python tests/faults.py --room fields --limit 20
     python tests/faults.py --list               # what would be tried
     python tests/faults.py --again              # also those that survived, with the tests of today
+    python tests/faults.py --again --long       # the same, and with the long tests (-m slow)
     python tests/faults.py --equivalent KEY --reason "x ** 2 has no sign"
 
 The places are found in the syntax tree: terms of sums (sign, factor, dropped), `axis=`, `<` beside
@@ -45,6 +46,9 @@ STEPS = [
     for name in ("residual", "exact_solutions", "order", "laws", "declared_laws")
 ]
 NOTICED = ("noticed", "time limit")
+QUICK, LONG = "not slow", "slow"
+NO_TESTS = 5
+"""The exit status of pytest where no test has the mark."""
 SPARE = 60.0
 """Seconds beyond four times those of the tests without a fault, after which a run is ended."""
 
@@ -327,12 +331,14 @@ class Copy:
             elif source.exists():
                 shutil.copy(source, target)
 
-    def passes(self, tests: tuple[str, ...], limit: float) -> tuple[str, float, str]:
+    def passes(
+        self, tests: tuple[str, ...], limit: float, marked: str = QUICK
+    ) -> tuple[str, float, str]:
         """(survived, noticed or time limit; seconds; the first test that failed)."""
         known = [test for test in tests if (self.folder / test).exists()]
         if not known:
             raise ValueError(f"none of the tests {tests} exists; correct the table ROOMS")
-        command = [sys.executable, "-m", "pytest", "-x", "-n0", "-m", "not slow"]
+        command = [sys.executable, "-m", "pytest", "-x", "-n0", "-m", marked]
         command += ["-p", "no:cacheprovider", "--no-header", *known]
         data = os.environ.get("JAXPBDL_DATA", str(self.root.parent / "shared" / "data"))
         cache = os.environ.get("JAX_COMPILATION_CACHE_DIR", str(self.folder / "cache"))
@@ -355,37 +361,48 @@ class Copy:
             os.killpg(process.pid, signal.SIGKILL)
             raise
         seconds = time.perf_counter() - began
-        if process.returncode not in (0, 1, 2):
+        if process.returncode not in (0, 1, 2, NO_TESTS):
             raise RuntimeError(f"pytest ended with {process.returncode}:\n{output[-2000:]}")
-        outcome = "survived" if process.returncode == 0 else "noticed"
+        outcome = "survived" if process.returncode in (0, NO_TESTS) else "noticed"
         failed = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
         return outcome, seconds, failed[0].split(" - ")[0] if failed else output[-300:]
 
-    def attempt(self, fault: Fault, tests: tuple[str, ...], limit: float) -> dict:
+    def attempt(self, fault: Fault, tests: tuple[str, ...], limits: dict[str, float]) -> dict:
+        """The tests of one mark after those of another, until a fault is noticed."""
         path = self.folder / fault.file
         original = path.read_text()
         path.write_text(applied(original, fault))
         try:
-            outcome, seconds, test = self.passes(tests, limit)
+            for marked, limit in limits.items():
+                outcome, seconds, test = self.passes(tests, limit, marked)
+                if outcome != "survived":
+                    break
         finally:
             path.write_text(original)
         record = {
             name: value for name, value in asdict(fault).items() if name not in ("start", "end")
         }
-        return {**record, "outcome": outcome, "seconds": round(seconds, 1), "test": test}
+        found = {"outcome": outcome, "seconds": round(seconds, 1), "test": test}
+        return {**record, **found, "long": marked == LONG}
 
 
-def try_room(copies: list[Copy], name: str, room: Room, faults: list[Fault], results: Path) -> None:
+def try_room(
+    copies: list[Copy], name: str, room: Room, faults: list[Fault], results: Path, long: bool
+) -> None:
     """Try what the results do not hold yet, as many at a time as there are copies."""
     known = load(results)["faults"]
     faults = [fault for fault in faults if fault.key not in known]
     if not faults:
         return
-    outcome, seconds, test = copies[0].passes(room.tests, 3600)
-    if outcome != "survived":
-        print(f"{name}: its tests fail without a fault ({test}): room left out", flush=True)
-        return
-    print(f"{name}: tests pass without a fault in {seconds:.0f} s", flush=True)
+    limits, taken_without = {}, 0.0
+    for marked in (QUICK, LONG) if long else (QUICK,):
+        outcome, seconds, test = copies[0].passes(room.tests, 3600, marked)
+        if outcome != "survived":
+            print(f"{name}: its tests fail without a fault ({test}): room left out", flush=True)
+            return
+        limits[marked] = SPARE + 4 * seconds
+        taken_without += seconds
+        print(f"{name}: tests ({marked}) pass without a fault in {seconds:.0f} s", flush=True)
     free: Queue[Copy] = Queue()
     for copy in copies:
         free.put(copy)
@@ -393,7 +410,7 @@ def try_room(copies: list[Copy], name: str, room: Room, faults: list[Fault], res
     def attempt(fault: Fault) -> dict:
         copy = free.get()
         try:
-            return copy.attempt(fault, room.tests, SPARE + 4 * seconds)
+            return copy.attempt(fault, room.tests, limits)
         finally:
             free.put(copy)
 
@@ -401,7 +418,7 @@ def try_room(copies: list[Copy], name: str, room: Room, faults: list[Fault], res
         for fault, record in zip(faults, pool.map(attempt, faults), strict=True):
             known = load(results)
             known["faults"][fault.key] = record
-            known["seconds"][name] = round(seconds, 1)
+            known["seconds"][name] = round(taken_without, 1)
             save(results, known)
             outcome, taken = record["outcome"], record["seconds"]
             print(f"  {fault.key} {outcome:10} {taken:5.0f} s  {fault}", flush=True)
@@ -442,16 +459,21 @@ def forget_survivors(results: Path, rooms: list[str]) -> None:
 
 def table(known: dict) -> str:
     """A line for each room, and the survivors."""
-    rows = [f"{'room':24} tried noticed survived equivalent"]
+    rows = [f"{'room':24} tried noticed (long) survived equivalent"]
     records = list(known["faults"].values())
     rooms = sorted({record["room"] for record in records})
     for room in [*rooms, "all"]:
         found = Counter(r["outcome"] for r in records if room in (r["room"], "all"))
         noticed = sum(found[name] for name in NOTICED)
+        long = sum(
+            r["outcome"] in NOTICED and r.get("long", False)
+            for r in records
+            if room in (r["room"], "all")
+        )
         counted = noticed + found["survived"]
         share = f"{noticed / counted:8.0%}" if counted else ""
         rows.append(
-            f"{room:24} {sum(found.values()):5} {noticed:7} {found['survived']:8} "
+            f"{room:24} {sum(found.values()):5} {noticed:7} {long:6} {found['survived']:8} "
             f"{found['equivalent']:10} {share}"
         )
     for record in records:
@@ -471,6 +493,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT, rooms: dict = RO
     parser.add_argument("--list", action="store_true", help="show the faults, try none")
     parser.add_argument("--results", type=Path, default=root / "faults.json")
     parser.add_argument("--again", action="store_true", help="try those that survived again")
+    parser.add_argument("--long", action="store_true", help="try survivors with the long tests too")
     parser.add_argument("--equivalent", metavar="KEY", help="mark a survivor as equivalent")
     parser.add_argument("--reason", default="", help="why it is equivalent")
     given = parser.parse_args(arguments)
@@ -493,7 +516,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT, rooms: dict = RO
     with tempfile.TemporaryDirectory() as folder:
         copies = [Copy(root, Path(folder) / str(number)) for number in range(given.jobs)]
         for name, faults in chosen.items():
-            try_room(copies, name, rooms[name], faults, given.results)
+            try_room(copies, name, rooms[name], faults, given.results, given.long)
     print(table(load(given.results)))
 
 

@@ -25,13 +25,19 @@ def countdown(n):
         n = n - 1
     return n
 '''
-TESTS = """from jaxpbdl.toy import countdown, difference, head
+TESTS = """import pytest
+from jaxpbdl.toy import countdown, difference, head
 
 
 def test_toy():
     assert difference(5, 3) == 2
     assert countdown(3) == 0
     assert head([], 2) == []
+
+
+@pytest.mark.slow
+def test_what_takes_long():
+    assert head([1, 2], 1) == [1]
 """
 ROOMS = {"toy": faults.Room(("toy.py",), ("tests/test_toy.py",))}
 
@@ -44,6 +50,10 @@ def root(tmp_path):
     (tmp_path / "jaxpbdl" / "toy.py").write_text(TOY)
     (tmp_path / "tests" / "test_toy.py").write_text(TESTS)
     return tmp_path
+
+
+def of_head(*arguments, found=faults.candidates):
+    return [fault for fault in found(*arguments) if fault.function == "head"]
 
 
 def by_change(results):
@@ -105,14 +115,29 @@ def test_faults_are_tried_once_and_taken_out(root, monkeypatch, capsys):
     assert by_change(results)["difference", "sign"]["test"].endswith("test_toy.py::test_toy")
     assert (root / "jaxpbdl" / "toy.py").read_text() == TOY
     shown = capsys.readouterr().out
-    assert "      8       6        2" in shown and "toy.py:12 head: one off: values[:n]" in shown
+    assert (
+        "      8       6      0        2" in shown
+        and "toy.py:12 head: one off: values[:n]" in shown
+    )
 
+    faults.main([*arguments, "--again", "--long"], root, ROOMS)
+    assert by_change(results)["head", "one off"]["test"].endswith("::test_what_takes_long")
+    assert "      8       8      2        0" in capsys.readouterr().out
+
+
+def test_what_survived(root, capsys, monkeypatch):
+    """It is not tried again unasked; it may be marked as equivalent."""
+    monkeypatch.setattr(faults, "SPARE", 0.0)
+    results = root / "faults.json"
+    arguments = ["--results", str(results), "--limit", "100"]
+    monkeypatch.setattr(faults, "candidates", of_head)
+    faults.main(arguments, root, ROOMS)
     monkeypatch.setattr(faults.Copy, "passes", lambda *_: pytest.fail("tried again"))
     key = by_change(results)["head", "one off"]["key"]
     faults.main([*arguments, "--equivalent", key, "--reason", "nothing beyond"], root, ROOMS)
     faults.main(arguments, root, ROOMS)
     assert by_change(results)["head", "one off"]["reason"] == "nothing beyond"
-    assert "      8       6        1          1" in capsys.readouterr().out
+    assert "      2       0      0        1          1" in capsys.readouterr().out
     with pytest.raises(pytest.fail.Exception, match="tried again"):
         faults.main([*arguments, "--again"], root, ROOMS)
     assert "survived" not in {fault["outcome"] for fault in by_change(results).values()}

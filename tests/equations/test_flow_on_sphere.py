@@ -7,7 +7,7 @@ import pytest
 
 from jaxpbdl.equations import BarotropicVorticity, ShallowWater
 from jaxpbdl.equations.sphere import EARTH_RADIUS, EARTH_ROTATION, turned_sine
-from jaxpbdl.grids import Periodic, Sphere
+from jaxpbdl.grids import Periodic, Sphere, SphericalHarmonics
 from jaxpbdl.solvers.sphere.initial import GRAVITY, WAVE, wave_speed
 
 pytestmark = pytest.mark.x64
@@ -85,6 +85,23 @@ def test_the_balanced_rotation_solves_shallow_water(tilt):
     by_latitude = 1e3 * np.sin(2 * north) * np.cos(2 * east) / EARTH_RADIUS
     known = [np.abs(by_longitude).max(), np.abs(by_latitude).max()]
     np.testing.assert_allclose(largest(hill, tilt)[:2], known, rtol=1e-9)
+
+
+def test_how_fast_things_are_carried():
+    """By a rotation of the air at the speed U, and by the waves of what is deeper by d than the
+    mean p: (U + d / sqrt(p)) k + 2 rotation."""
+    grid = Sphere((16, 32), EARTH_RADIUS)
+    spectrum, north = SphericalHarmonics(grid, 10), grid.coordinates[0]
+    speed, deeper, mean = 30.0, 900.0, 4e4
+    swirl = 2 * speed / EARTH_RADIUS * jnp.sin(north)
+    state = jnp.stack([swirl, 0 * swirl, mean + deeper * jnp.sin(north) ** 2])
+    rate = ShallowWater(mean, rotation=1e-5).transport_rate(state, spectrum)
+    fastest = float(jnp.max(jnp.cos(north)))
+    deepest = float(jnp.max(jnp.sin(north) ** 2))
+    known = (speed * fastest + deeper * deepest / 200) * np.sqrt(spectrum.k_squared) + 2e-5
+    np.testing.assert_allclose(rate, known, rtol=1e-10)
+    still = BarotropicVorticity().transport_rate(swirl, spectrum)
+    np.testing.assert_allclose(still, speed * fastest * np.sqrt(spectrum.k_squared), rtol=1e-10)
 
 
 def test_bad_input():

@@ -41,6 +41,16 @@ def test_means_of_linear_fields_are_exact(periodic):
         np.testing.assert_allclose(u[1:-1, 1:-1], full[1:-1, 1:-1], rtol=1e-6)
 
 
+def test_gaps_between_centres():
+    """Half a cell at a side of the box; at both ends of a periodic axis that across its seam."""
+    edges = (0.0, 1.0, 3.0, 6.0, 10.0)
+    walls, ring = (
+        jp.grids.Cells(4, edges=(edges,), periodic=periodic).gaps[0] for periodic in (False, True)
+    )
+    np.testing.assert_allclose(walls, [0.5, 1.5, 2.5, 3.5, 2.0])
+    np.testing.assert_allclose(ring, [2.5, 1.5, 2.5, 3.5, 2.5])
+
+
 def test_vorticity_of_solid_rotation():
     grid = jp.grids.Cells((5, 6), (1.0, 2.0))
     turning = grid.velocity(lambda point: jnp.stack([-point[1], point[0]]))
