@@ -26,7 +26,7 @@ def jax_cfd_navier_stokes_2d(points: int, dt: float, w0: Any, *, viscosity: floa
     import jax_cfd.base as cfd
     from jax_cfd import spectral
 
-    grid = cfd.grids.Periodic((points, points), domain=((0, 2 * np.pi), (0, 2 * np.pi)))
+    grid = cfd.grids.Grid((points, points), domain=((0, 2 * np.pi), (0, 2 * np.pi)))
     forcing = lambda grid: cfd.forcings.kolmogorov_forcing(grid, scale=1.0, k=4)  # noqa: E731
     equation = spectral.equations.NavierStokes2D(
         viscosity, grid, drag=drag, smooth=True, forcing_fn=forcing
@@ -51,7 +51,7 @@ def jax_cfd_finite_volume(points: int, dt: float, w0: Any, *, viscosity: float, 
     import jax
 
     cfd = jax_cfd_base()
-    grid = cfd.grids.Periodic((points, points), domain=((0, 2 * np.pi), (0, 2 * np.pi)))
+    grid = cfd.grids.Grid((points, points), domain=((0, 2 * np.pi), (0, 2 * np.pi)))
     advance = cfd.equations.semi_implicit_navier_stokes(
         density=1.0,
         viscosity=viscosity,
