@@ -6,6 +6,7 @@ from jaxpbdl.learning.callbacks import CsvLog, Report, TensorBoardLog, each, wan
 from jaxpbdl.learning.collocation import mean_over, residual_at, residual_loss, weak_loss
 from jaxpbdl.learning.delta import Delta, data_factors
 from jaxpbdl.learning.dmd import LinearStep, dynamic_modes
+from jaxpbdl.learning.draws import Samples
 from jaxpbdl.learning.ensemble import fit_ensemble, member, members, stack
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 from jaxpbdl.learning.exported import export, export_onnx, exported
@@ -27,7 +28,6 @@ from jaxpbdl.learning.motion import (
 )
 from jaxpbdl.learning.muon import muon
 from jaxpbdl.learning.operator_losses import (
-    Samples,
     defect_loss,
     operator_residual_loss,
     relative_h1_loss,

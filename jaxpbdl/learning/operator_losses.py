@@ -1,16 +1,13 @@
-"""Losses and batches for maps between functions: pairs of an input and an output, one at a time;
+"""Losses of maps between functions: pairs of an input and an output, one at a time;
 and what an equation says of the outputs where there are none to compare with.
 """
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from jaxpbdl import checks
 from jaxpbdl.fields.derivatives import Judge
 from jaxpbdl.fields.sampling import Points
 from jaxpbdl.learning.collocation import residual_loss
@@ -18,34 +15,6 @@ from jaxpbdl.learning.losses import one_step
 from jaxpbdl.step import AnyStep
 
 Pairs = tuple[Float[Array, "batch *input"], Float[Array, "batch *output"]]
-
-
-class Samples(eqx.Module):
-    """Random pairs of a data set: `samples(key)` gives `batch` inputs and their outputs.
-
-    Each is drawn independently of the others. Raises ValueError for unequal numbers of inputs and
-    outputs, or none.
-    """
-
-    inputs: Float[Array, "samples *input"]
-    outputs: Float[Array, "samples *output"]
-    batch: int = eqx.field(static=True)
-
-    def __init__(self, inputs: ArrayLike, outputs: ArrayLike, batch: int):
-        self.inputs, self.outputs = jnp.asarray(inputs), jnp.asarray(outputs)
-        checks.count("batch", batch)
-        count = len(self.inputs)
-        if len(self.outputs) != count:
-            raise ValueError(
-                f"there must be one output an input, got {count} and {len(self.outputs)}"
-            )
-        if not count:
-            raise ValueError("there must be at least one sample, got none")
-        self.batch = batch
-
-    def __call__(self, key: PRNGKeyArray) -> Pairs:
-        chosen = jax.random.randint(key, (self.batch,), 0, len(self.inputs))
-        return self.inputs[chosen], self.outputs[chosen]
 
 
 def relative_l2_loss(model: Callable[[Array], Array], pairs: Pairs) -> Float[Array, ""]:

@@ -177,7 +177,7 @@ def test_what_is_no_array_of_trajectories_is_named():
     with pytest.raises(TypeError, match=r"got Trajectories; give its values\[:\]"):
         Windows(read, 1, 2)
     with pytest.raises(ValueError, match="at least one sample"):
-        jp.learning.Samples(np.ones((0, 2)), np.ones((0, 2)), 1)
+        jp.learning.Samples(np.ones((0, 2)), np.ones((0, 2)), batch=1)
 
 
 def test_windows_are_cuts_of_the_trajectories():

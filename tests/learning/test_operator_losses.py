@@ -57,15 +57,19 @@ def test_fault_25_a_perfect_prediction_has_a_finite_gradient(loss):
     assert jnp.isfinite(slope)
 
 
-def test_samples_are_pairs():
+def test_random_samples():
+    key = jax.random.key(0)
     inputs = jnp.arange(20.0)
-    samples = Samples(inputs, 3 * inputs, 8)
-    a, u = samples(jax.random.key(0))
+    samples = Samples(inputs, 3 * inputs, batch=8)
+    a, u = samples(key)
     assert a.shape == (8,)
     np.testing.assert_array_equal(u, 3 * a)
     assert not np.array_equal(a, samples(jax.random.key(1))[0])
-    with pytest.raises(ValueError, match="one output an input, got 20 and 19"):
-        Samples(inputs, inputs[1:], 2)
+    x = Samples({"x": inputs[:, None], "more": (3 * inputs,)}, batch=5)(key)
+    assert x["x"].shape == (5, 1)
+    np.testing.assert_array_equal(x["more"][0], 3 * x["x"][:, 0])
+    with pytest.raises(ValueError, match=r"equally many samples, got \[20, 19\]"):
+        Samples(inputs, inputs[1:], batch=2)
 
 
 def test_an_fno_learns_the_derivative():
@@ -76,7 +80,7 @@ def test_an_fno_learns_the_derivative():
     waves = np.stack([np.cos(k * x), np.sin(k * x)], 1)
     slopes = np.stack([-np.sin(k * x), np.cos(k * x)], 1) * k[..., None] / 10
     inputs, outputs = (np.einsum("nkp,kpx->nx", amounts, w)[:, None] for w in (waves, slopes))
-    pairs = Samples(inputs.astype(np.float32), outputs.astype(np.float32), 16)
+    pairs = Samples(inputs.astype(np.float32), outputs.astype(np.float32), batch=16)
     net = FNO(1, 1, 1, modes=4, width=8, depth=2, hidden=16, key=jax.random.key(0))
     fitted, history = fit(
         net, relative_l2_loss, pairs, optax.adam(1e-2), 200, key=jax.random.key(1), progress=False

@@ -69,7 +69,7 @@ def test_pod_deeponet_keeps_its_modes_and_learns_the_rest():
 
     before = loss(net, (sensors, data))
     fitted, _ = fit(
-        net, loss, Samples(sensors, data, 20), optax.adam(1e-2), 200, key=KEY, progress=False
+        net, loss, Samples(sensors, data, batch=20), optax.adam(1e-2), 200, key=KEY, progress=False
     )
     assert loss(fitted, (sensors, data)) < 0.05 * before
     for name in ("mean", "modes", "deviations"):
@@ -122,7 +122,7 @@ def from_nnx(key):
 @pytest.mark.parametrize("make", [from_linen, from_nnx])
 def test_flax_modules_train_in_fit(make):
     x = normal(1, (64, 2))
-    samples = Samples(x, jnp.sin(x[:, :1]) * x[:, 1:], 32)
+    samples = Samples(x, jnp.sin(x[:, :1]) * x[:, 1:], batch=32)
 
     def loss(model, pairs):
         return jnp.mean((jax.vmap(model)(pairs[0]) - pairs[1]) ** 2)

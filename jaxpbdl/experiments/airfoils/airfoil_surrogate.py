@@ -274,7 +274,7 @@ def trained(
     batches = Samples(
         mirrored(inputs_of(train), (1, 1, 1)),
         mirrored(outputs_of(train, scale), (1, 1, -1)),
-        config.training.batch,
+        batch=config.training.batch,
     )
     validate = Validation(
         jnp.asarray(inputs_of(validation_flows)), jnp.asarray(outputs_of(validation_flows, scale))

@@ -20,7 +20,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array
 
 from jaxpbdl import plotting
 from jaxpbdl.experiments.configuration import (
@@ -51,7 +51,7 @@ from jaxpbdl.experiments.gas.schemes import (
 )
 from jaxpbdl.experiments.report import table
 from jaxpbdl.experiments.training import Training
-from jaxpbdl.learning import fit_ensemble
+from jaxpbdl.learning import Samples, fit_ensemble
 from jaxpbdl.learning.ensemble import members
 from jaxpbdl.learning.front import Method, Point, costs, ensemble_pay_off, front, rows
 from jaxpbdl.rollouts import repeat
@@ -121,17 +121,6 @@ class Loss(eqx.Module):
         return 100 * jnp.mean(jnp.abs(jax.vmap(one)(run.states, run.ends) - run.truth))
 
 
-class Draws(eqx.Module):
-    """Random problems of a set."""
-
-    run: Run
-    batch: int = eqx.field(static=True)
-
-    def __call__(self, key: PRNGKeyArray) -> Run:
-        chosen = jax.random.randint(key, (self.batch,), 0, len(self.run.ends))
-        return jax.tree.map(lambda each: each[chosen], self.run)
-
-
 class Validation(eqx.Module):
     """The loss on problems of their own."""
 
@@ -157,7 +146,7 @@ def trained(
     stacked, histories = fit_ensemble(
         lambda key: random_slopes(config.width, key),
         loss,
-        Draws(sets[0], training.batch),
+        Samples(sets[0], batch=training.batch),
         training.optimiser(),
         training.updates,
         keys=jax.random.split(jax.random.key(config.seed), config.members),

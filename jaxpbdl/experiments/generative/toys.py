@@ -27,7 +27,7 @@ from jaxpbdl import plotting
 from jaxpbdl.experiments.configuration import Count, Positive, Validated, at_least
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.experiments.training import Training
-from jaxpbdl.learning import History, fit_ensemble, member
+from jaxpbdl.learning import History, Samples, fit_ensemble, member
 
 SOURCE = "Physics-Based Deep Learning book, its training loss"
 PUBLISHED = {"flow": 1.9213 + 0.9189, "score": 197.79, "diffusion": 0.0624, "matching": 2.0440}
@@ -84,16 +84,6 @@ class Method(NamedTuple):
     training: Training
     data: int
     note: str
-
-
-class Draws(eqx.Module):
-    """Random batches of samples."""
-
-    samples: Float[Array, "samples 2"]
-    batch: int = eqx.field(static=True)
-
-    def __call__(self, key: PRNGKeyArray) -> Float[Array, "batch 2"]:
-        return self.samples[jax.random.randint(key, (self.batch,), 0, len(self.samples))]
 
 
 class MeanLoss(eqx.Module):
@@ -261,7 +251,7 @@ def train(
     return fit_ensemble(
         method.make,
         MeanLoss(method.loss),
-        Draws(mixture().sample(data, method.data), training.batch),
+        Samples(mixture().sample(data, method.data), batch=training.batch),
         training.optimiser(),
         training.updates,
         keys=jax.random.split(jax.random.key(config.seed + 1), config.members),

@@ -132,7 +132,7 @@ def train(
     def make(key: PRNGKeyArray) -> TimeDense:
         return TimeDense(config.modes, hidden, condition=1, embed=Waves(4), key=key)
 
-    batches = Samples(known.coefficients, known.condition, training.batch)
+    batches = Samples(known.coefficients, known.condition, batch=training.batch)
     stacked, histories = fit_ensemble(
         make, loss, batches, training.optimiser(), training.updates,
         keys=jax.random.split(keys[0], config.members), ema=training.average,

@@ -89,7 +89,7 @@ def run(config: Config, folder: Path) -> Result:
         config.training,
         ByFourier(network, jnp.std(last)),
         relative_l2_loss,
-        Samples(states, last, config.training.batch),
+        Samples(states, last, batch=config.training.batch),
         fitting,
         folder,
         "fno",

@@ -230,7 +230,7 @@ def train(
     key: PRNGKeyArray,
 ) -> tuple[Pressure, History]:
     """Fit to the samples in all their images, by the relative error that is reported."""
-    batches = Samples(images(media), images(pressures), config.training.batch)
+    batches = Samples(images(media), images(pressures), batch=config.training.batch)
     return fit(
         Pressure(network),
         relative_l2_loss,

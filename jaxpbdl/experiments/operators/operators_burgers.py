@@ -134,7 +134,7 @@ def run(config: Config, folder: Path) -> Result:
             points, *modes, branch=wide, activation=jax.nn.gelu, key=keys[2]
         ),
     }  # fmt: skip
-    batches = Shifted(Samples(states, histories, config.training.batch))
+    batches = Shifted(Samples(states, histories, batch=config.training.batch))
     operators: dict[str, Operator] = {
         "persistence": lambda state: jnp.broadcast_to(state, (times, points)),
         "solver": solver(points, times),

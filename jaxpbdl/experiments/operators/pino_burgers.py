@@ -95,7 +95,7 @@ def run(config: Config, folder: Path) -> Result:
 
     known = solved(jax.random.fold_in(train_key, config.seed), config.solutions)
     states, truth = solved(test_key, TESTS)
-    batches = Both(Samples(*known, config.training.batch), grid)
+    batches = Both(Samples(*known, batch=config.training.batch), grid)
     step = jp.repeat(solver(grid, VISCOSITY, 1 / (TIMES * SUBSTEPS)), SUBSTEPS, checkpoint=False)
     losses = {
         "data_only": Loss(step, 1.0, 0.0),

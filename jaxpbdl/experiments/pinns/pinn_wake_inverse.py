@@ -171,7 +171,7 @@ def _fit(
     model, first = fit(
         model,
         loss,
-        Samples(places, velocities, min(config.batch, config.points)),
+        Samples(places, velocities, batch=min(config.batch, config.points)),
         optax.adam(rate),
         config.adam,
         key=adam_key,

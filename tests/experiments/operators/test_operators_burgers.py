@@ -33,7 +33,7 @@ def written(path, **changes):
 def test_samples_are_shifted_together():
     states = jnp.asarray(np.random.default_rng(0).normal(size=(6, 8)))
     histories = jnp.stack([states, 2 * states], 1)
-    batch, later = Shifted(Samples(states, histories, 5))(jax.random.key(0))
+    batch, later = Shifted(Samples(states, histories, batch=5))(jax.random.key(0))
     np.testing.assert_array_equal(later, jnp.stack([batch, 2 * batch], 1))
     original = {tuple(np.sort(np.asarray(row))) for row in states}
     assert all(tuple(np.sort(np.asarray(row))) in original for row in batch)
