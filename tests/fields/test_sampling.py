@@ -89,6 +89,8 @@ def test_refined_points_follow_the_residual():
     assert abs(share(fields.refine(key, jnp.ones(4000), candidates, 2000)) - 0.1) < 0.03
     chosen = fields.refine(key, residual, candidates, 500)
     assert len(np.unique(np.asarray(chosen))) == len(np.unique(np.asarray(candidates[:500])))
+    nowhere = fields.refine(key, jnp.zeros(4000), candidates, 500)
+    np.testing.assert_array_equal(nowhere, fields.refine(key, jnp.ones(4000), candidates, 500))
 
 
 def test_bad_input():

@@ -35,6 +35,7 @@ from jaxpbdl.solvers.compressible import (
     van_leer,
     weno5,
 )
+from jaxpbdl.solvers.compressible.sides import Place
 
 pytestmark = pytest.mark.x64
 
@@ -218,6 +219,31 @@ def test_sides():
         jnp.stack([jnp.ones(5), 4.0 + grid.centres[1], jnp.zeros(5), jnp.ones(5)])
     )
     np.testing.assert_allclose(flux[:, 0], law.flux(below, 0), rtol=1e-6)
+
+
+def test_ghost_cells_of_each_side():
+    """Of two rows of cells in two dimensions, the nearest first."""
+    law, grid = CompressibleFlow(2), Cells((4, 5), (3.0, 1.0))
+    near = law.conserved(1 + jnp.arange(40.0).reshape(4, 2, 5))
+    place = Place(grid, 0, 0)
+    np.testing.assert_array_equal(transmissive(law, near, place)[:, 1], near[:, 0])
+    mirrored = law.primitive(reflecting(law, near, place))
+    np.testing.assert_allclose(
+        mirrored, law.primitive(near) * jnp.array([1, -1, 1, 1])[:, None, None]
+    )
+    given = jnp.array([0.5, 3.0, 1.0, 1.2])
+    np.testing.assert_allclose(
+        law.primitive(inflow(given)(law, near, place)),
+        jnp.broadcast_to(given[:, None, None], near.shape),
+    )
+    profile = inflow(lambda x: jnp.stack([1 + x[0], 2 + x[1], 0.0, 4.0]))
+    for end, density in ((0, 1.0), (-1, 4.0)):  # the function on the side itself
+        for beyond in (0, 1):  # and as far along it as there are cells
+            wide = jnp.zeros((4, 2, 5 + 2 * beyond))
+            found = law.primitive(profile(law, wide, Place(grid, 0, end)))
+            np.testing.assert_allclose(found[0], density)
+            along_side = np.pad(2 + grid.centres[1], beyond, mode="edge")
+            np.testing.assert_allclose(found[1], np.tile(along_side, (2, 1)))
 
 
 def test_graded_profile_is_seen_by_quadrature():

@@ -20,6 +20,7 @@ from jaxpbdl.solvers.flow import (
     slip,
     wall,
 )
+from jaxpbdl.solvers.flow.immersion import REACH, feet_of
 from tests.solvers.flow.cases import VISCOSITY, steady
 
 FLOW = jp.equations.IncompressibleFlow
@@ -44,6 +45,21 @@ def exact_force(field):
 
     angles = jnp.linspace(0, 2 * jnp.pi, 400, endpoint=False)
     return 2 * jnp.pi * jnp.mean(jax.vmap(traction)(angles), axis=0)
+
+
+@pytest.mark.x64
+def test_feet_lie_on_the_surface():
+    """The points of a disc nearest to values in and about it."""
+    lines = (np.array([-0.2, 0.1]), np.array([0.05, 0.3, 0.6]))
+    width = jnp.full((2, 3), 0.5)
+    feet = feet_of(shapes.Ball(CENTRE, RADIUS), jnp.arange(6), lines, width)
+    where = np.stack(np.meshgrid(*lines, indexing="ij"), -1).reshape(-1, 2) - CENTRE
+    distance = np.linalg.norm(where, axis=1)
+    outward = where / distance[:, None]
+    np.testing.assert_allclose(feet.values, distance - RADIUS, atol=1e-12)
+    np.testing.assert_allclose(feet.normals, outward, atol=1e-12)
+    np.testing.assert_allclose(feet.feet, CENTRE + RADIUS * outward, atol=1e-12)
+    np.testing.assert_allclose(feet.reach, REACH * 0.5)
 
 
 @pytest.mark.x64
