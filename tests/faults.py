@@ -39,7 +39,7 @@ from queue import Queue
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "jaxpbdl"
-COPIED = (PACKAGE, "tests", "docs", "pyproject.toml")
+COPIED = (PACKAGE, "tests", "benchmarks", "docs", "pyproject.toml")
 SOLVERS = "tests/solvers"
 STEPS = [
     f"{SOLVERS}/test_{name}.py"

@@ -91,6 +91,17 @@ def test_weno_is_of_order_five(power, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.6)
 
 
+def test_what_passes_for_smooth():
+    """Small differences are seen with the weights of a polynomial through all five cells, whose
+    order is 5 about an extremum too; a jump is seen as before."""
+    small = 1 + 1e-4 * jax.random.normal(jax.random.key(0), (5,))
+    known = jnp.array([2, -13, 47, 27, -3]) / 60 @ small
+    assert float(jnp.abs(Weno5(smooth=3e-3)(*small) - known)) < 1e-7
+    assert float(jnp.abs(weno5(*small) - known)) > 1e-6
+    jump = jnp.array([1.0, 1.0, 1.0, 2.0, 2.0])
+    np.testing.assert_allclose(Weno5(smooth=3e-3)(*jump), weno5(*jump), atol=1e-4)
+
+
 def test_weno_does_not_overshoot_a_jump_in_single_precision():
     for top in (1.0, 1e6):
         cells = jnp.array([0.0, 0.0, 0.0, top, top], jnp.float32)
@@ -436,6 +447,8 @@ def test_bad_input():
         finite_volumes(LINE, Cells(4), 0.1, reconstruction=Wide())
     with pytest.raises(ValueError, match="power must be an integer >= 1, got 0"):
         Weno5(power=0)
+    with pytest.raises(ValueError, match="smooth must be finite and >= 0, got -1"):
+        Weno5(smooth=-1.0)
 
 
 class Wide(Reconstruction):
