@@ -81,6 +81,20 @@ def test_the_barotropic_wave_moves_at_its_speed():
     assert off(harmonics, found, barotropic_wave(harmonics, 5 * DAY)[1]) < 1e-5
 
 
+def test_the_wave_of_shallow_water_starts_balanced():
+    """Its depth is the one for which the divergence does not change at first."""
+    harmonics = gauss(21)
+    equation, state = shallow_water_wave(harmonics)
+
+    def change(state):
+        working = equation.enter(harmonics.transform(state), harmonics)
+        slope = equation.symbol(harmonics) * working + equation.nonlinear(working, harmonics)
+        return harmonics.to_grid(equation.leave(slope, harmonics))[1]
+
+    flat = state.at[2].set(8000 * GRAVITY)
+    assert float(jnp.max(jnp.abs(change(state)))) < 1e-9 * float(jnp.max(jnp.abs(change(flat))))
+
+
 def test_a_gravity_wave_in_closed_form():
     """A small bump of degree 3 without rotation swings at sqrt(12 gravity depth) / radius, exactly
     at any dt; the divergence follows a quarter of a period behind."""

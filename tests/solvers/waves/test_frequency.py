@@ -327,6 +327,12 @@ def test_refused():
     ):
         with pytest.raises(ValueError, match=problem_of_it):
             problem.solve(eps, wrong)
+    graded = jp.grids.Cells((30, 30), edges=[np.cumsum([0.0] + [0.05] * 29 + [1.55]), None])
+    wide = time_harmonic(graded, 2 * np.pi, (waves.pec,) * 2)
+    with pytest.raises(
+        ValueError, match=r"two cells of 1\.55 in the permittivity 9, 9\.3, got 6\.28"
+    ):
+        wide.solve(jnp.full(wide.shape, 9.0), jnp.zeros(wide.shape))
     moved = time_harmonic(grid, 1.0, (waves.absorbing(8),) * 2, offset=0.5)
     moved.solve(eps, current.at[22, 15].set(1.0))
     with pytest.raises(ValueError, match=r"current at \(0.8\d*, 1.5\d*\) is inside the absorb"):
