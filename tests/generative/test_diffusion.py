@@ -60,6 +60,13 @@ def test_the_exact_noise_has_the_floor_as_its_loss():
     assert float(loss(jax.random.key(1))) == pytest.approx(FLOOR, abs=2e-3)
 
 
+def test_the_loss_draws_every_step_equally_often():
+    """Errors of 10 t in a chain of three steps, beside the noise itself."""
+    errors = lambda x, t, condition: jnp.full_like(x, 10 * t)  # noqa: E731
+    loss = NoiseLoss(constant(3, 0.1))(errors, (jnp.zeros((20_000, 2)), None), jax.random.key(0))
+    assert float(loss) == pytest.approx(1 + 100 * (1 + 4 + 9) / 27, rel=0.02)
+
+
 def test_conditions_go_with_their_samples():
     chain, points = constant(10, 0.1), jnp.arange(12.0).reshape(4, 3)
 
