@@ -39,6 +39,8 @@ def test_mean_and_variance_of_a_linear_layer():
 @pytest.mark.parametrize("inputs", [0.0, 0.5])
 def test_every_layer_has_its_mask(inputs):
     network = Dense((4, 200, 100, 1), key=jax.random.key(0))
+    biases = [bias + 0.1 * i for i, bias in enumerate(network.biases, 1)]
+    network = eqx.tree_at(lambda one: one.biases, network, type(network.biases)(biases))
     once = masked(network, P, jax.random.key(2), inputs=inputs)
     assert [mask.shape for mask in once.masks] == [(4,), (200,), (100,)]
     for mask in once.masks[1:]:

@@ -9,6 +9,7 @@ from scipy.stats import multivariate_normal
 
 from jaxpbdl.uncertainty import Discrepancy, confounded, infer, laplace, sample
 from jaxpbdl.uncertainty import Gaussian as Kernel
+from jaxpbdl.uncertainty.posterior import _r_hat
 
 pytestmark = pytest.mark.x64
 
@@ -66,6 +67,12 @@ def test_draws_of_a_normal_distribution():
     drawn = jax.vmap(found.sample)(jax.random.split(jax.random.key(0), 20_000))
     np.testing.assert_allclose(drawn.mean(0), found.values, atol=0.003)
     np.testing.assert_allclose(np.cov(drawn.T), found.covariance, rtol=0.1, atol=3e-5)
+
+
+def test_chains_that_disagree():
+    """By hand: halves of variance 2 within and means 1, 1, 2 and 2."""
+    draws = jnp.array([[0.0, 2.0, 0.0, 2.0], [1.0, 3.0, 1.0, 3.0]])[..., None]
+    np.testing.assert_allclose(_r_hat(draws), [np.sqrt(1 / 2 + (2 * 1 / 3) / 2 / 2)])
 
 
 def test_the_sampler_of_a_skewed_density():
