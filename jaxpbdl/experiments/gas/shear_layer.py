@@ -113,8 +113,8 @@ def unstable_mode(wavenumber: float, mach: float, half_height: float, degree: in
     ])  # fmt: skip
     free = np.ones(len(matrix), bool)
     free[[degree + 1, 2 * degree + 1]] = False  # v at the walls
-    rates, modes = np.linalg.eig(matrix[np.ix_(free, free)])
-    fastest = int(np.argmax(rates.real))
+    rates, modes = (np.asarray(one) for one in np.linalg.eig(matrix[np.ix_(free, free)]))
+    fastest = int(np.argmax(np.real(rates)))
     shape = np.zeros(len(matrix), complex)
     shape[free] = modes[:, fastest]
     shape = shape.reshape(3, -1)[:, ::-1]
