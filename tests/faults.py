@@ -67,7 +67,9 @@ ROOMS = {
     "fields": Room(("fields",), ("tests/fields",)),
     "solvers.time": Room(("solvers/time",), (f"{SOLVERS}/test_time.py", *STEPS[1:])),
     "solvers.spectral": Room(
-        ("solvers/spectral",), (f"{SOLVERS}/test_walls.py", *STEPS[1:], "tests/test_rollout.py")
+        ("solvers/spectral",),
+        (f"{SOLVERS}/test_walls.py", f"{SOLVERS}/test_semi_lagrangian.py", *STEPS[1:],
+         "tests/test_rollout.py"),
     ),
     "solvers.flow": Room(
         ("solvers/flow",), (f"{SOLVERS}/flow", f"{SOLVERS}/test_stable_fluids.py")
