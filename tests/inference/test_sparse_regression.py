@@ -235,6 +235,7 @@ def test_the_test_function_fits_the_spectrum():
     assert width * corner < 2 * np.sqrt(2 * power + 3)
     assert (1 - (1 - 1 / bump.width) ** 2) ** bump.power < 1e-10
     assert fitting_bump(values, 1, 30).power == 31
+    assert fitting_bump(values, 1, 60) == Bump(30, 61)  # as wide as there is room
     x = 2 * pi / 1000 * np.arange(1000)  # so wide a bump would be smooth enough with a power of 6
     long = sum(np.cos(k * x + k**2) for k in range(1, 8)) * np.ones((5, 1))
     wide, corner = fitting_bump(long, 1, 9), 2 * pi * 7 / 1000
