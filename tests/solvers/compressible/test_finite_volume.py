@@ -35,6 +35,7 @@ from jaxpbdl.solvers.compressible import (
     van_leer,
     weno5,
 )
+from jaxpbdl.solvers.compressible.finite_volume import _drawn
 from jaxpbdl.solvers.compressible.sides import Place
 
 pytestmark = pytest.mark.x64
@@ -141,6 +142,8 @@ def test_positivity_draws_as_far_as_needed():
     assert float(positivity(LINE, 1.1 * safe, safe)[0]) == 1
     thin = safe.at[0].set(-1.0)  # the density alone: 2 share = 1 - 1e-3
     assert float(positivity(LINE, thin, safe)[0]) <= 0.4995 + 1e-12
+    drawn = _drawn(jnp.array([4.0, 4.0]), jnp.array([1.0, 1.0]), jnp.array([0.25, 1.0]))
+    np.testing.assert_array_equal(drawn, [1.75, 4.0])
 
 
 def test_each_scheme_on_a_shock_tube():
