@@ -5,6 +5,7 @@ from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
 from jaxpbdl.solvers.flow.conditions import Flux, Held, flux, held
 from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body, torque_on_body
 from jaxpbdl.solvers.flow.frames import FrameStep, frame_inputs, in_frame
+from jaxpbdl.solvers.flow.heat import scalar_from_body
 from jaxpbdl.solvers.flow.limits import stable_dt
 from jaxpbdl.solvers.flow.operators import central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
@@ -43,6 +44,7 @@ __all__ = [
     "maccormack",
     "outflow",
     "pressure_on_body",
+    "scalar_from_body",
     "semi_implicit",
     "sliding",
     "slip",

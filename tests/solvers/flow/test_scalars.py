@@ -14,6 +14,7 @@ from jaxpbdl.solvers.flow import (
     inflow,
     limited,
     outflow,
+    scalar_from_body,
     slip,
     stable_fluids,
     wall,
@@ -293,6 +294,55 @@ def test_a_flow_about_a_warm_body():
         error = (end.scalars["temperature"] - grid.scalar(warmth))[away]
         errors.append(float(jnp.sqrt(jnp.mean(error**2))))
     assert np.log2(errors[0] / errors[1]) > 1.7, errors
+
+
+@x64
+def test_the_content_grows_by_what_a_body_gives():
+    """To rounding, in a box that nothing else enters, whatever flows about the body."""
+    grid = jp.grids.Cells((14, 12), (1.4, 1.2))
+    ball, warm = jp.shapes.Ball((0.71, 0.6), 0.21), {"temperature": lambda p: 1 + p[0]}
+    step = incompressible(carrying(), grid, 0.01, body=ball, on_body=warm)
+    swirl = lambda p: jnp.stack([jnp.sin(3 * p[1]), jnp.cos(2 * p[0])])  # noqa: E731
+    state = step.start(swirl, temperature=lambda p: p[0] * p[1])
+
+    @jax.jit
+    def both(state):
+        gained = jnp.sum(step.rates(state).scalars["temperature"] * grid.volumes)
+        return scalar_from_body(step, state, "temperature"), gained
+
+    given, gained = both(state)
+    assert float(given) == pytest.approx(float(gained), rel=1e-12) and abs(float(given)) > 1e-3
+    with pytest.raises(ValueError, match=r"one of \['temperature'\], got 'salt'"):
+        scalar_from_body(step, state, "salt")
+    with pytest.raises(ValueError, match="given on the body"):
+        scalar_from_body(incompressible(carrying(), grid, 0.01), state, "temperature")
+
+
+@x64
+def test_heat_through_a_ring():
+    """Between a warm cylinder and the exact logarithm on the sides: 2 pi a, of second order."""
+    radius, centre = 0.3, jnp.array([0.02, -0.01])
+
+    def ring(point):
+        return -jnp.log(jnp.linalg.norm(point - centre) / radius)
+
+    equation = FLOW(1.0, None, {"temperature": SCALAR(0.5)})
+    errors = []
+    for n in (16, 32):
+        grid = jp.grids.Cells((n, n), 2.0, -1.0)
+        step = incompressible(
+            equation,
+            grid,
+            0.15 / n**2 * 4,
+            [wall(temperature=ring)] * 2,
+            body=jp.shapes.Ball(centre, radius),
+            on_body={"temperature": 0.0},
+            scalar_interpolation=central,
+        )
+        start = step.start(temperature=ring)
+        end = jax.jit(jp.repeat(step, round(0.6 / float(step.dt)), checkpoint=False))(start)
+        errors.append(abs(float(scalar_from_body(step, end, "temperature")) / jnp.pi - 1))
+    assert errors[0] < 0.02 and np.log2(errors[0] / errors[1]) > 1.5, errors
 
 
 @x64

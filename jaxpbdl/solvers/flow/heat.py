@@ -1,0 +1,43 @@
+"""What of a scalar a body gives to the flow about it."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxpbdl.grids.operators import divergence
+from jaxpbdl.solvers.flow.projection import IncompressibleStep
+from jaxpbdl.solvers.flow.scalars import scalar_rate
+from jaxpbdl.solvers.flow.state import Flow
+
+
+def scalar_from_body(step: IncompressibleStep, state: Flow, name: str) -> Float[Array, ""]:
+    """What of a scalar leaves the body a unit of time: of a temperature the heat over density and
+    heat capacity, diffusivity times its slope into the body over the whole surface.
+
+    What the stencils take from the cells within the body, where nothing is kept, and what they
+    would add to those next to it by the divergence of the continued velocity. So it is the very
+    number by which the content of the fluid grows, less what comes through the sides and from
+    sources.
+
+    **Arguments:** `name`: of a scalar whose value is given on the body (`on_body`).
+
+    **Raises** ValueError for another one, and for a step without a body.
+    """
+    on_body, body = step.on_body.get(name), step.body
+    if on_body is None or body is None:
+        raise ValueError(
+            f"name must be of a scalar that is given on the body, one of {sorted(step.on_body)}, "
+            f"got {name!r}"
+        )
+    values, velocity = on_body.continued(state.scalars[name]), body.continued(state.velocity)
+    rate = scalar_rate(
+        values,
+        velocity,
+        step.equation.scalars[name].diffusivity,
+        step.scalar_sides(name, state.time),
+        step.grid,
+        step.scalar_interpolation,
+        None,
+    )
+    within = jnp.where(on_body.fluid, 0.0, rate * step.grid.volumes)
+    spurious = jnp.where(on_body.fluid, values * divergence(velocity, step.grid), 0.0)
+    return jnp.sum(spurious) - jnp.sum(within)
