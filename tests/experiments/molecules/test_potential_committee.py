@@ -23,7 +23,7 @@ from jaxpbdl.experiments.molecules.potential_committee import (
 )
 from jaxpbdl.learning import History
 from jaxpbdl.molecules.atoms import displacements, total
-from jaxpbdl.molecules.potentials import energy_and_forces, take
+from jaxpbdl.molecules.potentials import Labelled, energy_and_forces, take
 from tests.experiments.fakes import LOSSES
 
 ONE = replace(Config.training, batch=1)
@@ -156,18 +156,23 @@ def test_the_test_set_trains_and_chooses_nothing(tmp_path, monkeypatch):
 @pytest.mark.stand_ins
 def test_every_geometry_is_used_once(tmp_path, monkeypatch):
     """Training, calibration and test share none, and where all are needed none is left over."""
-    data, seen, judged = geometries(66), {}, []
+    positions = np.random.default_rng(0).normal(size=(66, 4, 3))
+    data = Geometries(np.array([8, 1, 1, 1]), positions, np.arange(66.0), None)
+    places = positions[:, 0, 0]
+    together = Labelled(places, data.energies[:, None], places)  # numbers for graphs
+    monkeypatch.setattr(potential_committee, "samples", lambda geometries, zero: together)
+    seen, judged = {}, []
 
     def spied(config, known, key, folder, name):
-        seen[name] = np.asarray(known.graph.positions)[:, 0, 0]
+        seen[name] = np.asarray(known.graph)
         return name, []
 
     def answer(committee, test, forces):
-        judged.append(np.asarray(test.graph.positions)[:, 0, 0])
+        judged.append(np.asarray(test.graph))
         return {"energies": np.asarray(test.energies)[:, 0] * np.array([[0.9], [1.2]])}
 
     def chosen(committee, pool, count):
-        seen["pool"] = np.asarray(pool.graph.positions)[:, 0, 0]
+        seen["pool"] = np.asarray(pool.graph)
         assert committee == "random_1" and count == 1
         return np.asarray([len(seen["pool"]) - 1])
 
@@ -180,7 +185,7 @@ def test_every_geometry_is_used_once(tmp_path, monkeypatch):
     test, calibration = judged[0].tolist(), judged[1].tolist()
     assert (len(test), len(calibration)) == (25, 15)
     everything = [*test, *calibration, *seen["random_26"].tolist()]
-    assert sorted(everything) == pytest.approx(np.sort(data.positions[:, 0, 0]), rel=1e-6)
+    assert sorted(everything) == np.sort(places).tolist()
     np.testing.assert_array_equal(seen["random_8"], seen["random_26"][:8])
     np.testing.assert_array_equal(seen["random_2"], seen["random_26"][:2])
     # The pool is CHOICE for each that is chosen, without the one known before.
