@@ -159,6 +159,50 @@ def test_rows_of_the_distribution(monkeypatch):
     assert fields["simulation"] == 8 and fields["interpolated"] == pytest.approx(9)
 
 
+@pytest.mark.stand_ins
+def test_rows_of_the_inverse_problems(monkeypatch):
+    """States that are numbers: every method is judged on the states chosen from begin to end."""
+    streams = jnp.stack([jnp.arange(5.0), 10 + jnp.arange(5.0)])
+    monkeypatch.setattr(
+        ws, "fields_of", lambda streams: SimpleNamespace(deviation=jnp.asarray([3.0, 4.0]))
+    )
+    monkeypatch.setattr(ws, "drawn", lambda model, modes, number, keys, steps: keys_of(keys, steps))
+    keys_of = lambda keys, steps: jnp.full(len(keys), float(steps))  # noqa: E731
+    monkeypatch.setattr(ws, "all_measured", lambda measured, states: states[:, None])
+    monkeypatch.setattr(ws, "Measured", lambda step: "measured")
+    monkeypatch.setattr(ws, "at", lambda base, reynolds: None)
+    monkeypatch.setattr(ws.Config, "setting", SimpleNamespace(solver=lambda dt: None))
+    monkeypatch.setattr(ws, "velocities", lambda state: state)
+    monkeypatch.setattr(ws, "Misfit", lambda *given: given)
+    monkeypatch.setattr(ws, "Guided", lambda model, cost, pull: cost)
+    update = lambda prior, seen, values, noise, keys: jnp.full(len(keys), 7.0)  # noqa: E731
+    monkeypatch.setattr(ws, "kalman", update)
+    monkeypatch.setattr(ws, "weighted", update)
+    judged = []
+
+    def score(samples, truth, deviation):
+        judged.append((len(samples), float(truth)))
+        assert float(deviation) == pytest.approx(12.5**0.5)
+        return float(samples[0]), float(truth), 1.0
+
+    monkeypatch.setattr(ws, "_judged", score)
+    config = ws.Config(test=(75.0, 130.0), states=3, drawn=4, cells=CELLS, guided_steps=2)
+    test = SimpleNamespace(streams=streams)
+    found, picture = ws.inverse_problems(config, None, None, test)
+    assert judged == [
+        (4, 10.0 * index + place)
+        for index in range(2) for _ in range(2) for place in (0, 2, 4) for _ in range(4)
+    ]  # fmt: skip
+    for problem in ("probes", "later"):
+        for method, value in {"prior": 100, "kalman": 7, "weighted": 7, "guided": 2}.items():
+            assert found[f"{problem}_{method}.rmse"] == value
+            assert found[f"{problem}_{method}.crps"] == pytest.approx(7)
+            assert found[f"{problem}_{method}.spread_skill"] == 1
+    assert picture["truth"] == 10 and set(picture) == {
+        "truth", "prior", "kalman", "weighted", "guided"
+    }  # fmt: skip
+
+
 def test_a_misfit_knows_what_will_still_change():
     modes = states.Modes(jnp.zeros((33, 17)), jnp.zeros((2, 33, 17)))
     values, prior = jnp.full(6, 0.4), jnp.full(6, 3.0)

@@ -157,7 +157,7 @@ def test_the_test_set_trains_and_chooses_nothing(tmp_path, monkeypatch):
 def test_every_geometry_is_used_once(tmp_path, monkeypatch):
     """Training, calibration and test share none, and where all are needed none is left over."""
     positions = np.random.default_rng(0).normal(size=(66, 4, 3))
-    data = Geometries(np.array([8, 1, 1, 1]), positions, np.arange(66.0), None)
+    data = Geometries(np.array([8, 1, 1, 1]), positions, np.arange(66.0) + 1, None)
     places = positions[:, 0, 0]
     together = Labelled(places, data.energies[:, None], places)  # numbers for graphs
     monkeypatch.setattr(potential_committee, "samples", lambda geometries, zero: together)
@@ -179,6 +179,7 @@ def test_every_geometry_is_used_once(tmp_path, monkeypatch):
     monkeypatch.setattr(potential_committee, "committee", spied)
     monkeypatch.setattr(potential_committee, "predict", answer)
     monkeypatch.setattr(potential_committee, "chosen_by_deviation", chosen)
+    monkeypatch.setattr(committee_report, "metrics", lambda *_: {})
     monkeypatch.setattr(committee_report, "picture", lambda *_: None)
     config = Config(sizes=(8, 26), test=25, chosen=2, members=2, training=ONE, calibration=15)
     run(config, tmp_path, data)

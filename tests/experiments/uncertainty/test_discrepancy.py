@@ -40,7 +40,7 @@ def test_the_rate_of_transport():
     rate = step.equation.transport_rate(u, step.spectrum)
     expected = Burgers(0.05).transport_rate(jnp.full(16, 3.0), step.spectrum)
     np.testing.assert_allclose(rate, expected, rtol=1e-12)
-    assert np.all(np.asarray(rate) > 0)
+    assert float(rate.max()) == pytest.approx(3 * 7)
 
 
 @pytest.mark.x64
