@@ -254,8 +254,9 @@ def test_deviations_of_known_members():
     assert found["deviation"] == pytest.approx(size / 2**0.5, rel=1e-6)
     assert found["correlation"] == pytest.approx(1)
     assert found["correlation_of_flows"] == pytest.approx(1)
-    one = flows(1, DEPARTURE)
-    found = deviation_metrics(centre[:1, None] * np.ones((2, 1, 1, 1, 1)), one, scale)
+    members, one = np.stack([centre - far / 2, centre + far / 2]), flows(1, DEPARTURE)
+    found = deviation_metrics(members[:, :1], one, scale)
+    assert found["correlation"] == pytest.approx(1)
     assert np.isnan(found["correlation_of_flows"])
 
 

@@ -270,7 +270,7 @@ def test_summary_of_known_points():
 @pytest.mark.stand_ins
 def test_errors_and_prices_of_a_run(tmp_path, monkeypatch):
     """The first errors are those of the test, the others of strong shocks."""
-    config = replace(SMALL, test=2, waves=30, learned_cells=(24, 30), members=2)
+    config = replace(SMALL, seed=1, test=2, waves=30, learned_cells=(24, 30), members=2)
     seen = []
 
     def errors_of(options, run, steps):
@@ -283,7 +283,13 @@ def test_errors_and_prices_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(shock_closure, "trained", lambda *_: (models, {}, 5.0))
     monkeypatch.setattr(shock_closure, "errors", errors_of)
     problems = Problems(np.ones((2, 2, 3)), np.ones(2), np.ones(2))
-    monkeypatch.setattr(shock_closure, "random_problems", lambda *_: problems)
+    drawn = []
+
+    def random_problems(key, count, low, speed, strong=None):
+        drawn.append((key, strong))
+        return problems
+
+    monkeypatch.setattr(shock_closure, "random_problems", random_problems)
 
     def on_cells(problems, cells):
         count = len(problems.ends)
@@ -297,6 +303,8 @@ def test_errors_and_prices_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(shock_closure, "costs", lambda methods, *_, **__: dict.fromkeys(methods, 1))
     monkeypatch.setattr(shock_closure, "_pictures", lambda *_: None)
     found = shock_closure.run(config, tmp_path).metrics
+    # Those of training and validation are of the keys 4 and 5.
+    assert drawn == [(6, None), (7, config.strong)]
     # 0.4 / 0.9 steps a cell.
     assert [each[1:] for each in seen] == [(4, 24, 11)] * 3 + [(4, 24, 11), (4, 30, 14)] * 2
     assert seen[0][0] is PLAIN["superbee"] and seen[-1][0]["reconstruction"] is models[1]

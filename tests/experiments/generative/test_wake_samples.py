@@ -137,7 +137,10 @@ def test_rows_of_the_distribution(monkeypatch):
     monkeypatch.setattr(ws, "interpolated", interpolated)
     monkeypatch.setattr(ws, "member", lambda stacked, number: number)
 
+    begun = {}
+
     def drawn(model, modes, reynolds, keys, steps):
+        begun[model] = jax.random.key_data(keys).tolist()
         return jnp.full(len(keys), 0.1 * float(reynolds) + model + 1 / steps)
 
     monkeypatch.setattr(ws, "drawn", drawn)
@@ -150,6 +153,7 @@ def test_rows_of_the_distribution(monkeypatch):
     found, fields = ws.distribution(
         config, None, lambda reynolds: 0.1 * reynolds - 3, modes, known, test
     )
+    assert begun[0] != begun[1]  # networks do not share their noise
     assert found["half_the_simulation.mean_error"] == pytest.approx((2 + 2 + 8) / 3)
     assert found["interpolated.mean_error"] == pytest.approx(1)
     assert found["one_answer.mean_error"] == pytest.approx(3, rel=1e-5)
@@ -166,8 +170,13 @@ def test_rows_of_the_inverse_problems(monkeypatch):
     monkeypatch.setattr(
         ws, "fields_of", lambda streams: SimpleNamespace(deviation=jnp.asarray([3.0, 4.0]))
     )
-    monkeypatch.setattr(ws, "drawn", lambda model, modes, number, keys, steps: keys_of(keys, steps))
-    keys_of = lambda keys, steps: jnp.full(len(keys), float(steps))  # noqa: E731
+    begun = set()
+
+    def drawn(model, modes, number, keys, steps):
+        begun.add(str(jax.random.key_data(keys).tolist()))
+        return jnp.full(len(keys), float(steps))
+
+    monkeypatch.setattr(ws, "drawn", drawn)
     monkeypatch.setattr(ws, "all_measured", lambda measured, states: states[:, None])
     monkeypatch.setattr(ws, "Measured", lambda step: "measured")
     monkeypatch.setattr(ws, "at", lambda base, reynolds: None)
@@ -189,6 +198,7 @@ def test_rows_of_the_inverse_problems(monkeypatch):
     config = ws.Config(test=(75.0, 130.0), states=3, drawn=4, cells=CELLS, guided_steps=2)
     test = SimpleNamespace(streams=streams)
     found, picture = ws.inverse_problems(config, None, None, test)
+    assert len(begun) == 2 + 2 * 3  # noise of its own for each prior and each state
     assert judged == [
         (4, 10.0 * index + place)
         for index in range(2) for _ in range(2) for place in (0, 2, 4) for _ in range(4)

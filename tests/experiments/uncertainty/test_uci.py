@@ -83,9 +83,9 @@ def test_intervals_of_the_samples_left_out(monkeypatch):
     """Errors of the member that left a sample out, the largest 4; those of the others, 50, do not
     count. Both members answer 5: four of five such intervals reach from 1 to 9."""
     monkeypatch.setattr(uci, "COVERAGE", 0.8)
-    targets = np.asarray([0.0, 0.0, 0.0, 0.0, 6.0, 20.0])
+    targets = np.asarray([10.0, 20.0, 30.0, 40.0, 6.0, 20.0])
     held, test = np.asarray([[0, 1], [2, 3]]), np.asarray([4, 5])
-    means = np.asarray([[1.0, -2, 50, 50, 5, 5], [50.0, 50, 3, -4, 5, 5]])
+    means = np.asarray([[11.0, 18, 80, 90, 5, 5], [60.0, 70, 33, 36, 5, 5]])
     assert uci._within(means, targets, held, test) == 0.5
 
 
