@@ -47,9 +47,9 @@ from jaxpbdl.experiments.control.tokamak_loop import (
     units,
 )
 from jaxpbdl.experiments.control.tokamak_machine import (
+    CENTRE,
     HALF,
     INNER,
-    MINOR,
     OUTER,
     Config,
     Plasmas,
@@ -85,7 +85,7 @@ def checked(
     now = jnp.asarray([beta]) + jnp.asarray(course.plasma.disturbances[step], float)
     of = ProfileOf(jnp.asarray(exponent))(jnp.asarray(currents[-1]), now)
     found = free_boundary(whole, currents[:-1], of, start=start.plasma, picard=0, tolerance=1e-9)
-    view = PlasmaShape(whole.grid, (INNER + MINOR, 0.0), config.rays)
+    view = PlasmaShape(whole.grid, CENTRE, config.rays)
     change = np.asarray(view(found) - response.seen)[controlled_rows(config.rays)]
     change = (change / units(config.rays))[:-1]
     linear = np.asarray(course.controlled[step, :-1])

@@ -39,6 +39,8 @@ RADIUS, INNER, OUTER, HALF = 0.88, 0.624, 1.136, 0.74
 
 
 MINOR = 0.22
+"""Half the width of the reference plasma, which leans on the inner wall; its centre:"""
+CENTRE = (INNER + MINOR, 0.0)
 
 
 DRIVEN, COIL = 17, 16
@@ -179,7 +181,7 @@ def boundary(
         ],
         axis=-1,
     )
-    offset = points - (INNER + MINOR, 0.0)
+    offset = points - CENTRE
     at = np.unwrap(np.arctan2(offset[:, 1], offset[:, 0]))
     wanted = 2 * np.pi * (np.arange(rays) + 0.5) / rays
     wanted = np.where(wanted < at[0], wanted + 2 * np.pi, wanted)
@@ -212,11 +214,11 @@ class ProfileOf(eqx.Module):
 def plasmas(config: Config, whole: Tokamak, profiles: tuple[tuple[float, float], ...]) -> Plasmas:
     """All by the same compiled programs; needs float64."""
     alone, found, responses = driven_alone(whole), [], []
-    view = PlasmaShape(whole.grid, (INNER + MINOR, 0.0), config.rays)
+    view = PlasmaShape(whole.grid, CENTRE, config.rays)
     points, _ = boundary(config.rays, MINOR, config.elongation, 0.0)
     targets = ShapeTargets(jnp.zeros((0, 2)), jnp.asarray(points), 1e-6)
     size = MINOR, config.elongation * MINOR
-    plasma = round_plasma(alone, config.current, (INNER + MINOR, 0.0), size)
+    plasma = round_plasma(alone, config.current, CENTRE, size)
     for beta, exponent in profiles:
         of = ProfileOf(jnp.asarray(exponent))
         current = jnp.asarray(config.current)

@@ -51,17 +51,14 @@ def random_problems(
 
 
 def _fastest(pair: Array) -> Array:
-    """Speed of all waves, and of sound in all states."""
+    """Of sound in all states: no shock is faster than the sound behind it."""
     found = exact.riemann(pair[0], pair[1], GAMMA)
     star = jnp.stack(
         [jnp.stack([rho, found.velocity, found.pressure]) for rho in found.densities()]
     )
     states = jnp.concatenate([pair, star])
     sound = jnp.sqrt(GAMMA * states[:, 2] / states[:, 0])
-    ratio = found.pressure / pair[:, 2]
-    mach = jnp.sqrt((GAMMA + 1) / (2 * GAMMA) * ratio + (GAMMA - 1) / (2 * GAMMA))
-    shocks = pair[:, 1] + jnp.array([-1.0, 1.0]) * sound[:2] * mach
-    return jnp.max(jnp.append(jnp.abs(shocks), jnp.abs(states[:, 1]) + sound))
+    return jnp.max(jnp.abs(states[:, 1]) + sound)
 
 
 def exact_densities(problems: Problems, cells: int) -> np.ndarray:

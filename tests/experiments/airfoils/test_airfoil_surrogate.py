@@ -18,8 +18,15 @@ from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.airfoils import airfoil_surrogate
 from jaxpbdl.experiments.airfoils.airfoil_surrogate import EXPERIMENT, Config, mirrored, run
 from jaxpbdl.experiments.airfoils.baselines import KernelRidge, Known, Neighbours, tuned
-from jaxpbdl.experiments.airfoils.data import Flows, parted, read_or_make, simulate
-from jaxpbdl.experiments.airfoils.report import STREAM, errors, momentum_balance
+from jaxpbdl.experiments.airfoils.data import CENTRE, Flows, parted, read_or_make, simulate
+from jaxpbdl.experiments.airfoils.report import (
+    MARGINS,
+    STREAM,
+    deviation_metrics,
+    errors,
+    force_errors,
+    momentum_balance,
+)
 
 DIGITS = ("0018", "2420", "0022", "4421", "0006")
 TINY = Config(
@@ -199,6 +206,101 @@ def test_plain_methods_know_their_training_flows(method):
         for each in (method, best)
     ]
     assert best != method and off[1] < 0.8 * off[0]
+
+
+@pytest.mark.x64
+def test_the_force_is_the_momentum_that_is_lost_in_the_boxes():
+    """Beside the sum of the divergence of the momentum's flux over the cells of each box, by
+    central differences: the sums over the sides are the same."""
+    setting = TINY.setting
+    fields = np.random.default_rng(0).normal(size=(3, *CELLS))
+    pressure, u, v = fields
+    (hx, hy), viscosity = setting.widths, 1 / 3.0
+    (ux, uy), (vx, vy) = (np.gradient(part, hx, hy) for part in (u, v))
+    shear = viscosity * (uy + vx)
+    lost = np.stack(
+        [
+            np.gradient((u - 1) * u + pressure - 2 * viscosity * ux, hx, axis=0)
+            + np.gradient((u - 1) * v - shear, hy, axis=1),
+            np.gradient(u * v - shear, hx, axis=0)
+            + np.gradient(v * v + pressure - 2 * viscosity * vy, hy, axis=1),
+        ]
+    )
+    x, y = (h * (np.arange(n) + 0.5) for h, n in zip((hx, hy), CELLS, strict=True))
+    inside = [
+        (abs(x - CENTRE[0]) < 0.5 + margin)[:, None] & (abs(y - CENTRE[1]) < 0.3 + margin)
+        for margin in MARGINS
+    ]
+    expected = [-2 * hx * hy * np.sum(lost * box, axis=(1, 2)) for box in inside]
+    found = jax.jit(lambda f: momentum_balance(setting, f, jnp.asarray(3.0)))(jnp.asarray(fields))
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), rtol=1e-9)
+    truth = flows(1, DEPARTURE, (3.0,))
+    truth = replace(truth, forces=np.asarray(found)[None] * [[1.25, 0.5]])
+    off = force_errors(setting, fields[None].astype(np.float32), truth)
+    assert off["drag_error"] == pytest.approx(0.2, rel=1e-3)
+    assert off["lift_error"] == pytest.approx(1.0, rel=1e-3)
+
+
+def test_deviations_of_known_members():
+    """Two members about a mean that is off by twice their distance, but for one cell."""
+    truth, scale = flows(2, DEPARTURE), np.asarray([2.0, 0.5, 1.0])[:, None, None]
+    generator = np.random.default_rng(0)
+    far = scale * generator.uniform(1, 2, truth.fields.shape) * np.reshape([1, 3], (2, 1, 1, 1))
+    centre = truth.fields + 2 * far
+    found = deviation_metrics(np.stack([centre - far / 2, centre + far / 2]), truth, scale)
+    open_cells = np.broadcast_to(truth.fluid[:, None] > 0, far.shape)
+    size = np.sqrt(np.mean((far / scale)[open_cells] ** 2))
+    assert found["error"] == pytest.approx(2 * size, rel=1e-6)
+    assert found["deviation"] == pytest.approx(size / 2**0.5, rel=1e-6)
+    assert found["correlation"] == pytest.approx(1)
+    assert found["correlation_of_flows"] == pytest.approx(1)
+    members, one = np.stack([centre - far / 2, centre + far / 2]), flows(1, DEPARTURE)
+    found = deviation_metrics(members[:, :1], one, scale)
+    assert found["correlation"] == pytest.approx(1)
+    assert np.isnan(found["correlation_of_flows"])
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_kernel_ridge_regression(smooth):
+    """Beside the least squares in which the ridge is a row for each training flow."""
+    generator = np.random.default_rng(0)
+    points, queries = generator.normal(size=(7, 2)), generator.normal(size=(3, 2))
+    values, ridge = generator.normal(size=7), 0.3
+
+    def kernel(one, other):
+        r2 = np.sum((one[:, None] - other) ** 2, axis=-1)
+        matern = (1 + np.sqrt(5 * r2) + 5 * r2 / 3) * np.exp(-np.sqrt(5 * r2))
+        return np.exp(-r2 / 2) if smooth else matern
+
+    root = np.linalg.cholesky(kernel(points, points))
+    rows = np.concatenate([root, np.sqrt(ridge) * np.eye(7)])
+    off = np.append(values - values.mean(), np.zeros(7))
+    found = np.linalg.solve(root.T, np.linalg.lstsq(rows, off, rcond=None)[0])
+    expected = values.mean() + kernel(queries, points) @ found
+    apart, known = (np.sum((some[:, None] - points) ** 2, -1) for some in (queries, points))
+    weights = KernelRidge(smooth=smooth, ridge=ridge).weights(apart, known)
+    np.testing.assert_allclose(weights @ values, expected, rtol=1e-9)
+    np.testing.assert_allclose(weights.sum(axis=1), 1)
+
+
+def test_weights_of_the_nearest():
+    apart, none = np.asarray([[4.0, 1.0, 9.0], [25.0, 16.0, 0.25]]), np.zeros((3, 3))
+    found = Neighbours(k=2, power=1.0).weights(apart, none)
+    np.testing.assert_allclose(found, [[0.5, 1, 0], [0, 0.25, 2]], rtol=1e-6)
+    np.testing.assert_array_equal(Neighbours(k=1).weights(apart, none), [[0, 1, 0], [0, 0, 1]])
+
+
+def test_distances_between_flows():
+    """Each in units of its mean over the training set with its mirror images."""
+    train = flows(2, DEPARTURE, (100.0, 400.0), (2.0, 6.0))
+    known = Known(train)
+    shape, reynolds, angle = known.apart(flows(1, DEPARTURE, (200.0,), (4.0,)))
+    np.testing.assert_allclose(shape, 0)
+    # Reynolds numbers differ in half of all pairs, by a factor of 4.
+    np.testing.assert_allclose(reynolds, np.full((1, 4), 0.5), rtol=1e-5)
+    angles = np.asarray([2.0, 6.0, -2.0, -6.0])
+    mean = np.mean((angles[:, None] - angles) ** 2)
+    np.testing.assert_allclose(angle[0], (angles - 4) ** 2 / mean, rtol=1e-5)
 
 
 def test_a_tiny_run(airfoils, tmp_path):

@@ -8,7 +8,9 @@ import pytest
 
 from jaxpbdl.experiments.assimilation import twins
 from jaxpbdl.experiments.assimilation.twins import (
+    Case,
     Config,
+    Entry,
     circle,
     lorenz63,
     lorenz96,
@@ -16,7 +18,7 @@ from jaxpbdl.experiments.assimilation.twins import (
     variational,
     waves,
 )
-from jaxpbdl.inference.assimilation import CycledFourDVar, FourDVar, IEnKS
+from jaxpbdl.inference.assimilation import CycledFourDVar, FourDVar, IEnKS, Score
 
 
 def test_model_runs():
@@ -42,6 +44,29 @@ def test_the_start_of_the_waves():
     assert 1 < float(jnp.std(setting.mean)) < 1.6  # DAPPER's climatology: 1.3
     assert setting.observations.interval == 2
     np.testing.assert_allclose(jnp.diagonal(setting.root), np.sqrt(0.001), rtol=1e-3)
+
+
+@pytest.mark.stand_ins
+def test_metrics_and_their_errors(tmp_path, monkeypatch):
+    """Errors of three truths, each constant after the times left out, and huge before."""
+    wide = np.where(np.arange(9) < 4, 1e9, np.asarray([[1.0], [2.0], [6.0]]))
+    made = {"one": (wide, 2 * wide), "two": (3 * wide, wide)}
+    monkeypatch.setattr(twins, "series", lambda case, method, seed: Score(*made[method]))
+    entries = tuple(
+        Entry(name, name, printed, "", 1, 1) for name, printed in (("one", 0.5), ("two", None))
+    )
+    case = Case("case", "A case", None, 9, 4, 3, entries)
+    found = twins.run(Config(), tmp_path, (lambda config: case,))
+    expected = {
+        "case.rmse_one": 3.0,
+        "case.error_one": np.sqrt((4 + 1 + 9) / 2 / 3),
+        "case.spread_one": 6.0,
+        "case.rmse_two": 9.0,
+        "case.error_two": 3 * np.sqrt((4 + 1 + 9) / 2 / 3),
+        "case.spread_two": 3.0,
+    }
+    assert found.metrics == pytest.approx(expected)
+    assert {name: each.value for name, each in found.published.items()} == {"case.rmse_one": 0.5}
 
 
 def test_a_tiny_run(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -116,6 +117,50 @@ def test_a_tiny_run(tmp_path):
     assert found["network_there.force"] == pytest.approx(found["force"])
     assert not report["published"]  # of 64 cells
     assert (tmp_path / "control.png").exists() and (tmp_path / "control.gif").exists()
+
+
+def test_known_distances():
+    """Half way to the target the difference is half, the squares of all blurs a quarter; what is
+    blurred beside sums over all cells."""
+    start, target = np.zeros((2, 16, 16), np.float32)
+    start[2:6, 2:6], target[7:11, 4:9] = 1.0, 0.8
+    half = (start + target) / 2
+    plain = np.abs(start - target).mean() / (np.abs(start - target).mean() + 0.03 * target.mean())
+    x = 4.0 * np.arange(16)  # in cells of 1/64
+    blurs = 0.0
+    for width in control.WIDTHS:
+        bell = np.exp(-((x[:, None] - x) ** 2) / (2 * width**2))
+        sizes = [
+            np.sum(np.einsum("ik,jl,kl->ij", bell, bell, each) ** 2)
+            for each in (start - target, target)
+        ]
+        blurs += sizes[0] / (sizes[0] + 0.03 * sizes[1])
+    distance = partial(control.distance, jnp.asarray(start), target=jnp.asarray(target))
+    found = [float(distance(jnp.asarray(each))) for each in (target, start, half)]
+    np.testing.assert_allclose(found, [0, plain + blurs, plain / 2 + blurs / 4], rtol=1e-4)
+
+
+@pytest.mark.stand_ins
+def test_measures_are_means_over_tests(monkeypatch):
+    start, target = np.zeros((2, 2, 4, 4), np.float32)
+    target[:] = 1
+    smoke = np.stack([start + 7, start + np.reshape([0.5, 0.9], (2, 1, 1))], axis=1)
+    streams = np.zeros((2, 16, 3, 3), np.float32)
+    streams[1, 4, 1, 1] = 2.0  # one eddy: on four faces
+    found = control.measures(*(jnp.asarray(each) for each in (start, smoke, streams, target)))
+    assert found["relative_mae"] == pytest.approx((0.5 + 0.1) / 2, rel=1e-5)
+    assert found["force"] == pytest.approx(0.5 * 4 * 4 / 16 / 2)
+
+
+@pytest.mark.stand_ins
+def test_the_loss_adds_the_force(monkeypatch):
+    """Means over the tasks of a batch; the end counts."""
+    smoke = jnp.stack([jnp.full((4, 4), 9.0), jnp.full((4, 4), 1.0)])
+    monkeypatch.setattr(control, "steered", lambda controller, start, target: (smoke, "streams"))
+    monkeypatch.setattr(control, "distance", lambda start, reached, target: reached[0, 0] + start)
+    monkeypatch.setattr(control, "force", lambda streams: 5.0)
+    batch = (jnp.asarray([1.0, 3.0]), jnp.asarray([0.0, 0.0]))
+    assert float(control.Loss(0.1)(None, batch)) == pytest.approx(1 + 2 + 0.5)
 
 
 def test_a_target_upon_the_start():

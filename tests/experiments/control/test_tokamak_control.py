@@ -1,5 +1,7 @@
 """Control of a tokamak plasma: the machine, targets, the closed loop, controllers, a whole run."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -270,6 +272,40 @@ def test_the_best_draw_and_measures():
     both = np.mean(shape + np.sqrt(1 + error[..., RAYS] ** 2 / 0.3**2) - 2, axis=1)
     expected = np.mean(np.log1p(both + 0.1 * np.mean(np.asarray(courses.shares) ** 2, axis=(1, 2))))
     assert float(value(best, few)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.stand_ins
+def test_an_equilibrium_beside_the_linear_model(monkeypatch):
+    """Solved at the currents and the beta after a step, from the reference of that plasma; root
+    mean squares over the rays, in cm."""
+    generator, asked = np.random.default_rng(0), []
+    currents, change = generator.normal(size=(12, CIRCUITS + 1)), generator.normal(size=RAYS + 3)
+    linear, target = generator.normal(size=(2, 12, RAYS + 1))
+    beta = np.arange(12.0)[:, None] / 100
+    both = group()._replace(found=[None, SimpleNamespace(plasma="reference")])
+    ones = jnp.ones(CIRCUITS + 1)
+    response = eqx.tree_at(lambda r: r.reference, both.responses[1], ones)
+    both = both._replace(responses=[None, response])
+
+    def free_boundary(whole, given, profile, start, **settings):
+        asked.append((np.asarray(given), profile, start))
+        return "found"
+
+    monkeypatch.setattr(tc, "free_boundary", free_boundary)
+    monkeypatch.setattr(tc, "PlasmaShape", lambda *_: lambda found: response.seen + change)
+    scenario = SimpleNamespace(plasma=1, given=SimpleNamespace(target=target))
+    plasma = SimpleNamespace(currents=currents, disturbances=beta)
+    course = SimpleNamespace(plasma=plasma, controlled=linear)
+    whole = SimpleNamespace(grid=None)
+    found = tc.checked(SETTINGS, whole, both, scenario, course, 7)
+    given, profile, start = asked[0]
+    np.testing.assert_allclose(given, 1 + currents[7, :-1], rtol=1e-6)
+    assert float(profile.current) == pytest.approx(1 + currents[7, -1], rel=1e-5)
+    assert float(profile.beta) == pytest.approx(0.2 + 0.07, rel=1e-5) and start == "reference"
+    rays = change[:RAYS] / 0.01
+    off = [rays - linear[7, :-1], rays - target[7, :-1], rays]
+    expected = [np.sqrt(np.mean(each**2)) for each in off]
+    assert [found.difference, found.off, found.moved] == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_tiny_run(tmp_path):

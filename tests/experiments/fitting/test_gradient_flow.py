@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -81,6 +82,54 @@ def test_bits_are_compared():
         assert experiment.bits_equal(loss, start, 20) == 0
     finally:
         experiment.gradient_flow = longer
+
+
+@pytest.mark.stand_ins
+def test_the_last_network_chooses_and_the_others_count(monkeypatch):
+    """A model is a pair of loss and error. The last network is best at the second size; the
+    others, whose numbers count, would do better at the third."""
+    sizes = (0.1, 0.2, 0.3, 0.4)
+    losses = jnp.asarray([[1.0, 2.0, 3.0], [5.0, 9.0, 4.0], [7.0, 6.0, 8.0]])
+
+    def train(method, size, loss, driver, network, gradients):
+        assert driver == "plain" and gradients == 20
+        if network == 3:  # a loss that is no number is no smallest one
+            model = jnp.asarray({0.1: 5.0, 0.2: 3.0, 0.3: 4.0, 0.4: np.nan}[round(float(size), 1)])
+            return experiment.Trained(jnp.stack([model, 0.0]), None, None, None, None)
+        assert float(size) == pytest.approx(0.2)
+        line = jnp.full(20, jnp.nan).at[jnp.asarray([0, 2, 5])].set(losses[network])
+        model = jnp.stack([losses[network, 2], 10.0 + network])
+        return experiment.Trained(model, None, line, None, None)
+
+    class Problem:
+        inverted = "inverted"
+        loss = "plain"
+        error = staticmethod(lambda model: model[1])
+
+    class Loss(str):
+        def __call__(self, model):
+            return model[0]
+
+    Problem.loss = Loss("plain")
+    monkeypatch.setattr(experiment, "train", train)
+    clock = iter([1.0, 4.0, 10.0, 12.0, 20.0, 27.0])
+    timer = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr(experiment, "time", timer)
+    config = Config(gradients=20)
+    method = experiment.Method(optax.sgd, sizes)
+    found, lines = experiment._compared(config, Problem, method, [0, 1, 2, 3])
+    assert found.pop("seconds") == 3.0
+    assert found == {
+        "loss": 4.0, "worst_loss": 8.0, "early_loss": 6.0, "relative_l2": 11.0, "dt": 0.2,
+    }  # fmt: skip
+    assert lines.shape == (3, 20)
+    np.testing.assert_array_equal(lines[:, [0, 1, 2, 4, 5, 19]], losses[:, [0, 0, 1, 1, 2, 2]])
+
+
+def test_the_valley():
+    """Level on its floor, and of known height beside it."""
+    assert float(experiment.rosenbrock(jnp.asarray([1.0, 1.0]))) == 0
+    assert float(experiment.rosenbrock(jnp.asarray([3.0, 8.0]))) == 4 + 10
 
 
 def test_distance_from_a_path():

@@ -5,6 +5,7 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy.linalg import expm
 
@@ -34,6 +35,58 @@ def test_the_oscillators():
     np.testing.assert_allclose(
         experiment.end(start, controls), own @ start + driven @ controls, atol=1e-12
     )
+
+
+@pytest.mark.x64
+@pytest.mark.stand_ins
+def test_the_loss_is_the_distance_from_the_start():
+    output, misfit = experiment.problem()
+    ends, starts = jnp.asarray([[[1.0, 2, 3, 4], [5, 6, 7, 8]], [[2.0, 2, 3, 1], [5, 7, 7, 8]]])
+    assert float(misfit(ends, starts)) == pytest.approx((1 + 9 + 1) / 2)
+    start, controls = jnp.asarray([0.1, -0.2, 0.3, 0.4]), jnp.sin(jnp.arange(experiment.STEPS))
+    found = output(lambda start: 10 * start[0] * controls, start)
+    np.testing.assert_allclose(found, experiment.end(start, controls), atol=1e-12)
+
+
+@pytest.mark.x64
+def test_a_walk_over_batches():
+    """Each of the first two pulls the weight to its mean, the third is not seen."""
+
+    def loss(weight, batch):
+        return (weight - batch.mean()) ** 2 / 2
+
+    batches = jnp.broadcast_to(jnp.asarray([1.0, 4.0, 9.0])[:, None, None], (3, 2, 4))
+    optimiser = optax.sgd(0.5)
+    state = optimiser.init(jnp.asarray(0.0))
+    start = jnp.asarray(3.0)
+    weight, _ = experiment.walk(optimiser, loss, start, state, batches, jnp.asarray(2))
+    assert float(weight) == 3.0  # 3 to 2 and on to 3
+    weight, _ = experiment.walk(optimiser, loss, start, state, batches, jnp.asarray(0))
+    assert float(weight) == 3.0
+    weight, _ = experiment.walk(optimiser, loss, start, state, batches, jnp.asarray(3))
+    assert float(weight) == 6.0
+
+
+@pytest.mark.x64
+@pytest.mark.stand_ins
+def test_metrics_are_medians_over_seeds(tmp_path, monkeypatch):
+    made = [
+        ([4.0, 2.0, 1.0], [4.0, 3.0], (1.0, 2.0)),
+        ([8.0, 1.0, 9.0], [8.0, 5.0, 4.0, 2.0], (5.0, 6.0)),
+        ([9.0, 7.0, 2.0], [9.0, 6.0, 7.0], (2.0, 9.0)),
+    ]
+    monkeypatch.setattr(experiment, "_seed", lambda config, seed, *_: made[seed])
+    monkeypatch.setattr(experiment, "problem", lambda: (None, None))
+    monkeypatch.setattr(experiment, "half_inverse_loss", lambda *_: None)
+    result = experiment.run(Config(epochs=2), tmp_path)
+    assert result.metrics == {
+        "half_inverse.loss_0": 8.0, "half_inverse.loss_1": 2.0, "half_inverse.loss_2": 2.0,
+        "half_inverse.loss": 2.0, "half_inverse.worst_loss": 9.0, "half_inverse.epochs": 2,
+        "half_inverse.seconds": 2.0, "adam.loss": 3.0, "adam.worst_loss": 7.0, "adam.epochs": 2,
+        "adam.seconds": 6.0,
+    }  # fmt: skip
+    printed = {name: each.value for name, each in result.published.items()}
+    assert printed == {"half_inverse.loss_1": 5.44398972e-05, "half_inverse.loss_2": 1.06443604e-05}
 
 
 @pytest.mark.x64

@@ -1,8 +1,10 @@
 """The cylinder that turns: means over whole periods, names, a small run."""
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from jaxpbdl.experiments.flows import rotating_cylinder
 from jaxpbdl.experiments.flows.rotating_cylinder import (
     EXPERIMENT,
     Config,
+    Loads,
     Wake,
     grid_error,
     label,
@@ -57,6 +60,72 @@ def test_names_and_the_error_of_the_grid():
         return 1.1 - 3.0 / cells**2
 
     assert grid_error(figure(12), figure(8), config) == pytest.approx(3.0 / 144)
+
+
+@pytest.mark.stand_ins
+def test_the_slope_beside_a_difference(monkeypatch):
+    """Of a drag that is the cube of the spin from the first step on, the start is left out."""
+    turning = SimpleNamespace(at=lambda factors: 0.5 * factors[0])
+
+    def rollout(step, state, steps, inputs, observe):
+        assert state == "begin" and inputs.shape == (steps, 1) and steps == 5
+        drags = [0.5 * observe(state) + 0 * inputs[0, 0] for _ in range(steps)]
+        return jnp.stack([1e3 * inputs[0, 0], *drags])
+
+    monkeypatch.setattr(rotating_cylinder, "sliding", lambda step: turning)
+    monkeypatch.setattr(rotating_cylinder.jp, "rollout", rollout)
+    # The factor is the spin in units of that until now, 0.5.
+    monkeypatch.setattr(rotating_cylinder, "force_on_body", lambda step, _: [step**3, 1e6])
+    step = SimpleNamespace(dt=0.1, grid=SimpleNamespace(dtype=jnp.float32))
+    found = Wake(step, "begin", np.zeros(1), np.zeros((1, 3)))
+    slope, difference = rotating_cylinder.drag_slope(Config(slope_time=0.5), found, 0.5)
+    assert slope == pytest.approx(3 * 0.5**2, rel=1e-4)
+    assert difference == pytest.approx(3 * 0.5**2 + 0.02**2, rel=1e-4)
+
+
+@pytest.mark.stand_ins
+def test_figures_beside_printed_ones(tmp_path, monkeypatch):
+    """Errors of the grid from a coarser run, relative errors where figures are printed, slopes
+    where the cylinder turns."""
+    config = Config(reynolds=(60.0, 100.0), spins=(0.0, 1.0), cells=12, coarser=8)
+    printed = {"drag": 2.0, "lift": -4.0}
+    monkeypatch.setattr(rotating_cylinder, "TABLE", {(100.0, 1.0): printed})
+    monkeypatch.setattr(
+        rotating_cylinder, "wake", lambda config, *numbers: (config.cells, config.coarser, *numbers)
+    )
+    shown = []
+    monkeypatch.setattr(rotating_cylinder, "_picture", lambda wakes, folder: shown.extend(wakes))
+
+    def figures(found):
+        cells, coarser, reynolds, rate = found
+        assert (cells, coarser) in ((12, 8), (8, 1))
+        base = reynolds / 100 + rate
+        return Loads(base + 144 / cells**2, -base, 3 * base, 0.1, 0.2)
+
+    monkeypatch.setattr(rotating_cylinder, "loads", figures)
+    monkeypatch.setattr(rotating_cylinder, "drag_slope", lambda config, found, rate: (rate, 2.5))
+    result = rotating_cylinder.run(config, tmp_path)
+    found = result.metrics
+    assert shown == ["re60_spin0", "re60_spin1", "re100_spin0", "re100_spin1"]
+    for name, base in zip(shown, (0.6, 1.6, 1.0, 2.0), strict=True):
+        assert found[f"{name}.drag"] == pytest.approx(base + 1)
+        assert found[f"{name}.lift"] == -base and found[f"{name}.torque"] == 3 * base
+        assert found[f"{name}.drag_grid_error"] == pytest.approx(1)
+        assert found[f"{name}.lift_grid_error"] == found[f"{name}.torque_grid_error"] == 0
+        assert (f"{name}.drag_slope" in found) == (name.endswith("spin1"))
+    assert found["re60_spin1.drag_slope"] == 1 and found["re60_spin1.drag_slope_difference"] == 2.5
+    assert found["re100_spin1.drag_error"] == pytest.approx(0.5)
+    assert found["re100_spin1.lift_error"] == pytest.approx(0.5)
+    assert {name: each.value for name, each in result.published.items()} == {
+        f"re100_spin1.{what}": value for what, value in printed.items()
+    }
+
+
+def test_the_push_to_one_side():
+    """One behind the cylinder, the stream elsewhere."""
+    np.testing.assert_allclose(rotating_cylinder.kicked(jnp.asarray([1.0, 1.0])), [1, 0.5])
+    side = rotating_cylinder.kicked(jnp.asarray([2.0, 1.0]))
+    np.testing.assert_allclose(side, [1, 0.5 * np.exp(-1)], rtol=1e-6)
 
 
 def test_refused():

@@ -1,6 +1,7 @@
 """Generative toys: floors against their published values, gaps that are known, a tiny run."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -60,6 +61,36 @@ def test_exact_models_have_the_floors_as_losses():
     ]
     mean = MeanLoss(method.loss)(method.exact, some, key)
     np.testing.assert_allclose(mean, np.mean(each), rtol=1e-5)
+
+
+@pytest.mark.stand_ins
+def test_gaps_and_distances_of_members(tmp_path, monkeypatch):
+    """Numbers for models: gaps are the numbers, distances those of their samples; true samples are
+    their own keys."""
+    method = toys.Method(None, None, "exact", None, lambda: 2.0, SimpleNamespace(), 10, "a note")
+    monkeypatch.setattr(toys, "methods", lambda config: {"flow": method, "score": method})
+    histories = [SimpleNamespace(loss=np.full(2, i), seconds=4.0 + i) for i in range(3)]
+    monkeypatch.setattr(toys, "train", lambda *_: ("stacked", histories))
+    monkeypatch.setattr(toys, "member", lambda stacked, index: [1.0, 5.0, 3.0][index])
+    monkeypatch.setattr(toys, "Held", lambda *_: "held")
+    monkeypatch.setattr(toys, "_excess", lambda model, exact, held: model)
+    monkeypatch.setattr(toys, "_drawn", lambda sample, model, keys: model)
+    true = iter([None, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0])  # the first is the test sample
+    mixed = SimpleNamespace(sample=lambda key, count: next(true))
+    monkeypatch.setattr(toys, "mixture", lambda: mixed)
+    monkeypatch.setattr(toys, "_distances", lambda x, y: (x - y, 10 * (x - y)))
+    monkeypatch.setattr(toys, "_picture", lambda *_: None)
+    found = toys.run(Config(members=3), tmp_path)
+    expected = {
+        "truth.mmd": np.sqrt((1 + 4 + 9 + 16 + 25) / 5), "truth.wasserstein": 30,
+        "flow.nll": 5, "score.loss": 5,
+    } | {
+        f"{name}.{what}": value for name in ("flow", "score") for what, value in {
+            "floor": 2, "gap": 3, "largest_gap": 5, "mmd": 3, "wasserstein": 30, "seconds": 4,
+        }.items()
+    }  # fmt: skip
+    assert found.metrics == pytest.approx(expected)
+    assert set(found.histories) == {f"{n}_{i}" for n in ("flow", "score") for i in range(3)}
 
 
 def test_a_tiny_run(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxpbdl.experiments import contract
-from jaxpbdl.experiments.jets import counting, kept_events
+from jaxpbdl.experiments.jets import counting, cut_and_count, kept_events
 from jaxpbdl.experiments.jets.counting import Events, Search
 from jaxpbdl.experiments.jets.cut_and_count import EXPERIMENT, Config, cells_of, summary
 from jaxpbdl.experiments.jets.kept_events import Sample, Stream
@@ -157,6 +157,81 @@ def test_grids_and_summaries():
     metrics = summary(figures | {"exact.significance": [2.0, 2.0, 2.0]})
     assert metrics["a.significance"] == 3 and metrics["a.significance_spread"] == 2
     assert metrics["a.seconds"] == 2 and "exact.significance_spread" not in metrics
+
+
+def test_the_time_of_a_look(monkeypatch):
+    clock = iter([3.0, 5.5, 10.0, 11.0])
+    monkeypatch.setattr(cut_and_count.time, "process_time", lambda: next(clock))
+    figures = {}
+    for place in (7.0, 8.0):
+        found = cut_and_count.timed(figures, "a", lambda place=place: np.asarray([place]))
+        assert found == place
+    assert figures == {"a.seconds": [2.5, 1.0]}
+
+
+@pytest.mark.stand_ins
+def test_figures_of_the_cuts(monkeypatch):
+    """Cuts that are off by 3 and 4; the test events judge, the validation chooses."""
+    config = Config(repeats=2, events=50, cells=(5, 10))
+    search = config.search(2)
+    exact = search.optimum()
+    off = {"gradient": [3.0, 4.0], "grid": [0.0, 1.0], "one_at_a_time": [1.0, 0.0]}
+    sets = []
+
+    def draw(search, events, random):
+        sets.append(counting_draw(search, events, random))
+        return sets[-1]
+
+    counting_draw = counting.draw
+    monkeypatch.setattr(counting, "draw", draw)
+    monkeypatch.setattr(counting, "by_gradient", lambda *_: [exact + off["gradient"]])
+    monkeypatch.setattr(counting, "by_grid", lambda s, e, cells: exact + cells * np.array([0, 1.0]))
+    monkeypatch.setattr(
+        counting, "one_at_a_time", lambda s, e, start, cells: exact + cells * np.array([1.0, 0])
+    )
+
+    def best_of(search, events, candidates, temperature):
+        assert events is sets[-2]
+        return candidates[-1]
+
+    monkeypatch.setattr(counting, "best_of", best_of)
+    figures, events, found = cut_and_count.cuts_of_all(config, 2, "_2", np.random.default_rng(0))
+    assert len(sets) == 6 and events is sets[3] and set(found) == {*off, "exact"}
+    expected = {"gradient": np.sqrt(25 / 2), "grid": 10 / 2**0.5, "one_at_a_time": 10 / 2**0.5}
+    for name, error in (expected | {"exact": 0.0}).items():
+        assert figures[f"{name}_2.cut_error"] == pytest.approx([error] * 2)
+        exactly = search.expected(found[name])
+        assert figures[f"{name}_2.significance"] == pytest.approx([exactly] * 2)
+        for part, place in (("hard", 2), ("training", 0)):
+            counts = [counting.counted(search, each, found[name]) for each in sets[place::3]]
+            assert figures[f"{name}_2.{part}_significance"] == pytest.approx(counts)
+
+
+@pytest.mark.stand_ins
+def test_figures_of_the_kept_events(monkeypatch):
+    """Directions at known angles from the best one."""
+    config = Config(repeats=2, events=400)
+    best = config.stream.optimum()
+    aside = np.linalg.svd(best[None])[2][-1]
+    turned = np.cos(0.3) * best + np.sin(0.3) * aside
+    monkeypatch.setattr(kept_events, "by_gradient", lambda *_: turned)
+    monkeypatch.setattr(kept_events, "by_classifier", lambda *_: -best)
+    monkeypatch.setattr(kept_events, "start", lambda *_: aside)
+    sizes = []
+
+    def counted(stream, sample, direction):
+        sizes.append(len(sample.events))
+        return float(direction @ best)
+
+    monkeypatch.setattr(kept_events, "counted", counted)
+    figures = cut_and_count.kept_of_all(config, np.random.default_rng(0))
+    angles = {"gradient": 0.3, "classifier": np.pi, "start": np.pi / 2, "exact": 0.0}
+    for name, angle in angles.items():
+        found = figures[f"kept_{name}.angle"]
+        np.testing.assert_allclose(found, [np.degrees(angle)] * 2, atol=1e-4)
+        assert figures[f"kept_{name}.hard_signal_kept"] == pytest.approx([np.cos(angle)] * 2)
+    assert set(sizes) == {200}
+    assert figures["kept_gradient.signal_kept"][0] == config.stream.signal_kept(turned)
 
 
 def test_a_tiny_run(tmp_path):

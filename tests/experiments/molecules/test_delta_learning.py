@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -123,6 +125,24 @@ def test_metrics_of_known_errors_and_what_training_sees(tmp_path, molecules, mon
         assert set(result.histories) == fits
     half = len(seen) // 2
     assert half == 12 and eqx.tree_equal(seen[:half], seen[half:])
+
+
+class Noisy(eqx.Module):
+    """A process of which the noise alone is asked."""
+
+    noise: jnp.ndarray
+
+
+@pytest.mark.x64
+@pytest.mark.stand_ins
+def test_answers_have_the_noise(monkeypatch):
+    """That of the energies is added to the variance of the process."""
+    posterior = SimpleNamespace(predict=lambda questions: (questions, jnp.asarray([9.0, 0.0])))
+    monkeypatch.setattr(delta_learning, "condition", lambda *_: posterior)
+    process, questions = Noisy(jnp.asarray(4.0)), jnp.asarray([1.0, 2.0])
+    mean, deviation = delta_learning.answered(process, None, None, questions)
+    np.testing.assert_allclose(mean, [1, 2])
+    np.testing.assert_allclose(deviation, [5, 4])
 
 
 def test_files(tmp_path):

@@ -1,6 +1,7 @@
 """Committees of potentials: the units of their data, what they choose, tiny runs."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -22,7 +23,7 @@ from jaxpbdl.experiments.molecules.potential_committee import (
 )
 from jaxpbdl.learning import History
 from jaxpbdl.molecules.atoms import displacements, total
-from jaxpbdl.molecules.potentials import energy_and_forces, take
+from jaxpbdl.molecules.potentials import Labelled, energy_and_forces, take
 from tests.experiments.fakes import LOSSES
 
 ONE = replace(Config.training, batch=1)
@@ -150,6 +151,77 @@ def test_the_test_set_trains_and_chooses_nothing(tmp_path, monkeypatch):
             each[test] *= factor
         run(config, tmp_path, Geometries(data.numbers, *labels))
     assert len(seen) == 10 and eqx.tree_equal(seen[:5], seen[5:])
+
+
+@pytest.mark.stand_ins
+def test_every_geometry_is_used_once(tmp_path, monkeypatch):
+    """Training, calibration and test share none, and where all are needed none is left over."""
+    positions = np.random.default_rng(0).normal(size=(66, 4, 3))
+    data = Geometries(np.array([8, 1, 1, 1]), positions, np.arange(66.0) + 1, None)
+    places = positions[:, 0, 0]
+    together = Labelled(places, data.energies[:, None], places)  # numbers for graphs
+    monkeypatch.setattr(potential_committee, "samples", lambda geometries, zero: together)
+    seen, judged = {}, []
+
+    def spied(config, known, key, folder, name):
+        seen[name] = np.asarray(known.graph)
+        return name, []
+
+    def answer(committee, test, forces):
+        judged.append(np.asarray(test.graph))
+        return {"energies": np.asarray(test.energies)[:, 0] * np.array([[0.9], [1.2]])}
+
+    def chosen(committee, pool, count):
+        seen["pool"] = np.asarray(pool.graph)
+        assert committee == "random_1" and count == 1
+        return np.asarray([len(seen["pool"]) - 1])
+
+    monkeypatch.setattr(potential_committee, "committee", spied)
+    monkeypatch.setattr(potential_committee, "predict", answer)
+    monkeypatch.setattr(potential_committee, "chosen_by_deviation", chosen)
+    monkeypatch.setattr(committee_report, "metrics", lambda *_: {})
+    monkeypatch.setattr(committee_report, "picture", lambda *_: None)
+    config = Config(sizes=(8, 26), test=25, chosen=2, members=2, training=ONE, calibration=15)
+    run(config, tmp_path, data)
+    test, calibration = judged[0].tolist(), judged[1].tolist()
+    assert (len(test), len(calibration)) == (25, 15)
+    everything = [*test, *calibration, *seen["random_26"].tolist()]
+    assert sorted(everything) == np.sort(places).tolist()
+    np.testing.assert_array_equal(seen["random_8"], seen["random_26"][:8])
+    np.testing.assert_array_equal(seen["random_2"], seen["random_26"][:2])
+    # The pool is CHOICE for each that is chosen, without the one known before.
+    np.testing.assert_array_equal(seen["pool"], seen["random_26"][1:21])
+    np.testing.assert_array_equal(seen["chosen_2"], seen["random_26"][[0, 20]])
+
+
+def labelled(energies):
+    """Geometries of which the energies alone are asked."""
+    return SimpleNamespace(energies=np.asarray(energies)[:, None], forces=None)
+
+
+@pytest.mark.stand_ins
+def test_metrics_of_a_known_committee():
+    """Three members at -2, 1 and 4 deviations about a mean that is one deviation off, for
+    deviations of 1 to 9; the calibration's are as wrong, half as sure."""
+    truth, parts = np.linspace(5, -3, 9), np.arange(1.0, 10)
+    energies = truth + parts * np.asarray([[-1.0], [1.0], [3.0]])  # deviation 2, one part off
+    before = truth + parts * np.asarray([[0.0], [1.0], [2.0]])  # deviation 1, one part off
+    answers = {4: {"energies": 5 * energies}, 20: {"energies": energies}}
+    calibrated = {4: {"energies": before}, 20: {"energies": before}}
+    found = committee_report.metrics(answers, labelled(truth), calibrated, labelled(truth))
+    size = np.sqrt(np.mean(parts**2))
+    assert found["n20.energy_rmse"] == pytest.approx(size / WAVENUMBER)
+    assert found["energy_rmse"] == found["n20.energy_rmse"] < found["n4.energy_rmse"]
+    alone = size * np.sqrt((1 + 1 + 9) / 3) / WAVENUMBER
+    assert found["n20.energy_rmse_alone"] == pytest.approx(alone)
+    assert found["n20.correlation"] == pytest.approx(1)
+    # Of 3 members: (1 + 1 + 3) / 3 parts off, distances of all pairs 16 over 2 * 9.
+    crps = (5 / 3 - 16 / 18) * np.mean(parts) / WAVENUMBER
+    assert found["n20.crps"] == pytest.approx(crps, rel=1e-5)
+    # Intervals reach one deviation of the members, two parts, to both sides.
+    assert found["n20.half_width"] == pytest.approx(2 * np.mean(parts) / WAVENUMBER, rel=1e-5)
+    assert found["n20.coverage_90"] == 1
+    assert found["n20.spread_skill"] == pytest.approx(2 * np.sqrt(4 / 3), rel=1e-5)
 
 
 def test_a_committee_is_trained_once(tmp_path):

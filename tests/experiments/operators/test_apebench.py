@@ -1,5 +1,8 @@
 """Scenarios of APEBench: coefficients, starts, measure, the network, a tiny run."""
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -153,6 +156,71 @@ def test_published_figures_stand_beside_the_metric_they_are_of():
     assert peers("kdv")["kdv_hybrid.geometric_mean"].value == 0.00154
     assert peers("ks_15")["ks_15.geometric_mean_best"].value == 0.196
     assert list(peers("ks")) == ["ks_hybrid.geometric_mean"]  # no network was trained there
+
+
+@pytest.mark.stand_ins
+def test_the_loss_is_relative_to_a_state_that_stays(monkeypatch):
+    """Of training states that change by 1 and by 3; the test and the validation are judged apart,
+    by the members in their order."""
+    train = jnp.asarray([[0.0, 1.0, 4.0], [5.0, 8.0, 7.0]])[..., None, None]
+    data = {"train": train, "validation": "held", "test": "unknown"}
+    seen = {}
+
+    def fit_ensemble(make, loss, windows, optimiser, updates, **settings):
+        seen.update(loss=loss, windows=windows, updates=updates, keys=settings["keys"])
+        losses = [SimpleNamespace(loss=np.full(3, float(i))) for i in range(2)]
+        return "stacked", losses
+
+    monkeypatch.setattr(apebench, "fit_ensemble", fit_ensemble)
+    monkeypatch.setattr(apebench, "members", lambda stacked: [1.0, 2.0])
+    factors = {"unknown": 10.0, "held": 100.0}
+    monkeypatch.setattr(
+        apebench, "errors_of", lambda one, part: one * factors[part] * np.asarray([[0.0, 1, 4]])
+    )
+    monkeypatch.setattr(apebench, "unrolled", lambda model, windows: 7.0 * model)
+    config = Config(points=40, members=2)
+    found = apebench.judge(config, BURGERS, emulator, Path("nowhere"), data)
+    assert float(seen["loss"](3.0, None)) == pytest.approx(21 / ((1 + 9 + 9 + 1) / 4))
+    assert len(seen["keys"]) == 2 and seen["updates"] == config.training.updates
+    np.testing.assert_array_equal(found.errors[:, 0, 2], [40, 80])
+    np.testing.assert_array_equal(found.validation[:, 0, 1], [100, 200])
+    assert found.scores == [geometric_mean(each) for each in found.errors]
+    assert found.validation_scores == [geometric_mean(each) for each in found.validation]
+    assert [loss[0] for loss in found.losses] == [0, 1]
+
+
+@pytest.mark.stand_ins
+def test_figures_of_a_run(tmp_path, monkeypatch):
+    """Medians over members, and the best of them; errors are means over the trajectories."""
+    monkeypatch.setattr(apebench, "SCENARIOS", (BURGERS,))
+    monkeypatch.setattr(apebench, "UP_TO", 3)
+    ramp = np.arange(6.0) * np.ones((2, 1)) * [[1.0], [3.0]]
+    errors = np.stack([ramp, 5 * ramp, 2 * ramp])
+    judged = {
+        "emulator": apebench.Judged(errors, 10 * errors, [np.zeros(1)] * 3, 12),
+        "hybrid": apebench.Judged(errors / 100, errors, [np.ones(1)] * 3, 34),
+    }
+    monkeypatch.setattr(apebench, "judge", lambda config, scenario, form, *_: judged[form.__name__])
+    monkeypatch.setattr(apebench, "states_of", lambda *_: {"test": None})
+    monkeypatch.setattr(apebench, "errors_of", lambda step, reference: 7 * ramp)
+    monkeypatch.setattr(apebench, "_picture", lambda *_: None)
+    config = Config(points=40, test_steps=5)
+    result = apebench.run(config, tmp_path)
+    base = geometric_mean(ramp)
+    assert result.metrics == pytest.approx({
+        "burgers.geometric_mean": 2 * base, "burgers.geometric_mean_best": base,
+        "burgers.validation": 20 * base, "burgers.error_1": 4, "burgers.error_3": 12,
+        "burgers.weights": 12, "burgers.updates": config.training.updates,
+        "burgers_hybrid.geometric_mean": 0.02 * base,
+        "burgers_hybrid.geometric_mean_best": 0.01 * base,
+        "burgers_hybrid.validation": 2 * base, "burgers_hybrid.error_1": 0.04,
+        "burgers_hybrid.error_3": 0.12, "burgers_hybrid.weights": 34,
+        "burgers_hybrid.updates": config.training.updates,
+        "burgers_half_twice.geometric_mean": 7 * base,
+    })  # fmt: skip
+    assert set(result.histories) == {
+        f"{method}_{i}" for method in ("burgers", "burgers_hybrid") for i in range(3)
+    }
 
 
 def test_bad_settings():

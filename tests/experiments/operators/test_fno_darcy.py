@@ -84,6 +84,42 @@ def test_neighbours_of_a_medium_are_as_alike_as_its_covariance_says():
     np.testing.assert_allclose(found, expected, atol=0.035)
 
 
+@pytest.mark.stand_ins
+def test_chunks_of_media_follow_one_another(monkeypatch):
+    """Each key once and in order, whatever the chunks; an error that is too large is told."""
+    sizes, error = [], 1e-6
+
+    def map_members(one, keys):
+        sizes.append(len(keys))
+        values = jax.vmap(jax.random.uniform)(keys)
+        return values, 10 * values, jnp.where(jnp.arange(len(keys)) == 1, error, 0.0)
+
+    monkeypatch.setattr(darcy, "map_members", map_members)
+    media, pressures = darcy.draw(jax.random.key(0), 7, 9, chunk=3)
+    assert sizes == [3, 3, 1]
+    expected = jax.vmap(jax.random.uniform)(jax.random.split(jax.random.key(0), 7))
+    np.testing.assert_array_equal(media, expected)
+    np.testing.assert_array_equal(pressures, 10 * expected)
+    error = 2e-4
+    with pytest.raises(darcy.checks.BlowUp, match="medium 1 has a relative error of 2.0e-04"):
+        darcy.draw(jax.random.key(0), 7, 9, chunk=3)
+
+
+@pytest.mark.stand_ins
+def test_samples_are_from_a_finer_grid(monkeypatch):
+    """Every `FINER`-th node of it, both ends included; the source is one."""
+    x = jnp.linspace(0, 1, 3 * darcy.FINER + 1)
+    fine = x[:, None] + 10 * x
+    monkeypatch.setattr(darcy, "medium", lambda key, nodes, order: order * fine[:nodes, :nodes])
+    monkeypatch.setattr(darcy, "solve", lambda medium, source: (source + medium, 0.5))
+    media, pressure, error = darcy.sample(jax.random.key(0), 4, order=3.0)
+    corners = jnp.linspace(0, 1, 4)
+    expected = 3 * (corners[:, None] + 10 * corners)
+    np.testing.assert_allclose(media, expected, rtol=1e-6)
+    np.testing.assert_allclose(pressure, 1 + expected, rtol=1e-6)
+    assert error == 0.5
+
+
 def test_own_data_are_made_once(tmp_path):
     config = replace(TINY, grid=17, train=5, test=2)
     metrics = EXPERIMENT.run(config, tmp_path / "run").metrics

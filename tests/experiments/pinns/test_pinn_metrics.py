@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxpbdl.checks import DataError
-from jaxpbdl.equations import KortewegDeVries
+from jaxpbdl.equations import AllenCahn, KortewegDeVries
 from jaxpbdl.experiments.pinns import (
     pinn_allen_cahn,
     pinn_burgers,
@@ -153,6 +153,59 @@ def test_cavity(tmp_path, monkeypatch):
             "mean_error": pytest.approx(0.06 * factor),
         }
     assert_same(fits[0].noted, fits[1].noted)
+
+
+@pytest.mark.x64
+def test_momentum_in_the_cavity():
+    """Of a flow at rest at its walls with a pressure of its own: beside the equations written out,
+    and the weight that is small at the ends of the lid."""
+    x, y, viscosity = 0.3, 0.6, 0.01
+    flow = pinn_cavity.SteadyFlow(viscosity)
+    field = lambda at: jnp.stack([at[0] ** 3 * at[1] ** 4, at[0] ** 2 + 5 * at[1]])  # noqa: E731
+    u, v = 4 * x**3 * y**3, -3 * x**2 * y**4
+    ux, uy, vx, vy = 12 * x**2 * y**3, 12 * x**3 * y**2, -6 * x * y**4, -12 * x**2 * y**3
+    of_u = 24 * x * y**3 + 24 * x**3 * y
+    of_v = -6 * y**4 - 36 * x**2 * y**2
+    expected = np.stack(
+        [u * ux + v * uy + 2 * x - viscosity * of_u, u * vx + v * vy + 5 - viscosity * of_v]
+    )
+    far = [((x - side) ** 2 + (y - 1) ** 2) / pinn_cavity.REACH**2 for side in (0, 1)]
+    weight = np.prod([each / (1 + each) for each in far])
+    found = flow.residual(field, jnp.asarray([x, y]))
+    np.testing.assert_allclose(found, weight * expected, rtol=1e-9)
+    velocity = pinn_cavity.velocity_of(field)(jnp.asarray([x, y]))
+    np.testing.assert_allclose(velocity, [u, v], rtol=1e-9)
+
+
+@pytest.mark.x64
+@pytest.mark.stand_ins
+def test_the_misfit_at_the_walls():
+    """At rest the lid alone is missed, a quarter of the points; a flow of speed one along x is off
+    on the other three."""
+    at_rest = pinn_cavity._wall_misfit(lambda at: jnp.zeros(2))
+    assert float(at_rest) == pytest.approx(pinn_cavity.WALL_WEIGHT / 4)
+    sliding = pinn_cavity._wall_misfit(lambda at: jnp.stack([at[1], 0 * at[0]]))
+    assert float(sliding) == pytest.approx(pinn_cavity.WALL_WEIGHT * 3 / 4)
+    rising = pinn_cavity._wall_misfit(lambda at: jnp.stack([at[1] - at[0] ** 2, 0 * at[0]]))
+    # v = 2 x, on the wall x = 1 and with the mean of 4 x^2 on floor and lid.
+    x = (np.arange(pinn_cavity.WALL_POINTS) + 0.5) / pinn_cavity.WALL_POINTS
+    expected = pinn_cavity.WALL_WEIGHT * (3 + 4 + 2 * np.mean(4 * x**2)) / 4
+    assert float(rising) == pytest.approx(expected)
+
+
+@pytest.mark.x64
+def test_the_opening_of_a_seam():
+    """The same to both sides of the seam, and what the heat equation makes of 2 |d| at its foot:
+    2 sqrt(4 D t / pi), less decayed."""
+    equation = AllenCahn(diffusivity=1e-4, growth=2.0, saturation=1.0)
+    at = jax.jit(lambda x, t: pinn_allen_cahn.opening(jnp.stack([x, t]), equation))
+    for away in (0.0, 0.01, 0.3):
+        assert float(at(1 - away, 0.1)) == pytest.approx(float(at(away - 1, 0.1)), abs=1e-9)
+    foot = 2 * np.sqrt(4 * 1e-4 * 0.1 / np.pi) * np.exp((2 - 3) * 0.1)
+    initial = float(pinn_allen_cahn.initial(jnp.asarray(1.0)))
+    assert float(at(1.0, 0.1)) == pytest.approx(initial + foot, abs=1e-5)
+    middle = float(pinn_allen_cahn.initial(jnp.asarray(0.2)))
+    assert float(at(0.2, 0.1)) == pytest.approx(middle, abs=1e-9)
 
 
 def test_a_damaged_table(tmp_path):

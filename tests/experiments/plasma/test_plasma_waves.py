@@ -3,6 +3,7 @@
 import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -57,6 +58,49 @@ def test_particles_stand_for_their_plasma():
     exact = complex(leading_wave(plasma_waves._plasma(case), case.wavenumber))
     assert exact.imag == pytest.approx(8**-0.5, rel=1e-6)
     assert abs(found - exact) < 0.01 and 0 < change < 1e-5
+
+
+@pytest.mark.stand_ins
+def test_changes_of_mass_and_energy(tmp_path, monkeypatch):
+    """The largest of the time, relative to the start; waves as they are found."""
+    wave, exact = 1.2 - 0.3j, 1.0 - 0.2j
+    case = Case(Maxwellians, 0.5, 6.0, (10, 20), 2, 1e-5)
+    monkeypatch.setattr(plasma_waves, "CASES", {"one": case})
+    monkeypatch.setattr(plasma_waves, "PARTICLES", {"many": ParticleCase((), 0.6, (1, 2), 1, 0.1)})
+    monkeypatch.setattr(plasma_waves, "on_the_grid", lambda case, config: "grid")
+    monkeypatch.setattr(plasma_waves, "by_particles", lambda case, config: ("particles", 0.125))
+    monkeypatch.setattr(plasma_waves, "leading_wave", lambda plasma, wavenumber: exact)
+    found = {"grid": [wave, 9.0], "particles": [2 * wave, 9.0]}
+    monkeypatch.setattr(plasma_waves, "wave_frequencies", lambda series, *_: found[series])
+    monkeypatch.setattr(plasma_waves, "_plasma", lambda case: None)
+    mass, energy = np.asarray([2.0, 2.5, 1.0]), np.asarray([4.0, 7.0, 3.0])
+    monkeypatch.setattr(plasma_waves, "trapped", lambda config: (None, mass, energy, None, None))
+    monkeypatch.setattr(plasma_waves, "_picture", lambda *_: None)
+    metrics = plasma_waves.run(Config(), tmp_path).metrics
+    assert metrics["trapped.mass_change"] == pytest.approx(0.5)
+    assert metrics["trapped.energy_change"] == pytest.approx(0.75)
+    assert metrics["many.energy_change"] == 0.125
+    assert metrics["one.damping"] == 0.3 and metrics["many.damping"] == 0.6
+    assert metrics["one.frequency_error"] == pytest.approx(0.2)
+
+
+@pytest.mark.stand_ins
+def test_the_window_and_the_energy_of_particles(monkeypatch):
+    """A wave that is the number of the step, and an energy that changes by a quarter."""
+    config = Config(dt=0.5, particles=40)
+
+    def rollout(step, state, steps, observe):
+        assert steps == 8
+        energy = np.asarray([4.0, 5, 4, 4, 3.5, 4, 4, 4, 4])
+        return np.arange(9.0) + 1j, jnp.asarray(energy)
+
+    monkeypatch.setattr(plasma_waves, "rollout", rollout)
+    case = ParticleCase((Beam(1, 0), Beam(-1, 0)), 0.6, (2.0, 4.0), 1, 0.1)
+    series, change = by_particles(case, config)
+    np.testing.assert_array_equal(series, np.arange(4.0, 9) + 1j)
+    assert change == pytest.approx(0.25)
+    np.testing.assert_array_equal(plasma_waves._seen(np.asarray([1 + 2j]), 2), [2])
+    np.testing.assert_array_equal(plasma_waves._seen(np.asarray([1 + 2j]), 1), [1 + 2j])
 
 
 def test_a_small_run(tmp_path, monkeypatch):

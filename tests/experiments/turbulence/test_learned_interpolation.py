@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ import pytest
 
 import jaxpbdl as jp
 from jaxpbdl.experiments import contract
+from jaxpbdl.experiments.turbulence import learned_interpolation
 from jaxpbdl.experiments.turbulence.learned_interpolation import EXPERIMENT, Config, interpolated
 
 TINY = Config(
@@ -30,6 +32,20 @@ def test_the_whole_run(tmp_path):
         assert metrics[f"{name}.error_t1"] == pytest.approx(np.mean(members))
     assert 1 <= metrics["effective_refinement"] <= 2
     assert (tmp_path / "stencils.png").stat().st_size > 1000
+
+
+@pytest.mark.x64
+@pytest.mark.stand_ins
+def test_what_the_network_sees():
+    """The vorticity at the corners of the cells, from velocities on their faces."""
+    u, v = np.random.default_rng(0).normal(size=(2, 8, 8))
+    flow = SimpleNamespace(velocity=(jnp.asarray(u), jnp.asarray(v)))
+    found = learned_interpolation.Faces(jnp.asarray(3.0))(flow)
+    side = 2 * np.pi / 8
+    for i, j in ((0, 0), (2, 5), (7, 0)):
+        circulation = side * (v[i, j] - v[i - 1, j] - u[i, j] + u[i, j - 1])
+        assert float(found[0, i, j]) == pytest.approx(circulation / side**2 / 3)
+    np.testing.assert_array_equal(found[1:], [u, v])
 
 
 @pytest.mark.x64

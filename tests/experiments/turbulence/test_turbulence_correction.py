@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import fields, replace
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -160,6 +161,59 @@ def test_the_pay_off_of_known_errors():
     rows.pop()
     found = report.pay_offs(metrics, rows, ("corrected",), "corrected", 1.0, 10.0)
     assert found["break_even_solves"] == pytest.approx(1.0 / (10.0 * 2e-3))
+
+
+@pytest.mark.stand_ins
+def test_deviation_and_error_of_known_members():
+    """Three members about a mean that is off by the time; root mean squares over two trajectories,
+    of which one is off twice as far."""
+    truth = jax.random.normal(jax.random.key(0), (2, 4, 6, 6))
+    size = jnp.reshape(jnp.asarray([1.0, 2.0]), (2, 1, 1, 1))
+    late = jnp.arange(4.0)[:, None, None]
+    predictions = [truth + size * late * (1 + part) for part in (-0.5, 0.0, 0.5)]
+    rows = [report.Row("a", SimpleNamespace(prediction=each)) for each in predictions]
+    deviation, error = report.deviation_and_error(rows, truth)
+    np.testing.assert_allclose(error, 2.5**0.5 * np.arange(4), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(deviation, 0.5 * 2.5**0.5 * np.arange(4), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.stand_ins
+def test_members_and_their_mean():
+    names = ["coarse", "corrected_0", "corrected_mean", "corrected_12", "emulator_0"]
+    rows = [report.Row(name, None) for name in names]
+    assert [row.name for row in report.group(rows, "corrected")] == ["corrected_0", "corrected_12"]
+
+
+@pytest.mark.stand_ins
+def test_what_is_invested(tmp_path, monkeypatch):
+    """The seconds of the simulations, and those of one member's training."""
+    clock, seen = iter([100.0, 130.0, 190.0]), {}
+    timer = SimpleNamespace(perf_counter=lambda: next(clock))
+    monkeypatch.setattr(turbulence_correction, "time", timer)
+    test = {"coarse": jnp.zeros((1, 2, 8, 8))}
+    monkeypatch.setattr(
+        turbulence_correction, "trajectories", lambda *_: (jnp.full((1, 2, 8, 8), 3.0), test)
+    )
+
+    def trained(config, folder, train, scale, make, count, key, name):
+        return [name], {name: count}
+
+    monkeypatch.setattr(turbulence_correction, "train_ensemble", trained)
+    monkeypatch.setattr(
+        turbulence_correction, "_compare", lambda config, test, coarse, *groups: groups
+    )
+
+    def summary(rows, truth, grid, interval, invested):
+        seen.update(rows=rows, invested=invested, truth=truth)
+        return {}
+
+    monkeypatch.setattr(turbulence_correction, "summary", summary)
+    monkeypatch.setattr(turbulence_correction, "pictures", lambda *_: None)
+    config = replace(Config(), members=4, coarse=8)
+    result = turbulence_correction.run(config, tmp_path)
+    assert seen["invested"] == 30 + 60 / 4
+    assert seen["rows"] == (["corrected"], ["emulator"]) and seen["truth"] is test["coarse"]
+    assert result.histories == {"corrected": 4, "emulator": config.emulators}
 
 
 def test_times_of_correlation_are_those_of_the_prediction():

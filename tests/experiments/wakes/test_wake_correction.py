@@ -1,13 +1,15 @@
 """wake-correction, tiny: fronts, medians and pay-offs of known errors, a network that helps."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxpbdl.experiments.training import Training
+from jaxpbdl.experiments.wakes import comparison, wake_correction
 from jaxpbdl.experiments.wakes import hybrid as hybrids
-from jaxpbdl.experiments.wakes import wake_correction
 from jaxpbdl.experiments.wakes.comparison import coarse, same_cost, summary
 from jaxpbdl.experiments.wakes.data import Wake
 from jaxpbdl.experiments.wakes.flow import Setting, family, fluxes, sampled
@@ -190,6 +192,41 @@ def test_windows_follow_one_another():
         heights, [[0, 4, 8], [8, 12, 16], [100, 104, 108], [108, 112, 116]], atol=1e-4
     )
     np.testing.assert_allclose(times, [0.0, 0.4, 0.8])
+
+
+@pytest.mark.stand_ins
+def test_errors_of_the_parts_of_a_test(monkeypatch):
+    """Two runs of three windows; the start of each does not count, and parts are some runs."""
+    errors = np.arange(24.0).reshape(6, 4)
+    monkeypatch.setattr(comparison, "windows", lambda *_: (np.zeros((2, 3, 5, 6)), "truth", "t"))
+    found = {"a": SimpleNamespace(relative_l2=errors), "b": SimpleNamespace(relative_l2=2 * errors)}
+    monkeypatch.setattr(comparison, "evaluations", lambda methods, truth, times: found)
+    test = SimpleNamespace(
+        wake=None, setting=None, parts={"inside": np.asarray([0]), "outside": np.asarray([1])}
+    )
+    result = comparison.window_errors(Config(), {}, test)
+    first = np.mean([1, 2, 3, 5, 6, 7, 9, 10, 11])
+    assert result == {
+        "inside": {"a": first, "b": 2 * first}, "outside": {"a": first + 12, "b": 2 * first + 24}
+    }  # fmt: skip
+
+
+@pytest.mark.stand_ins
+def test_members_cost_the_same(monkeypatch):
+    seen = []
+
+    def costs(methods, span, repeats):
+        seen.extend(methods)
+        return {name: float(len(name)) for name in methods}
+
+    monkeypatch.setattr(comparison, "costs", costs)
+    methods = dict.fromkeys(("plain", "hybrid_0", "hybrid_1"))
+    found = comparison.timed(Config(), methods)
+    assert found == {"plain": 5, "hybrid_0": 6, "hybrid_1": 6} and seen == ["plain", "hybrid"]
+    plain, own = comparison.parted(dict.fromkeys(methods, 0.5), found)
+    assert [each.name for each in plain] == ["plain"] and len(own) == 2
+    assert comparison.grid_of("front_2x_central_rk3") == "front_2x"
+    assert (comparison.suffix("inside"), comparison.suffix("outside")) == ("", "_outside")
 
 
 def test_the_fewest_steps_of_a_plain_solver(folder):

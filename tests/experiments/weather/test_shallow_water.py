@@ -1,11 +1,66 @@
 """Shallow water on the sphere: a coarse and short run of all cases, and the settings."""
 
 import json
+from types import SimpleNamespace
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from jaxpbdl.experiments import contract
-from jaxpbdl.experiments.weather.shallow_water import EXPERIMENT, Config
+from jaxpbdl.experiments.weather import shallow_water
+from jaxpbdl.experiments.weather.shallow_water import (
+    EXPERIMENT,
+    Config,
+    extrema,
+    harmonics_of,
+    relative,
+)
+
+
+def test_extrema_and_relative_errors():
+    found = extrema(jnp.asarray([[3.0, -1.0], [7.0, 2.0]]))
+    assert found == {"height_min": -1.0, "height_max": 7.0}
+    harmonics = harmonics_of(7)
+    known = jnp.full(harmonics.grid.shape, 2.0)
+    assert relative(harmonics, 1.25 * known, known) == pytest.approx(0.25, rel=1e-5)
+    assert relative(harmonics, known, 2 * known) == pytest.approx(0.5, rel=1e-5)
+
+
+@pytest.mark.stand_ins
+def test_steps_of_a_forecast(monkeypatch):
+    """No longer than granted, at other truncations in inverse proportion; they end on the day."""
+    seen = {}
+
+    def on_sphere(equation, harmonics, dt):
+        seen["dt"] = dt
+        return SimpleNamespace(check=lambda state: None)
+
+    monkeypatch.setattr(shallow_water, "on_sphere", on_sphere)
+    monkeypatch.setattr(shallow_water.jp, "repeat", lambda step, steps: steps)
+    monkeypatch.setattr(shallow_water, "_run", lambda steps, state: steps)
+    for truncation, longest, steps in ((42, 1200.0, 36), (21, 1200.0, 18), (42, 1300.0, 34)):
+        harmonics = SimpleNamespace(truncation=truncation)
+        config = Config(longest=longest)
+        assert shallow_water.forecast(config, None, None, harmonics, 0.5) == steps
+        assert seen["dt"] == pytest.approx(43200 / steps)
+
+
+@pytest.mark.stand_ins
+def test_the_phase_speed_counts_whole_waves(monkeypatch):
+    """A wave that has gone 2.3 of its lengths, as the exact one nearly has."""
+    number, days = shallow_water.WAVE_NUMBER, 5.0
+    wave = 2 * np.pi / number
+    modes = np.zeros((number + 1, number + 2), complex)
+    modes[number, number + 1] = 3 - 4j
+    gone = np.exp(-1j * number * 2.3 * wave)
+    harmonics = SimpleNamespace(transform=lambda state: state * modes)
+    exact = 2.25 * wave / (days * shallow_water.DAY)
+    monkeypatch.setattr(shallow_water, "wave_speed", lambda: exact)
+    monkeypatch.setattr(shallow_water, "barotropic_wave", lambda harmonics: (None, 1.0))
+    monkeypatch.setattr(shallow_water, "forecast", lambda *_: gone)
+    found = shallow_water.phase_speed(Config(), harmonics, days)
+    assert found == pytest.approx(np.rad2deg(2.3 * wave) / days, rel=1e-5)
 
 
 def test_a_tiny_run(tmp_path):
