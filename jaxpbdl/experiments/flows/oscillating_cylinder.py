@@ -23,6 +23,7 @@ from jaxpbdl import plotting
 from jaxpbdl.equations import IncompressibleFlow
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.flows.rotating_cylinder import grid_error
 from jaxpbdl.grids import Cells, graded
 from jaxpbdl.shapes import Ball
 from jaxpbdl.solvers.flow import (
@@ -154,10 +155,11 @@ def run(config: Config, folder: Path) -> Result:
     coarse = morison(less.times, less.force, period)
     metrics: dict[str, float] = dict(fine._asdict())
     published: dict[str, Published] = {}
-    order = (config.cells / config.coarser) ** 2 - 1
+    finer = config.cells / config.coarser
     for what in ("drag", "added_mass"):
-        # Of the finer run, if the error is of second order.
-        metrics[f"{what}_grid_error"] = abs(getattr(fine, what) - getattr(coarse, what)) / order
+        metrics[f"{what}_grid_error"] = grid_error(
+            getattr(fine, what), getattr(coarse, what), finer
+        )
     for what, value in TABLE.get((config.reynolds, period), {}).items():
         published[what] = Published(value, DUETSCH)
         metrics[f"{what}_error"] = abs(getattr(fine, what) / value - 1)

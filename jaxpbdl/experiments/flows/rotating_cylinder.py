@@ -204,9 +204,10 @@ def label(reynolds: float, rate: float) -> str:
     return f"re{reynolds:g}_spin{rate:g}".replace(".", "p").replace("-", "m")
 
 
-def grid_error(fine: float, coarse: float, config: Config) -> float:
-    """Of the finer of two figures, if the error is of second order."""
-    return abs(fine - coarse) / ((config.cells / config.coarser) ** 2 - 1)
+def grid_error(fine: float, coarse: float, finer: float) -> float:
+    """Of the figure on cells that are `finer` times smaller than those of the other, if the error
+    is of second order."""
+    return abs(fine - coarse) / (finer**2 - 1)
 
 
 def run(config: Config, folder: Path) -> Result:
@@ -214,6 +215,7 @@ def run(config: Config, folder: Path) -> Result:
     metrics: dict[str, float] = {}
     published: dict[str, Published] = {}
     wakes: dict[str, Wake] = {}
+    finer = config.cells / config.coarser
     for reynolds in config.reynolds:
         for rate in config.spins:
             name = label(reynolds, rate)
@@ -222,7 +224,7 @@ def run(config: Config, folder: Path) -> Result:
             coarse = loads(wake(replace(config, cells=config.coarser, coarser=1), reynolds, rate))
             metrics |= {f"{name}.{what}": value for what, value in fine._asdict().items()}
             for what in ("drag", "lift", "torque"):
-                error = grid_error(getattr(fine, what), getattr(coarse, what), config)
+                error = grid_error(getattr(fine, what), getattr(coarse, what), finer)
                 metrics[f"{name}.{what}_grid_error"] = error
             for what, value in TABLE.get((reynolds, rate), {}).items():
                 published[f"{name}.{what}"] = Published(value, KANG)

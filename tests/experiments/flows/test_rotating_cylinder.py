@@ -54,12 +54,11 @@ def test_names_and_the_error_of_the_grid():
         "re200_spin0p5",
         "re60_spinm2",
     ]
-    config = Config(cells=12, coarser=8)
 
     def figure(cells):
         return 1.1 - 3.0 / cells**2
 
-    assert grid_error(figure(12), figure(8), config) == pytest.approx(3.0 / 144)
+    assert grid_error(figure(12), figure(8), 1.5) == pytest.approx(3.0 / 144)
 
 
 @pytest.mark.stand_ins
