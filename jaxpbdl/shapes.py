@@ -172,6 +172,10 @@ def naca(digits: str, points: int = 100) -> Float[Array, "n 2"]:
     if len(digits) != 4 or not digits.isdigit():
         raise ValueError(f"digits must be four of them, as in '0012', got {digits!r}")
     camber, place, thickness = int(digits[0]) / 100, int(digits[1]) / 10, int(digits[2:]) / 100
+    if camber > 0 and place == 0:
+        raise ValueError(
+            f"digits with a camber, the first, need its place, the second, above 0; got {digits!r}"
+        )
     x = (1 - np.cos(np.linspace(0, np.pi, points))) / 2
     half = (
         5
@@ -179,7 +183,7 @@ def naca(digits: str, points: int = 100) -> Float[Array, "n 2"]:
         * (0.2969 * np.sqrt(x) - 0.1260 * x - 0.3516 * x**2 + 0.2843 * x**3 - 0.1036 * x**4)
     )
     middle, slope = np.zeros_like(x), np.zeros_like(x)
-    if camber > 0 and place > 0:
+    if camber > 0:
         front = x < place
         share = np.where(front, camber / place**2, camber / (1 - place) ** 2)
         middle = share * np.where(front, 2 * place * x - x**2, 1 - 2 * place + 2 * place * x - x**2)

@@ -83,6 +83,7 @@ def test_areas():
         (lambda: shapes.Ellipse((0.0, 0.0), (1.0, 0.0)), "half_axes"),
         (lambda: shapes.Outline([[0.0, 1.0]]), "shape"),
         (lambda: shapes.naca("12"), "four"),
+        (lambda: shapes.naca("2012"), "need its place"),
     ],
 )
 def test_refused(make, message):

@@ -216,6 +216,14 @@ def test_errors_of_densities(monkeypatch):
     assert schemes.waves_error({}, np.asarray([0.0, np.nan]), 0.9) == np.inf
 
 
+def test_the_loss_of_a_gas_at_rest():
+    """It stays as it is, so that the error of a wrong truth is known."""
+    still = GAS.conserved(jnp.tile(jnp.array([[2.0], [0.0], [1.0]]), (1, 8)))
+    run = Run(jnp.stack([still, still]), jnp.full((2, 8), 1.5), jnp.array([0.01, 0.02]))
+    loss = jax.jit(shock_closure.Loss(1))(random_slopes(2, jax.random.key(0)), run)
+    assert float(loss) == pytest.approx(50.0, rel=1e-5)
+
+
 def test_the_fastest_wave():
     """Of Sod's problem the sound behind the shock, 0.9275 + 1.2641; where gases part, the head of a
     fan."""
