@@ -160,6 +160,7 @@ def _picture(flows: Mapping[str, Heated], folder: Path) -> None:
         ax.fill(CENTRE[0] + 0.5 * np.cos(angles), CENTRE[1] + 0.5 * np.sin(angles), color="0.6")
         ax.set(title=name, xlim=(-2, 8), ylim=(-3, 3), xlabel="x / D", ylabel="y / D")
         ax.set_aspect("equal")
+        ax.grid(False)
         figure.colorbar(drawn, ax=ax, label="temperature")
     plotting.save(figure, folder / "temperature.png")
 
