@@ -181,12 +181,16 @@ def run(config: Config, folder: Path) -> Result:
 
 
 def _picture(config: Config, grid: Cells, states: np.ndarray, folder: Path) -> None:
-    """`layer.png`: the density, from the start until it has rolled up."""
+    """`layer.png`: the vorticity, from the start until it has rolled up."""
     figure, axes = plotting.figure(1, len(states), size=(3.0, 3.6))
     times = np.linspace(0, config.rolled_time, len(states))
     length, height = grid.lengths
     for ax, state, time in zip(axes[0], states, times, strict=True):
-        plotting.field(ax, state[0], (length, height), title=f"time {time:g}", bar="density")
+        u, v = state[1:3] / state[0]
+        vorticity = np.gradient(v, grid.centres[0], axis=0) - np.gradient(
+            u, grid.centres[1], axis=1
+        )
+        plotting.field(ax, vorticity, (length, height), title=f"time {time:g}", bar="vorticity")
     plotting.save(figure, folder / "layer.png")
 
 
