@@ -325,14 +325,6 @@ def test_errors_and_prices_of_a_run(tmp_path, monkeypatch):
     assert found["learned_0.waves_l1"] == 30 * 0.9 and found["weno.waves_l1"] == 30 * 0.5
 
 
-def test_draws_are_problems_of_the_set():
-    problems = Run(jnp.arange(5.0), jnp.arange(5.0) + 10, jnp.arange(5.0) + 20)
-    found = shock_closure.Draws(problems, 40)(jax.random.key(0))
-    assert set(np.asarray(found.states).tolist()) == set(range(5))
-    np.testing.assert_array_equal(found.truth, found.states + 10)
-    np.testing.assert_array_equal(found.ends, found.states + 20)
-
-
 def test_bad_input():
     model = random_slopes(2, jax.random.key(0))
     with pytest.raises(ValueError, match="3 values; got 4"):

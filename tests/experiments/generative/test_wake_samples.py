@@ -239,3 +239,16 @@ def test_a_tiny_run(tmp_path, monkeypatch):
         for method in ("prior", "kalman", "weighted", "guided"):
             assert np.isfinite(found[f"{problem}_{method}.rmse"])
     assert (tmp_path / "deviation.png").exists() and (tmp_path / "posterior.png").exists()
+
+
+@pytest.mark.stand_ins
+def test_the_misfit_knows_how_far_a_state_is_on_its_way():
+    """At first what is left to change is all of the prior, at the end nothing, half way half."""
+    modes = SimpleNamespace(decode=lambda coefficients: 2 * coefficients)
+    measured = lambda state: state + 1  # noqa: E731
+    known = jnp.array([0.0, 3.0]), jnp.array([0.5, 0.25])
+    misfit = measurements.Misfit(measured, modes, *known, 0.5)
+    at = [float(misfit(jnp.array([0.5, 0.0]), jnp.asarray(t))) for t in (0.0, 0.5, 1.0)]
+    apart = np.array([4.0, 4.0])
+    expected = [np.sum(apart / (0.25 + left * known[1])) / 2 for left in (1.0, 0.5, 0.0)]
+    np.testing.assert_allclose(at, expected, rtol=1e-6)

@@ -24,7 +24,14 @@ from jaxpbdl.experiments.jets.quark_gluon import (
     network,
     run,
 )
-from jaxpbdl.experiments.jets.tagging import Held, JetBatches, cross_entropy, rejection
+from jaxpbdl.experiments.jets.tagging import (
+    RADIUS,
+    Held,
+    JetBatches,
+    cross_entropy,
+    directions,
+    rejection,
+)
 from jaxpbdl.learning import History, stack
 from tests.experiments.fakes import LOSSES
 
@@ -191,3 +198,9 @@ def test_bad_input(tmp_path):
         Config(methods=("cnn",))
     with pytest.raises(ValueError, match="read from data or drawn from the shower"):
         Config(parametrised=True, data=tmp_path)
+
+
+def test_directions_of_a_particle():
+    """Three and four radii from the axis: five, and the logarithm of that."""
+    found = directions(RADIUS * jnp.array([[3.0, 4.0]]))
+    np.testing.assert_allclose(found, [[3, 4, 5, 1 + np.log(5.01) / 2]], rtol=1e-5)

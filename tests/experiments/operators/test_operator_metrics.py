@@ -70,7 +70,7 @@ def test_fno_burgers(tmp_path, monkeypatch):
     # Held out are samples of the training set, and they are not trained on.
     held = fno_burgers.run(fno_burgers.Config(**settings, validation=2), tmp_path).metrics
     assert held["relative_l2"] == pytest.approx(0.12, rel=1e-5)
-    assert len(trainings[-1].given["fno"][0][3].inputs) == 4
+    assert len(trainings[-1].given["fno"][0][3].data[0]) == 4
 
 
 def darcy_file(path, factor):

@@ -16,6 +16,7 @@ from jaxpbdl.experiments import contract
 from jaxpbdl.experiments.turbulence import learned_interpolation, report, turbulence_correction
 from jaxpbdl.experiments.turbulence.data import read_trajectories, simulate
 from jaxpbdl.experiments.turbulence.setting import Config
+from jaxpbdl.experiments.turbulence.training import network
 from jaxpbdl.experiments.turbulence.turbulence_correction import EXPERIMENT
 from jaxpbdl.learning.evaluate import Evaluation, compare, evaluate
 
@@ -255,3 +256,10 @@ def test_no_test_trajectory_is_seen_by_a_training(tmp_path, monkeypatch, module)
     kind = type(module.EXPERIMENT.presets["quick"])
     histories = module.run(kind(**settings), tmp_path).histories
     assert histories and all(np.all(np.isfinite(loss)) for loss in histories.values())
+
+
+def test_a_network_takes_three_features_and_more():
+    made = network(TINY, 2, jax.random.key(0), more=1)
+    assert made(jnp.ones((4, 12, 12))).shape == (2, 12, 12)
+    with pytest.raises(ValueError, match="4"):
+        made(jnp.ones((5, 12, 12)))

@@ -27,7 +27,7 @@ from jaxpbdl.solvers.plasma import (
 from jaxpbdl.solvers.plasma.circuits import MU_0
 from jaxpbdl.solvers.plasma.exact import cerfon_freidberg
 from jaxpbdl.solvers.plasma.profiles import above
-from jaxpbdl.solvers.plasma.surfaces import connected, limiter, surfaces, within
+from jaxpbdl.solvers.plasma.surfaces import connected, limiter, saddle_nodes, surfaces, within
 from tests.solvers.plasma.cases import (
     FOUR_CURRENTS,
     FOUR_LIMITER,
@@ -60,6 +60,19 @@ def test_flux_of_a_filament():
     # 1e-6 beside the filament: the logarithm of a straight wire.
     near = float(filament_flux(jnp.asarray(1.300001), jnp.asarray(0.2), *ring))
     assert near == pytest.approx(MU_0 * 1.3 / (2 * np.pi) * (np.log(8 * 1.3e6) - 2), rel=1e-5)
+
+
+@pytest.mark.parametrize("turned", [0.0, 0.06])
+def test_saddles_are_found_next_to_their_node(turned):
+    """Of 0.1 x^2 - 0.5 z^2 + turned x z about a place a tenth of a cell from a node; and none of
+    a hill."""
+    grid = Rectangle((14, 12), (1.0, 0.0), (2.0, 1.0))
+    x, z = jnp.arange(14.0)[:, None] - 6.1, jnp.arange(12.0) - 5.1
+    everywhere = jnp.ones(grid.shape, bool)
+    nodes, found = saddle_nodes(grid, everywhere, 0.1 * x**2 - 0.5 * z**2 + turned * x * z)
+    np.testing.assert_array_equal(nodes[0], [6, 5])
+    assert bool(found[0]) and not bool(found[1])
+    assert not saddle_nodes(grid, everywhere, -(x**2) - z**2)[1].any()
 
 
 def test_circuits():
