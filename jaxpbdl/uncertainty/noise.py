@@ -17,10 +17,10 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from jaxpbdl import checks
 from jaxpbdl.learning.hybrid import Corrected, Emulator
-from jaxpbdl.learning.losses import Driven, Windowed
+from jaxpbdl.learning.losses import Driven, Measure, Windowed, itself
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.step import Step
-from jaxpbdl.uncertainty.together import mean_crps
+from jaxpbdl.uncertainty.together import mean_crps, measured_later
 
 
 class WithNoise(eqx.Module):
@@ -84,20 +84,29 @@ class Noisy(Step):
         seen = eqx.filter_eval_shape(self._features(), state)
         return jax.random.normal(key, (steps, self.channels_of_noise, *seen.shape[1:]), seen.dtype)
 
-    def sample(self, key: PRNGKeyArray, state: PyTree, steps: int) -> PyTree:
-        """One rollout with noise of its own; `jax.vmap` over keys gives an ensemble."""
+    def sample(
+        self, key: PRNGKeyArray, state: PyTree, steps: int, measure: Measure = itself
+    ) -> PyTree:
+        """One rollout with noise of its own, what counts of each state; `jax.vmap` over keys gives an
+        ensemble."""
         noise = self.noise(key, state, steps)
-        return rollout(self, state, steps, inputs=noise, checkpoint=False)
+        return rollout(self, state, steps, observe=measure, inputs=noise, checkpoint=False)
 
 
 def noisy_crps(
-    model: Noisy, windows: Windowed, key: PRNGKeyArray, *, samples: int = 4, fairness: float = 0.95
+    model: Noisy,
+    windows: Windowed,
+    key: PRNGKeyArray,
+    *,
+    samples: int = 4,
+    fairness: float = 0.95,
+    measure: Measure = itself,
 ) -> Float[Array, ""]:
     """The mean continuous ranked probability score of `samples` rollouts from the first state of
     each window, each with noise of its own, over all values and steps: a loss for `fit`.
 
     The samples stand for the distribution they are drawn from, so the score is the fair one, or
-    nearly so: see `ensemble_crps`.
+    nearly so: see `ensemble_crps`. `measure` gives what of a state counts.
 
     Raises ValueError for fewer than two samples, and for windows with inputs.
     """
@@ -105,12 +114,12 @@ def noisy_crps(
     if isinstance(windows, Driven):
         raise ValueError("windows must have no inputs: the input of a noisy step is its noise")
     starts = jax.tree.map(lambda leaf: leaf[:, 0], windows)
-    truth = jax.tree.map(lambda leaf: leaf[:, 1:], windows)
+    truth = measured_later(windows, measure)
     first = jax.tree.leaves(windows)[0]
     keys = jax.random.split(key, (samples, first.shape[0]))
 
     def forecast(keys: Array) -> PyTree:
-        found = jax.vmap(lambda key, start: model.sample(key, start, first.shape[1] - 1))
+        found = jax.vmap(lambda key, start: model.sample(key, start, first.shape[1] - 1, measure))
         return jax.tree.map(lambda leaf: leaf[:, 1:], found(keys, starts))
 
     found = jax.vmap(forecast)(keys)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from jaxpbdl.learning.losses import Windowed, parted
+from jaxpbdl.learning.losses import Measure, Windowed, itself, parted
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.uncertainty.scores import ensemble_crps
 
@@ -21,18 +21,21 @@ class Together(eqx.Module):
     members: PyTree
 
 
-def crps_unrolled(model: Together, windows: Windowed, *, fairness: float = 0.0) -> Float[Array, ""]:
+def crps_unrolled(
+    model: Together, windows: Windowed, *, fairness: float = 0.0, measure: Measure = itself
+) -> Float[Array, ""]:
     """The mean continuous ranked probability score of the members' rollouts from the first state
     of each window, over all values and steps: a loss for `fit`.
 
     The members are trained as the very ones that will forecast, so the score is that of their
     values as a distribution (`fairness` 0 of `ensemble_crps`). The fair one is for members that
-    draw noise: fixed ones win it by keeping one of them far off.
+    draw noise: fixed ones win it by keeping one of them far off. `measure` gives what of a state
+    counts.
     """
     arrays, static = eqx.partition(model.members, eqx.is_array)
     states, inputs = parted(windows)
     starts = jax.tree.map(lambda leaf: leaf[:, 0], states)
-    truth = jax.tree.map(lambda leaf: leaf[:, 1:], states)
+    truth = measured_later(states, measure)
     steps = jax.tree.leaves(states)[0].shape[1] - 1
 
     def forecast(arrays: PyTree) -> PyTree:
@@ -40,12 +43,18 @@ def crps_unrolled(model: Together, windows: Windowed, *, fairness: float = 0.0) 
 
         def one(start: PyTree, *given: PyTree) -> PyTree:
             driven = {"inputs": given[0]} if given else {}
-            return rollout(step, start, steps, checkpoint=False, **driven)
+            return rollout(step, start, steps, observe=measure, checkpoint=False, **driven)
 
         return jax.vmap(one)(starts, *inputs)
 
     found = jax.tree.map(lambda leaf: leaf[:, :, 1:], jax.vmap(forecast)(arrays))
     return mean_crps(found, truth, fairness)
+
+
+def measured_later(states: PyTree, measure: Measure) -> PyTree:
+    """What counts of windows or trajectories, leaves `(batch, snapshots, ..)`, after their first
+    states."""
+    return jax.vmap(jax.vmap(measure))(jax.tree.map(lambda leaf: leaf[:, 1:], states))
 
 
 def mean_crps(members: PyTree, truth: PyTree, fairness: float) -> Float[Array, ""]:

@@ -10,6 +10,9 @@ are judged as they are, and with their spread at each time set right on calibrat
 points and times at once, with 90 % probability (conformal, on the same calibration trajectories).
 Flows of another kind show whether the spread tells that the ensemble is out of its depth: the area
 under the curve of hits over false alarms, one for a perfect alarm.
+
+A state is an array or a tree of arrays. What of it is trained on and judged is its `measure`, an
+array: all errors, spreads and scores are means over its values, each with the same weight.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,11 +33,12 @@ from jaxpbdl.experiments.configuration import Count, Fraction, Positive, Validat
 from jaxpbdl.experiments.contract import Result
 from jaxpbdl.experiments.training import Training
 from jaxpbdl.learning import Windows, fit, fit_ensemble, members, unrolled
+from jaxpbdl.learning.losses import Measure, itself
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.step import Step
 from jaxpbdl.uncertainty import conformal_band, covered, ensemble_crps, predict, spread_skill
 from jaxpbdl.uncertainty.noise import Noisy, noisy_crps
-from jaxpbdl.uncertainty.together import Together, crps_unrolled, rescaled
+from jaxpbdl.uncertainty.together import Together, crps_unrolled, measured_later, rescaled
 
 COVERAGE = 0.9
 ALARM_STEPS = 10
@@ -71,21 +75,23 @@ class Ensembles(Validated):
 
 @dataclass(frozen=True)
 class Flows:
-    """States `(trajectories, steps + 1, *grid)`, the first of which the forecasts start from."""
+    """States, leaves `(trajectories, steps + 1, ..)`, the first of which the forecasts start from."""
 
-    train: Float[Array, "train snapshots *grid"]
-    calibration: Float[Array, "calibration times *grid"]
-    test: Float[Array, "test times *grid"]
-    strange: Mapping[str, Float[Array, "strange times *grid"]]
+    train: PyTree[Float[Array, "train snapshots ..."]]
+    calibration: PyTree[Float[Array, "calibration times ..."]]
+    test: PyTree[Float[Array, "test times ..."]]
+    strange: Mapping[str, PyTree[Float[Array, "strange times ..."]]]
     """Of another kind than those of the training."""
 
 
 Make: TypeAlias = Callable[[PRNGKeyArray, int], Step]
 """From a key, and the number of further channels that the network sees, to a hybrid or emulator."""
+Moved: TypeAlias = Callable[[Step], Step]
+"""From a hybrid to the one with its network in another solver."""
 
 
 def trained(
-    config: Ensembles, make: Make, data: Array, folder: Path
+    config: Ensembles, make: Make, data: PyTree, folder: Path, measure: Measure = itself
 ) -> tuple[dict[str, Step], dict[str, np.ndarray]]:
     """The three ensembles, two with their members stacked, and the losses of the fits."""
     start, first_key, last_key = jax.random.split(jax.random.key(config.seed), 3)
@@ -100,23 +106,24 @@ def trained(
 
     keys = jax.random.split(start, config.members)
     short, long = (Windows(data, steps, config.batch) for steps in (config.short, config.long))
+    error = eqx.Partial(unrolled, measure=measure)
     base, begun = fit_ensemble(
-        lambda key: make(key, 0), unrolled, short, optimiser(config.learning_rate, first), first,
+        lambda key: make(key, 0), error, short, optimiser(config.learning_rate, first), first,
         keys=keys, **keep("first"),
     )  # fmt: skip
     deep, ended = fit_ensemble(
-        members(base), unrolled, long, optimiser(config.last_rate, last), last,
+        members(base), error, long, optimiser(config.last_rate, last), last,
         keys=jax.random.split(first_key, config.members), **keep("deep"),
     )  # fmt: skip
     together, scored = fit(
-        Together(base), crps_unrolled, long, optimiser(config.last_rate, last), last,
-        key=last_key, **keep("crps"),
+        Together(base), eqx.Partial(crps_unrolled, measure=measure), long,
+        optimiser(config.last_rate, last), last, key=last_key, **keep("crps"),
     )  # fmt: skip
     losses = {"first": begun[0].loss, "deep": ended[0].loss, "crps": scored.loss}
     noisy = Noisy(make(start, config.noise_channels), config.noise_channels)
 
     def score(model: Noisy, windows: PyTree, key: PRNGKeyArray) -> Array:
-        return noisy_crps(model, windows, key, samples=config.members)
+        return noisy_crps(model, windows, key, samples=config.members, measure=measure)
 
     stages = (
         ("noisy-first", short, optimiser(config.learning_rate, first), first),
@@ -130,29 +137,35 @@ def trained(
 
 
 def forecasts(
-    stacked: PyTree, data: Float[Array, "count times *grid"], members: int
-) -> Float[Array, "members count steps *grid"]:
+    stacked: PyTree,
+    data: PyTree[Float[Array, "count times ..."]],
+    members: int,
+    measure: Measure = itself,
+) -> Float[Array, "members count steps *values"]:
     """Of all members, from the first states; of a step that draws noise as many samples."""
-    steps = data.shape[1] - 1
+    steps = jax.tree.leaves(data)[0].shape[1] - 1
+    starts = jax.tree.map(lambda leaf: leaf[:, 0], data)
     if isinstance(stacked, Noisy):
-        return _samples(stacked, data[:, 0], steps, members)
+        return _samples(stacked, starts, steps, members, measure)
 
-    def forecast(step: Step, starts: Array) -> Array:
+    def forecast(step: Step, starts: PyTree) -> Array:
+        def one(start: PyTree) -> Array:
+            return rollout(step, start, steps, observe=measure, checkpoint=False)[1:]
+
         # In turns: all at once would be many fields at all times.
-        return jax.lax.map(
-            lambda start: rollout(step, start, steps, checkpoint=False)[1:], starts, batch_size=64
-        )
+        return jax.lax.map(one, starts, batch_size=64)
 
-    return predict(stacked, data[:, 0], forecast).members
+    return predict(stacked, starts, forecast).members
 
 
 @eqx.filter_jit
-def _samples(step: Noisy, starts: Array, steps: int, members: int) -> Array:
-    keys = jax.random.split(jax.random.key(3000), (len(starts), members))
+def _samples(step: Noisy, starts: PyTree, steps: int, members: int, measure: Measure) -> Array:
+    count = len(jax.tree.leaves(starts)[0])
+    keys = jax.random.split(jax.random.key(3000), (count, members))
 
-    def one(given: tuple[Array, Array]) -> Array:
+    def one(given: tuple[PyTree, Array]) -> Array:
         start, keys = given
-        return jax.vmap(lambda key: step.sample(key, start, steps)[1:])(keys)
+        return jax.vmap(lambda key: step.sample(key, start, steps, measure)[1:])(keys)
 
     return jnp.moveaxis(jax.lax.map(one, (starts, keys), batch_size=16), 1, 0)
 
@@ -189,17 +202,30 @@ def judged(
     flows: Flows,
     interval: float,
     folder: Path,
+    *,
+    measure: Measure = itself,
+    moved: Mapping[str, Moved] | None = None,
 ) -> Result:
     """Train both ensembles of the steps that `make` makes and judge them; a picture of the spread
-    over the time, `interval` a step, goes to `folder`."""
+    over the time, `interval` a step, goes to `folder`.
+
+    **Arguments:** `measure`, from a state to the array that is judged, whose grid are the last axes
+    of; `moved`, of flows of another kind whose solver is another: how it comes to the network.
+
+    **Raises:** ValueError for a name in `moved` that no flows of another kind have.
+    """
+    moved = {} if moved is None else moved
+    if not moved.keys() <= flows.strange.keys():
+        raise ValueError(f"moved must be of {sorted(flows.strange)}, got {sorted(moved)}")
     metrics: dict[str, float] = {}
     ratios = {}
-    ensembles, losses = trained(config, make, flows.train, folder)
-    truth, known_truth = flows.test[:, 1:], flows.calibration[:, 1:]
+    ensembles, losses = trained(config, make, flows.train, folder, measure)
+    truth, known_truth = (measured_later(part, measure) for part in (flows.test, flows.calibration))
     space = tuple(range(2, truth.ndim))
     for name, stacked in ensembles.items():
         known, found = (
-            forecasts(stacked, part, config.members) for part in (flows.calibration, flows.test)
+            forecasts(stacked, part, config.members, measure)
+            for part in (flows.calibration, flows.test)
         )
         factor = 1 / spread_skill(known, known_truth, axis=(0, *space))
         factor = factor.reshape(-1, *[1] * len(space))
@@ -220,7 +246,9 @@ def judged(
         metrics |= {f"{name}.band_coverage_90": inside, f"{name}.band_width": width}
         alarm = _alarm(found)
         for kind, states in flows.strange.items():
-            alarms = np.concatenate([alarm, _alarm(forecasts(stacked, states, config.members))])
+            there = _moved(stacked, moved[kind]) if kind in moved else stacked
+            found_there = forecasts(there, states, config.members, measure)
+            alarms = np.concatenate([alarm, _alarm(found_there)])
             unknown = np.arange(len(alarms)) >= len(alarm)
             metrics[f"{name}.auc_{kind}"] = area_under_curve(alarms, unknown)
         if name == "noisy":
@@ -231,6 +259,13 @@ def judged(
             gain = 1 - metrics[f"{name}{kind}.crps"] / metrics[f"deep{kind}.crps"]
             metrics[f"{name}{kind}.gain"] = gain
     return Result(metrics, histories=losses)
+
+
+def _moved(stacked: PyTree, move: Moved) -> PyTree:
+    """All members, or the one step that draws noise, with another solver."""
+    if isinstance(stacked, Noisy):
+        return eqx.tree_at(lambda noisy: noisy.step, stacked, move(stacked.step))
+    return eqx.filter_vmap(move)(stacked)
 
 
 def _alarm(found: Array) -> np.ndarray:
@@ -244,7 +279,7 @@ def _picture(
 ) -> None:
     """`ensemble.png`: spread over skill along the forecast (or of what has one step), and one
     forecast."""
-    plane, steps = truth.ndim == 4, truth.shape[1]
+    plane, steps = truth.ndim >= 4, truth.shape[1]
     figure, axes = plotting.figure(1, 4 if plane else 2, size=(3.2, 2.6))
     ax = axes[0, 0]
     times = interval * np.arange(1, steps + 1)
@@ -260,8 +295,10 @@ def _picture(
         ax.set(xlabel="time", ylabel="spread over skill", ylim=(0, 2.5))
         ax.legend()
     last = min(ALARM_STEPS, steps) - 1
-    shown = np.asarray(found[:, 0, last])
-    mean, deviation, right = shown.mean(0), shown.std(0), np.asarray(truth[0, last])
+    shown, right = np.asarray(found[:, 0, last]), np.asarray(truth[0, last])
+    if truth.ndim == 5:  # components of a velocity, of which the first
+        shown, right = shown[:, 0], right[0]
+    mean, deviation = shown.mean(0), shown.std(0)
     moment = "sample 0" if steps == 1 else f"t = {times[last]:g}"
     if plane:
         plotting.field(axes[0, 1], right, title=f"truth, {moment}")

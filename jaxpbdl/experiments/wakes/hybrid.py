@@ -95,10 +95,11 @@ def solver_of(hybrid: Hybrid, setting: Setting) -> Varying:
     return family(setting.solver(SPAN / hybrid.calls / hybrid.steps, interpolation=kind))
 
 
-def build(hybrid: Hybrid, solver: Varying, key: PRNGKeyArray) -> Corrected | Forced:
-    """The hybrid before training, which is its solver."""
+def build(hybrid: Hybrid, solver: Varying, key: PRNGKeyArray, more: int = 0) -> Corrected | Forced:
+    """The hybrid before training, which is its solver; its network takes `more` channels than the
+    features."""
     network = PatchNet(
-        2, 4, 2, patch=hybrid.patch, width=hybrid.width, depth=hybrid.depth, periodic=False,
+        2, 4 + more, 2, patch=hybrid.patch, width=hybrid.width, depth=hybrid.depth, periodic=False,
         zero_last=True, key=key,
     )  # fmt: skip
     features = Features(solver)
@@ -193,11 +194,12 @@ def methods(
     solver = solver_of(hybrid, setting)
     step = flow_of(solver)
     initial, observe = flattened(states(step, wake, starts)), Observer(step, setting.mesh)
-    bare = build(hybrid, solver, jax.random.key(0))
     return [
-        Method(
-            eqx.tree_at(lambda model: model.network, bare, model.network),
-            initial, hybrid.calls, observe,
-        )
-        for model in models
-    ]  # fmt: skip
+        Method(moved(model, hybrid, solver), initial, hybrid.calls, observe) for model in models
+    ]
+
+
+def moved(model: Corrected | Forced, hybrid: Hybrid, solver: Varying) -> Corrected | Forced:
+    """The hybrid with its network in another solver, whose body may be another."""
+    bare = build(hybrid, solver, jax.random.key(0))
+    return eqx.tree_at(lambda model: model.network, bare, model.network)
