@@ -87,8 +87,8 @@ class Noisy(Step):
     def sample(
         self, key: PRNGKeyArray, state: PyTree, steps: int, measure: Measure = itself
     ) -> PyTree:
-        """One rollout with noise of its own, what counts of each state; `jax.vmap` over keys gives an
-        ensemble."""
+        """One rollout with noise of its own, of each state its `measure`; `jax.vmap` over keys
+        gives an ensemble."""
         noise = self.noise(key, state, steps)
         return rollout(self, state, steps, observe=measure, inputs=noise, checkpoint=False)
 

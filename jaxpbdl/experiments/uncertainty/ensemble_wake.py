@@ -90,9 +90,10 @@ class Config(Ensembles):
 
     @property
     def hybrid(self) -> Hybrid:
+        # With the limiter: on so few cells central differences blow up about other bodies.
         return Hybrid(
-            steps=self.substeps, form="correction", width=self.width, depth=self.depth
-        )  # fmt: skip
+            limited=True, steps=self.substeps, form="correction", width=self.width, depth=self.depth
+        )
 
 
 class Numbers(NamedTuple):

@@ -75,7 +75,7 @@ class Ensembles(Validated):
 
 @dataclass(frozen=True)
 class Flows:
-    """States, leaves `(trajectories, steps + 1, ..)`, the first of which the forecasts start from."""
+    """States, leaves `(trajectories, steps + 1, ..)`: forecasts start from the first of each."""
 
     train: PyTree[Float[Array, "train snapshots ..."]]
     calibration: PyTree[Float[Array, "calibration times ..."]]
