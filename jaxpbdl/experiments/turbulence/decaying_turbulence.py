@@ -6,6 +6,9 @@ with the spectra they measured at 98 and 171 (J. Fluid Mech. 48 (1971) 273). A t
 over the mean speed of the stream. The random phases are those of no real turbulence: it takes the
 flow some time to begin to pass energy on to small scales.
 
+The values of the table at 0.11 a cm, and at 0.15 for the first two stations, are not in that paper;
+they make up the longest wave of the default box, about a hundredth of the energy.
+
 Centimetres and seconds. Energies are of a unit of mass and of the shells of waves that a grid of
 n^3 cells holds whole, 1 to n/2 - 1 times 2 pi over the length of the box.
 """
