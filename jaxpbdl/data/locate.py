@@ -210,6 +210,16 @@ SOURCES = {
         ),
         licence="Apache-2.0",
     ),
+    "grid-turbulence": Source(
+        files=("turbulence-spectra/cbc_spectrum.txt",),
+        sha256="31bd8e6b4fdfdecb9bcbf3ee895e7f67ecac420c5212f00718b12000d09cda48",
+        origin=(
+            "https://github.com/saadgroup/TurboGenPY, file cbc_spectrum.txt (energy spectra of "
+            "Comte-Bellot and Corrsin, J. Fluid Mech. 48 (1971) 273: k in 1/cm, E in cm^3/s^2 at "
+            "three stations)"
+        ),
+        licence="MIT",
+    ),
     "winds": Source(
         files=("wind-ncep-climatology/uwnd_mean.nc",),
         origin=(

@@ -44,7 +44,7 @@ LANGE = "fit of Lange, Durst and Breuer 1998, Int. J. Heat Mass Transfer 41, 340
 TABLE: Mapping[float, Published] = {
     20.0: Published(2.4653, BHARTI),
     40.0: Published(3.2825, BHARTI),
-    100.0: Published(5.129, LANGE),
+    100.0: Published(5.128, LANGE),
 }
 """Mean Nusselt numbers by Reynolds number, in an unbounded stream."""
 

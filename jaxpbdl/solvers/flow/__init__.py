@@ -2,6 +2,7 @@
 
 from jaxpbdl.solvers.flow.assembly import incompressible
 from jaxpbdl.solvers.flow.backtracing import backtraced, maccormack
+from jaxpbdl.solvers.flow.closures import Closure, Smagorinsky
 from jaxpbdl.solvers.flow.conditions import Flux, Held, flux, held
 from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body, torque_on_body
 from jaxpbdl.solvers.flow.frames import FrameStep, frame_inputs, in_frame
@@ -20,6 +21,7 @@ from jaxpbdl.solvers.flow.surfaces import spin
 from jaxpbdl.solvers.flow.vorticity import VorticityForm, vorticity_form
 
 __all__ = [
+    "Closure",
     "Flow",
     "Flux",
     "FrameStep",
@@ -29,6 +31,7 @@ __all__ = [
     "SemiImplicitStep",
     "Side",
     "SlidingStep",
+    "Smagorinsky",
     "StableStep",
     "VorticityForm",
     "backtraced",

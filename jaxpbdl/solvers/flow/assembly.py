@@ -14,6 +14,7 @@ from jaxpbdl.grids.cells import Cells, FieldLike
 from jaxpbdl.grids.poisson import FastSolver
 from jaxpbdl.shapes import Shape
 from jaxpbdl.solvers.flow.body_scalars import held_on_body
+from jaxpbdl.solvers.flow.closures import Closure
 from jaxpbdl.solvers.flow.immersion import immersed
 from jaxpbdl.solvers.flow.operators import Interpolation, central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep, StateForce
@@ -36,6 +37,7 @@ def incompressible(
     surface: SurfaceVelocity | Sequence[SurfaceVelocity] | None = None,
     on_body: Mapping[str, FieldLike] | None = None,
     force: StateForce | None = None,
+    closure: Closure | None = None,
     sources: Mapping[str, FieldLike] | None = None,
     scheme: Scheme = rk3,
     interpolation: Interpolation = central,
@@ -63,6 +65,11 @@ def incompressible(
       by name; nothing of the others passes it.
     - `force`: an acceleration that depends on the state, `Flow -> acceleration`: (dim, *cells), or
       one array for each component on its faces. Evaluated at every stage.
+    - `closure`: what motions smaller than the cells do, `Smagorinsky(0.17)` or any function
+      `(velocity, planes, grid) -> acceleration`, all on the faces, where `planes` are the
+      velocities given on the sides. In two or three dimensions, without a body. One that has a
+      method `fastest_decay` with the same arguments counts in `largest_dt`; of others dt is yours
+      to choose.
     - `sources`: of scalars, a unit of time, by name: functions of the point, constants or arrays.
     - `scheme`: `time.rk3`, `time.rk4`, or `time.adams_bashforth` at a third of the cost a step.
     - `interpolation`: of the velocity that is carried: `central` (keeps energy) or `limited`
@@ -71,18 +78,21 @@ def incompressible(
       all it depends on, second order everywhere; oscillates where fronts are not resolved).
     - `mesh`: devices that share the box (`distributed.space_mesh`), without walls on the axes that
       they split. States are then placed by `distributed.scatter(state, mesh, grid.shape)`. Devices
-      exchange halos and blocks of transforms; with a body, graded cells along an axis that is
-      split, or an interpolation other than the two, the compiler may gather more.
+      exchange halos and blocks of transforms; with a body, a closure, graded cells along an axis
+      that is split, or an interpolation other than the two, the compiler may gather more.
 
     **Raises:** ValueError for a dt that is not positive, inflow that does not balance outflow in a
     box without an `outflow()`, a scalar that the equation does not have, a body that the grid
-    does not resolve, a `surface` without a body or that moves across itself, or a mesh that splits
-    an axis with walls or leaves a device less than two cells along one. Warns of parts of a body
-    thinner than two cells.
+    does not resolve, a `closure` with a body or in one dimension, a `surface` without a body or
+    that moves across itself, or a mesh that splits an axis with walls or leaves a device less than
+    two cells along one. Warns of parts of a body thinner than two cells.
     """
     checks.positive("dt", dt)
     if mesh is not None:
         check_periodic(grid.periodic, mesh)
+    if closure is not None and (body is not None or grid.ndim < 2):
+        what = "no flow about a body" if body is not None else f"2 or 3 axes, got {grid.ndim}"
+        raise ValueError(f"closure takes {what}")
     boundary = Boundary(sides, grid, equation.scalar_names)
     holds = [boundary.holds(axis) for axis in range(grid.ndim)]
     with jax.ensure_compile_time_eval():  # the grid is known, also where jit traces the rest
@@ -114,4 +124,5 @@ def incompressible(
         interpolation,
         scalar_interpolation,
         None if body is not None else blocks_for(grid, mesh),
+        closure,
     )

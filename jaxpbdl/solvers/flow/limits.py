@@ -53,10 +53,13 @@ def crossing_rate(
     return total
 
 
-def fastest_decay(equation: IncompressibleFlow, grid: Cells) -> Array | float:
-    """Of velocity and scalars, by diffusion and drag, on the smallest cells."""
+def fastest_decay(
+    equation: IncompressibleFlow, grid: Cells, closing: Array | float = 0.0
+) -> Array | float:
+    """Of velocity and scalars, by diffusion and drag, on the smallest cells; `closing` is that of
+    the velocity by a closure."""
     smallest = [float(h.min()) for h in grid.widths]
-    decay = decay_rate(equation.viscosity, smallest)
+    decay = decay_rate(equation.viscosity, smallest) + closing
     if equation.drag is not None:
         decay = decay + equation.drag
     for scalar in equation.scalars.values():

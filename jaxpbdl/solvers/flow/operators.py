@@ -105,14 +105,14 @@ def momentum_rate(
                 rate = rate - _own(u, axis, viscosity, grid, interpolation)
                 continue
             across = closed[axis]
-            carrying = mean(across, component, grid, _ends(planes, component, axis, grid))
+            carrying = mean(across, component, grid, given_ends(planes, component, axis, grid))
             flux = carried(
                 u,
                 carrying,
                 viscosity,
                 axis,
                 grid,
-                _ends(planes, axis, component, grid),
+                given_ends(planes, axis, component, grid),
                 interpolation,
                 component,
             )
@@ -147,7 +147,7 @@ def _own(
     return difference * line(1 / grid.gaps[axis], axis, grid)
 
 
-def _ends(
+def given_ends(
     planes: Sequence[tuple[Plane, Plane] | None], axis: int, component: int, grid: Cells
 ) -> Ends:
     """What is given of a component on the two sides of an axis."""

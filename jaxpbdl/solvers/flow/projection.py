@@ -23,6 +23,7 @@ from jaxpbdl.grids.operators import Velocity, divergence, gradient
 from jaxpbdl.grids.poisson import FastSolver
 from jaxpbdl.solvers.flow.bodies import Body, pressure_of
 from jaxpbdl.solvers.flow.body_scalars import HeldOnBody
+from jaxpbdl.solvers.flow.closures import Closure, closure_decay
 from jaxpbdl.solvers.flow.conditions import OnSide
 from jaxpbdl.solvers.flow.limits import buoyancy_frequency, crossing_rate, fastest_decay
 from jaxpbdl.solvers.flow.operators import (
@@ -65,6 +66,7 @@ class IncompressibleStep(Step):
     interpolation: Interpolation
     scalar_interpolation: Interpolation
     blocks: FlowBlocks | None = None
+    closure: Closure | None = None
 
     @property
     def holds(self) -> tuple[tuple[bool, bool], ...]:
@@ -116,7 +118,14 @@ class IncompressibleStep(Step):
         return Rates(rates, jnp.ones_like(flow.time), scalars)
 
     def _carried(self, flow: Flow) -> Carried:
-        """What the stencils give."""
+        """What the stencils give, the closure included."""
+        carried = self._without_closure(flow)
+        if self.closure is None:
+            return carried
+        closing = self.closure(flow.velocity, self.boundary.at(flow.time), self.grid)
+        return carried._replace(momentum=_pushed(carried.momentum, closing))
+
+    def _without_closure(self, flow: Flow) -> Carried:
         inside, equation = self._continued(flow.velocity), self.equation
         planes = self.boundary.at(flow.time)
         schemes = self.interpolation, self.scalar_interpolation
@@ -242,7 +251,9 @@ class IncompressibleStep(Step):
             turning = sum(s / float(h.min()) for s, h in zip(speeds, self.grid.widths, strict=True))
             oscillation = jnp.maximum(oscillation, turning)
         oscillation = oscillation + buoyancy_frequency(state.scalars, self.equation, self.grid)
-        return self.scheme.largest_dt(oscillation, fastest_decay(self.equation, self.grid))
+        closing = closure_decay(self.closure, state.velocity, planes, self.grid)
+        decay = fastest_decay(self.equation, self.grid, closing)
+        return self.scheme.largest_dt(oscillation, decay)
 
     def channels(self, state: Flow) -> Float[Array, "channels *cells"]:
         """The velocity in the cells, and the scalars after it in alphabetical order."""
@@ -265,11 +276,13 @@ class IncompressibleStep(Step):
     ) -> tuple[IncompressibleFlow, Interpolant]:
         """The equation, and the field of velocity, pressure and scalars in the cells. Raises
         ValueError where there is a body, at whose surface fields have a kink, and for sources and
-        forces that are not the equation's."""
+        forces that are not the equation's, a closure among them."""
         if self.body is not None:
             raise ValueError("a flow about a body is not smooth: its residual takes no interpolant")
-        if self.sources or self.force is not None:
-            raise ValueError("the equation does not know the `sources` and `force` of the step")
+        if self.sources or self.force is not None or self.closure is not None:
+            raise ValueError(
+                "the equation does not know the `sources`, `force` and `closure` of the step"
+            )
 
         def values(state: Flow) -> Array:
             parts = [self.grid.to_cells(state.velocity), self.pressure(state)[None]]

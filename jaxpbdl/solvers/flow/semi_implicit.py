@@ -19,6 +19,7 @@ from jaxpbdl.grids.cells import Cells
 from jaxpbdl.grids.helmholtz import Helmholtz
 from jaxpbdl.grids.location import cell, face
 from jaxpbdl.grids.operators import Ends
+from jaxpbdl.solvers.flow.closures import closure_decay
 from jaxpbdl.solvers.flow.conditions import OnSide
 from jaxpbdl.solvers.flow.diffusion import velocity_laplacian
 from jaxpbdl.solvers.flow.limits import buoyancy_frequency, crossing_rate
@@ -108,11 +109,14 @@ class SemiImplicitStep(StepOfFlow):
 
     @eqx.filter_jit
     def largest_dt(self, state: Flow) -> Array | float:
-        """The largest stable dt about a state: of what is carried, buoyancy and drag."""
-        rate = crossing_rate(state.velocity, self.flow.boundary.at(state.time), self.grid)
+        """The largest stable dt about a state: of what is carried, buoyancy, drag and a closure,
+        which is explicit."""
+        planes = self.flow.boundary.at(state.time)
+        rate = crossing_rate(state.velocity, planes, self.grid)
         rate = rate + buoyancy_frequency(state.scalars, self.equation, self.grid)
         drag = 0.0 if self.equation.drag is None else self.equation.drag
-        return backward_difference.largest_dt(rate, drag)
+        closing = closure_decay(self.flow.closure, state.velocity, planes, self.grid)
+        return backward_difference.largest_dt(rate, drag + closing)
 
 
 def carried_part(state: Pressed) -> Rates:
