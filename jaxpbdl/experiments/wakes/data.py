@@ -79,7 +79,9 @@ def simulate(
     state = coarse.start(kicked)
     steps = stepped(float(coarse.largest_dt(state)), interval, 0.6)
     coarse = eqx.tree_at(lambda step: step.dt, coarse, jnp.asarray(interval / steps))
-    state = jp.repeat(coarse, steps * round(spin_up / interval), checkpoint=False)(state)
+    developing = jp.repeat(coarse, steps * round(spin_up / interval), checkpoint=False)
+    # Compiled once for all wakes: each program that is kept takes a share of what a process may map.
+    state = eqx.filter_jit(developing)(state)
     fine, state, steps = _begun(
         setting, finer, reynolds, stream_function(coarse, state.velocity), interval
     )
