@@ -101,7 +101,7 @@ def test_the_choice_is_balanced_and_reproducible(root):
 
 
 def test_faults_are_tried_once_and_taken_out(root, monkeypatch, capsys):
-    monkeypatch.setattr(faults, "SPARE", 0.0)
+    monkeypatch.setattr(faults, "SPARE", 5.0)
     results = root / "faults.json"
     arguments = ["--results", str(results), "--limit", "100"]
     faults.main([*arguments, "--jobs", "2"], root, ROOMS)
@@ -127,7 +127,6 @@ def test_faults_are_tried_once_and_taken_out(root, monkeypatch, capsys):
 
 def test_what_survived(root, capsys, monkeypatch):
     """It is not tried again unasked; it may be marked as equivalent."""
-    monkeypatch.setattr(faults, "SPARE", 0.0)
     results = root / "faults.json"
     arguments = ["--results", str(results), "--limit", "100"]
     monkeypatch.setattr(faults, "candidates", of_head)
@@ -148,7 +147,10 @@ def test_what_survived(root, capsys, monkeypatch):
 def test_a_room_whose_tests_fail_anyway_is_left_out(root, capsys):
     (root / "tests" / "test_toy.py").write_text("def test_toy():\n    assert False\n")
     faults.main(["--results", str(root / "faults.json")], root, ROOMS)
-    assert "its tests fail without a fault" in capsys.readouterr().out
+    assert "without a fault its tests: noticed FAILED" in capsys.readouterr().out
+    (root / "tests" / "test_toy.py").write_text("def no_test():\n    pass\n")
+    faults.main(["--results", str(root / "faults.json")], root, ROOMS)
+    assert "without a fault its tests: no tests" in capsys.readouterr().out
     assert not (root / "faults.json").exists()
 
 

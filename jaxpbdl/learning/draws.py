@@ -14,10 +14,11 @@ class Samples(eqx.Module):
 
     Each is drawn independently of the others.
 
-    **Arguments:** `data`: one or more arrays, or trees of them, with the samples along axis 0.
-    `batch`: samples of a draw.
+    **Arguments:** `data`: one or more arrays, or trees of them, with the samples along axis 0. A
+    list is no tree: it may be meant for samples to be stacked. `batch`: samples of a draw.
 
-    **Raises** ValueError for unequal numbers of samples, or none.
+    **Raises** ValueError for unequal numbers of samples, or none; TypeError for a list and for what
+    has no axis.
     """
 
     data: tuple[PyTree, ...]
@@ -25,8 +26,13 @@ class Samples(eqx.Module):
 
     def __init__(self, *data: PyTree, batch: int):
         checks.count("batch", batch)
+        if any(isinstance(tree, list) for tree in data):
+            raise TypeError("data must be arrays or trees of them, got a list: stack it, or unpack")
         self.data, self.batch = jax.tree.map(jnp.asarray, data), batch
-        counts = [len(leaf) for leaf in jax.tree.leaves(self.data)]
+        leaves = jax.tree.leaves(self.data)
+        if any(leaf.ndim == 0 for leaf in leaves):
+            raise TypeError("all data must hold the samples along axis 0, got a single number")
+        counts = [len(leaf) for leaf in leaves]
         if len(set(counts)) > 1:
             raise ValueError(f"all data must hold equally many samples, got {counts}")
         if not counts or not counts[0]:

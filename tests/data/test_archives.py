@@ -118,7 +118,7 @@ def test_a_file_that_differs_from_the_published_one(tmp_path):
 
 def test_published_files_are_known(real_data, recwarn):
     known = {name: source for name, source in locate.SOURCES.items() if source.sha256}
-    assert len(known) == 22
+    assert len(known) == 23
     for name, source in known.items():
         find(name, given=real_data(source.files[0]))
     assert not [w for w in recwarn if "published file" in str(w.message)]

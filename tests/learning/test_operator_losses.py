@@ -57,21 +57,6 @@ def test_fault_25_a_perfect_prediction_has_a_finite_gradient(loss):
     assert jnp.isfinite(slope)
 
 
-def test_random_samples():
-    key = jax.random.key(0)
-    inputs = jnp.arange(20.0)
-    samples = Samples(inputs, 3 * inputs, batch=8)
-    a, u = samples(key)
-    assert a.shape == (8,)
-    np.testing.assert_array_equal(u, 3 * a)
-    assert not np.array_equal(a, samples(jax.random.key(1))[0])
-    x = Samples({"x": inputs[:, None], "more": (3 * inputs,)}, batch=5)(key)
-    assert x["x"].shape == (5, 1)
-    np.testing.assert_array_equal(x["more"][0], 3 * x["x"][:, 0])
-    with pytest.raises(ValueError, match=r"equally many samples, got \[20, 19\]"):
-        Samples(inputs, inputs[1:], batch=2)
-
-
 def test_an_fno_learns_the_derivative():
     """One period of waves up to three: a derivative is a factor of each mode."""
     x = np.arange(24) / 24

@@ -10,7 +10,7 @@ Technol. 2 (1950) 149). Published: H. Duetsch, F. Durst, S. Becker and H. Lienha
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -89,9 +89,9 @@ class Oscillation(NamedTuple):
     force: Float[np.ndarray, " times"]
 
 
-def cylinder(config: Config) -> tuple[FrameStep, int]:
-    """The step, and how many make a period."""
-    width, far, period = 1 / config.cells, config.far, config.keulegan_carpenter
+def cylinder(config: Config, cells: int) -> tuple[FrameStep, int]:
+    """The step of some cells a diameter, and how many make a period."""
+    width, far, period = 1 / cells, config.far, config.keulegan_carpenter
     x = graded(-far, far, (-0.75 - period / (2 * np.pi), 0.75 + period / (2 * np.pi)), width, 1.08)
     y = graded(-far, far, (-0.8, 0.8), width, 1.08)
     grid = Cells((len(x) - 1, len(y) - 1), edges=(x, y))
@@ -114,9 +114,9 @@ def velocity(phase: Float[np.ndarray, " times"]) -> Float[np.ndarray, "times 2"]
     return np.stack([-np.cos(2 * np.pi * phase), 0 * phase], axis=1)
 
 
-def oscillation(config: Config) -> Oscillation:
+def oscillation(config: Config, cells: int) -> Oscillation:
     """The last period of some."""
-    step, steps = cylinder(config)
+    step, steps = cylinder(config, cells)
     path = frame_inputs(velocity(np.arange(steps + 1) / steps), steps)
     start = step.begin((-1.0, 0.0))
 
@@ -149,9 +149,9 @@ def morison(
 def run(config: Config, folder: Path) -> Result:
     """Solve on two grids; a picture goes to `folder`."""
     period = config.keulegan_carpenter
-    last = oscillation(config)
+    last = oscillation(config, config.cells)
     fine = morison(last.times, last.force, period)
-    less = oscillation(replace(config, cells=config.coarser, coarser=1))
+    less = oscillation(config, config.coarser)
     coarse = morison(less.times, less.force, period)
     metrics: dict[str, float] = dict(fine._asdict())
     published: dict[str, Published] = {}

@@ -18,7 +18,7 @@ A coarser run gives the error of the grid, if it is of second order.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,10 +114,11 @@ class Wake(NamedTuple):
 
 
 def cylinder(
-    config: Config, reynolds: float, rate: float | Array, fastest: float
+    config: Config, reynolds: float, rate: float | Array, fastest: float, cells: int
 ) -> IncompressibleStep:
-    """The step of a cylinder whose surface has the speed `rate`, stable up to speeds `fastest`."""
-    width, far = 1 / config.cells, config.far
+    """The step of a cylinder whose surface has the speed `rate`, stable up to speeds `fastest`, of
+    some cells a diameter."""
+    width, far = 1 / cells, config.far
     x = graded(-far, 1.5 * far, (-0.8, 1.6), width, 1.07)
     y = graded(-far, far, (-0.8, 0.8), width, 1.07)
     grid = Cells((len(x) - 1, len(y) - 1), edges=(x, y))
@@ -144,9 +145,9 @@ def kicked(point: Float[Array, "2"]) -> Float[Array, "2"]:
     return jnp.stack([1.0 + 0 * point[0], 0.5 * jnp.exp(-jnp.sum((point - 1.0) ** 2))])
 
 
-def wake(config: Config, reynolds: float, rate: float) -> Wake:
+def wake(config: Config, reynolds: float, rate: float, cells: int) -> Wake:
     """The flow after a long time, and its coefficients in the last part of it."""
-    step = cylinder(config, reynolds, rate, FASTEST + abs(rate))
+    step = cylinder(config, reynolds, rate, FASTEST + abs(rate), cells)
     every = max(1, round(0.2 / float(step.dt)))
     before = round((config.time - config.counted) / float(step.dt))
     counted = every * round(config.counted / float(step.dt) / every)
@@ -219,9 +220,9 @@ def run(config: Config, folder: Path) -> Result:
     for reynolds in config.reynolds:
         for rate in config.spins:
             name = label(reynolds, rate)
-            wakes[name] = wake(config, reynolds, rate)
+            wakes[name] = wake(config, reynolds, rate, config.cells)
             fine = loads(wakes[name])
-            coarse = loads(wake(replace(config, cells=config.coarser, coarser=1), reynolds, rate))
+            coarse = loads(wake(config, reynolds, rate, config.coarser))
             metrics |= {f"{name}.{what}": value for what, value in fine._asdict().items()}
             for what in ("drag", "lift", "torque"):
                 error = grid_error(getattr(fine, what), getattr(coarse, what), finer)

@@ -51,7 +51,7 @@ def random_problems(
 
 
 def _fastest(pair: Array) -> Array:
-    """Of sound in all states: no shock is faster than the sound behind it."""
+    """The largest |u| + c of all states: no shock is faster than the sound behind it."""
     found = exact.riemann(pair[0], pair[1], GAMMA)
     star = jnp.stack(
         [jnp.stack([rho, found.velocity, found.pressure]) for rho in found.densities()]

@@ -64,9 +64,12 @@ class Weno5(Reconstruction):
     - `power`: of the ratio that lowers the weight of what is not smooth: 1 keeps fronts sharper, 2
       damps more.
     - `smooth`: differences between cells below this share of a value (of one, where the value is
-      smaller) pass for smooth. At 0 the order is lost about extrema, where each parabola sees
-      another slope; at 3e-3 a vortex has order 5, and fronts higher than that are hardly blurred
-      (Don and Borges, J. Comput. Phys. 250 (2013) 347).
+      smaller: choose units in which the gas has values of about one) pass for smooth. A value is
+      what is reconstructed: with `characteristic` an amplitude of a wave. At 0 the order is lost
+      about extrema, where each parabola sees another slope; at 3e-3 a vortex has order 5, and the
+      error of Sod's tube grows by 3 % on 100 cells, 9 % on 800 (Don and Borges, J. Comput. Phys.
+      250 (2013) 347). Take it for shear layers too, across which the amplitudes of sound have a
+      minimum at every face.
 
     Rounding passes for smooth in any case: weights of noise would be noise, and its gradient
     without bounds.

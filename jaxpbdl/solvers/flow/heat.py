@@ -10,13 +10,15 @@ from jaxpbdl.solvers.flow.state import Flow
 
 
 def scalar_from_body(step: IncompressibleStep, state: Flow, name: str) -> Float[Array, ""]:
-    """What of a scalar leaves the body a unit of time: of a temperature the heat over density and
-    heat capacity, diffusivity times its slope into the body over the whole surface.
+    """What of a scalar leaves the body, or all of several, a unit of time: of a temperature the
+    heat over density and heat capacity, diffusivity times its slope into the body over the whole
+    surface.
 
-    What the stencils take from the cells within the body, where nothing is kept, and what they
-    would add to those next to it by the divergence of the continued velocity. So it is the very
-    number by which the content of the fluid grows, less what comes through the sides and from
-    sources.
+    What the stencils take from the cells within the body, where nothing is kept, and what the step
+    gives to those outside, since the continued velocity is not free of divergence next to the
+    surface. So it is the very number by which the sum over the cells with their centre outside
+    grows, less what comes through the sides and from sources; sources of such cells count whole,
+    also where the surface cuts them.
 
     **Arguments:** `name`: of a scalar whose value is given on the body (`on_body`).
 

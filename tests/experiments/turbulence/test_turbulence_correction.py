@@ -261,5 +261,5 @@ def test_no_test_trajectory_is_seen_by_a_training(tmp_path, monkeypatch, module)
 def test_a_network_takes_three_features_and_more():
     made = network(TINY, 2, jax.random.key(0), more=1)
     assert made(jnp.ones((4, 12, 12))).shape == (2, 12, 12)
-    with pytest.raises(ValueError, match="4"):
+    with pytest.raises(ValueError, match="4 channels"):
         made(jnp.ones((5, 12, 12)))
