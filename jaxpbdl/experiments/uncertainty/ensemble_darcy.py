@@ -50,6 +50,10 @@ class Config(Ensembles):
     strange: Count = 300
     """Media of each other kind."""
 
+    @property
+    def calibrated(self) -> int:
+        return self.calibration
+
 
 Pairs = Float[Array, "samples 2 n n"]
 

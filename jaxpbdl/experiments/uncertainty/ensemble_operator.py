@@ -41,6 +41,10 @@ class Config(Ensembles):
     calibration: Count = 1500
     test: Count = 1500
 
+    @property
+    def calibrated(self) -> int:
+        return self.calibration
+
 
 class Conservative(eqx.Module):
     """A network whose output has no mean: the equation keeps that of its unknown."""

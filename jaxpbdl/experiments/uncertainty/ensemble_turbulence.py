@@ -47,6 +47,10 @@ class Config(Ensembles):
     train: Count = 16
 
     @property
+    def calibrated(self) -> int:
+        return self.trajectories * self.forecasts
+
+    @property
     def turbulence(self) -> Turbulence:
         return Turbulence(
             coarse=self.coarse, fine=self.fine, reference=self.fine, width=self.width,

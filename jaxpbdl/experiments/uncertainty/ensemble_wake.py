@@ -89,6 +89,10 @@ class Config(Ensembles):
             raise ValueError("body must be another than the cylinder of the training")
 
     @property
+    def calibrated(self) -> int:
+        return self.calibration * self.forecasts
+
+    @property
     def hybrid(self) -> Hybrid:
         # With the limiter: on so few cells central differences blow up about other bodies.
         return Hybrid(
@@ -123,7 +127,9 @@ def _spaced(ends: tuple[float, float], count: int) -> np.ndarray:
     return np.round(np.geomspace(*ends, count), 3)
 
 
-def cut(streams: Float[Array, "runs snapshots ..."], count: int) -> Float[Array, "runs times ..."]:
+def cut(
+    streams: Float[Array, "runs snapshots ..."], count: int
+) -> Float[Array, "forecasts times ..."]:
     """`count` forecasts of each run, one behind the other: for each forecast all runs."""
     reach, apart = STEPS * STRIDE + 1, round(WINDOW / INTERVAL)
     starts = [streams[:, apart * k : apart * k + reach : STRIDE] for k in range(count)]

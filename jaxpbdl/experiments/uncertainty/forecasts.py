@@ -36,7 +36,14 @@ from jaxpbdl.learning import Windows, fit, fit_ensemble, members, unrolled
 from jaxpbdl.learning.losses import Measure, itself
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.step import Step
-from jaxpbdl.uncertainty import conformal_band, covered, ensemble_crps, predict, spread_skill
+from jaxpbdl.uncertainty import (
+    conformal_band,
+    conformal_quantile,
+    covered,
+    ensemble_crps,
+    predict,
+    spread_skill,
+)
 from jaxpbdl.uncertainty.noise import Noisy, noisy_crps
 from jaxpbdl.uncertainty.together import Together, crps_unrolled, measured_later, rescaled
 
@@ -71,6 +78,12 @@ class Ensembles(Validated):
         super().__post_init__()
         if self.members < 2:
             raise ValueError(f"members must be at least 2, got {self.members}")
+        conformal_quantile(np.zeros(self.calibrated), COVERAGE)  # refuses too few
+
+    @property
+    def calibrated(self) -> int:
+        """Forecasts of the calibration."""
+        raise NotImplementedError(f"{type(self).__name__} must define calibrated")
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def simulate(
     steps = stepped(float(coarse.largest_dt(state)), interval, 0.6)
     coarse = eqx.tree_at(lambda step: step.dt, coarse, jnp.asarray(interval / steps))
     developing = jp.repeat(coarse, steps * round(spin_up / interval), checkpoint=False)
-    # Compiled once for all wakes: each program that is kept takes a share of what a process may map.
+    # Compiled once for all wakes: programs that are kept take of what a process may map.
     state = eqx.filter_jit(developing)(state)
     fine, state, steps = _begun(
         setting, finer, reynolds, stream_function(coarse, state.velocity), interval
