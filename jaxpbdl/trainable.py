@@ -45,9 +45,9 @@ def trainable(model: PyTree) -> PyTree:
 
 
 def fixed_parts(model: PyTree) -> list[str]:
-    """The classes within a model that offer no field at all, for an error message."""
-    nodes = jax.tree.leaves(model, is_leaf=_declares)
-    return sorted({type(n).__name__ for n in nodes if _declares(n) and not n.trainable_fields})
+    """The classes within a model that offer nothing, for an error message."""
+    nodes = filter(_declares, jax.tree.leaves(model, is_leaf=_declares))
+    return sorted({type(n).__name__ for n in nodes if not any(jax.tree.leaves(trainable(n)))})
 
 
 def _declares(node: object) -> bool:

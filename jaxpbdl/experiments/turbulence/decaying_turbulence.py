@@ -121,11 +121,11 @@ def step_of(config: Config, dt: float, closure: Closure | None) -> Incompressibl
     return incompressible(IncompressibleFlow(VISCOSITY), config.grid, dt, closure=closure)
 
 
-def shell_energies(velocity: Sequence[Array], grid: Cells) -> Float[np.ndarray, " shells"]:
+def shell_energies(velocity: Sequence[Array], grid: Cells) -> Float[Array, " shells"]:
     """Of the shells 0 to n/2 - 1."""
     points = Periodic(grid.shape, grid.lengths, dtype=grid.dtype)
-    total = sum(np.asarray(power_spectrum(u, points)[1], float) for u in velocity)
-    return np.asarray(total)[: grid.shape[0] // 2] / 2
+    shells = [power_spectrum(u, points)[1][: grid.shape[0] // 2] for u in velocity]
+    return jnp.sum(jnp.stack(shells), axis=0) / 2
 
 
 def random_waves(
@@ -138,7 +138,7 @@ def random_waves(
     free = step.start(tuple(noise))
     modes = np.meshgrid(*(np.fft.fftfreq(n) * n for n in grid.shape), indexing="ij")
     shell = np.rint(np.sqrt(sum(m**2 for m in modes))).astype(int)
-    found = shell_energies(free.velocity, grid)
+    found = np.asarray(shell_energies(free.velocity, grid), float)
     # A factor that is the same for all waves of a shell leaves the divergence zero.
     factors = np.zeros(shell.max() + 1)
     factors[1 : len(energies)] = np.sqrt(energies[1:] / found[1:])
@@ -166,21 +166,20 @@ def decayed(
                 eqx.filter_jit(substepped(make, float(interval), state, 0.5))
                 for interval in np.diff(TIMES)
             ]
-        totals[0] += shell_energies(state.velocity, config.grid)
+        totals[0] += np.asarray(shell_energies(state.velocity, config.grid))
         for place, turn in enumerate(turns, 1):
             state = turn(state)
-            totals[place] += shell_energies(state.velocity, config.grid)
+            totals[place] += np.asarray(shell_energies(state.velocity, config.grid))
     return totals / config.members
 
 
-def run(config: Config, folder: Path) -> Result:
-    """Solve with and without the closure; a picture goes to `folder`."""
+def compared(
+    config: Config, closures: Mapping[str, Closure | None], folder: Path
+) -> tuple[dict[str, float], dict[str, Published]]:
+    """The decay with each closure beside what was measured, as metrics; a picture goes to
+    `folder`."""
     measured = read_grid_turbulence(find("grid-turbulence", given=config.data))
     truth = measured.energies(config.grid)
-    closures: dict[str, Closure | None] = {
-        "none": None,
-        "smagorinsky": Smagorinsky(config.constant),
-    }
     found = {name: decayed(config, closure, truth[0]) for name, closure in closures.items()}
     metrics: dict[str, float] = {}
     published: dict[str, Published] = {}
@@ -197,7 +196,13 @@ def run(config: Config, folder: Path) -> Result:
             metrics[f"{name}.last_shell_ratio_{at}"] = float(ratios[-1])
             published[f"{name}.energy_{at}"] = Published(float(truth[place].sum()), SOURCE)
     _picture(config, measured, found, folder)
-    return Result(metrics, published)
+    return metrics, published
+
+
+def run(config: Config, folder: Path) -> Result:
+    """Solve with and without the closure; a picture goes to `folder`."""
+    closures = {"none": None, "smagorinsky": Smagorinsky(config.constant)}
+    return Result(*compared(config, closures, folder))
 
 
 def _picture(

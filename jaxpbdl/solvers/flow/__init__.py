@@ -7,6 +7,7 @@ from jaxpbdl.solvers.flow.conditions import Flux, Held, flux, held
 from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body, torque_on_body
 from jaxpbdl.solvers.flow.frames import FrameStep, frame_inputs, in_frame
 from jaxpbdl.solvers.flow.heat import scalar_from_body
+from jaxpbdl.solvers.flow.learned_closure import LearnedViscosity
 from jaxpbdl.solvers.flow.limits import stable_dt
 from jaxpbdl.solvers.flow.operators import central, limited
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
@@ -27,6 +28,7 @@ __all__ = [
     "FrameStep",
     "Held",
     "IncompressibleStep",
+    "LearnedViscosity",
     "LinearStencils",
     "SemiImplicitStep",
     "Side",

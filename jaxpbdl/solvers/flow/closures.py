@@ -1,5 +1,6 @@
 """Closures of large-eddy simulation: what motions smaller than the cells do to the others."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -22,21 +23,23 @@ acceleration on the faces."""
 
 
 class Strain(NamedTuple):
-    """The rate of strain S_ab = (d_a u_b + d_b u_a) / 2 where its parts live.
+    """The rate of strain S_ab = (d_a u_b + d_b u_a) / 2, and that of turning, where they live.
 
     **Attributes:** `normal[a]`: S_aa in the cells; `shear[a, b]`, a < b: S_ab on the edges that lie
-    across both axes, those on sides included and repeated where an axis is periodic.
+    across both axes, those on sides included and repeated where an axis is periodic; `turn[a, b]`:
+    (d_b u_a - d_a u_b) / 2 there.
     """
 
     normal: tuple[Array, ...]
     shear: dict[tuple[int, int], Array]
+    turn: dict[tuple[int, int], Array]
 
 
 def strain_rate(velocity: Velocity, planes: Planes, grid: Cells) -> Strain:
     """The rate of strain of components on their faces, by differences of second order (of first on
     sides that the fluid sticks to, half a cell from the next value)."""
     closed = [close(u, axis, grid.periodic[axis]) for axis, u in enumerate(velocity)]
-    normal, shear = [], {}
+    normal, shear, turn = [], {}, {}
     for a, u in enumerate(closed):
         n = grid.shape[a]
         rise = along(u, a, 1, n + 1) - along(u, a, 0, n)
@@ -45,34 +48,23 @@ def strain_rate(velocity: Velocity, planes: Planes, grid: Cells) -> Strain:
             across = slope(u, b, grid, given_ends(planes, b, a, grid))
             along_it = slope(closed[b], a, grid, given_ends(planes, a, b, grid))
             shear[a, b] = (across + along_it) / 2
-    return Strain(tuple(normal), shear)
+            turn[a, b] = (across - along_it) / 2
+    return Strain(tuple(normal), shear, turn)
 
 
-class Smagorinsky(eqx.Module):
-    """Smagorinsky's closure: the divergence of 2 nu_t S, with the eddy viscosity
+class EddyViscosity(eqx.Module):
+    """A closure that is the divergence of 2 nu_t S, with the eddy viscosity
 
-        nu_t = (C delta)^2 |S|,   |S| = sqrt(2 S_ij S_ij),   delta = (cell volume)^(1 / dim)
+        nu_t = c delta^2 |S|,   |S| = sqrt(2 S_ij S_ij),   delta = (cell volume)^(1 / dim)
 
-    In `incompressible(.., closure=Smagorinsky(0.17))` it comes on top of the viscosity of the
-    equation. It keeps momentum in periodic boxes and takes energy from the flow, never gives any
-    (walls at rest). It knows no walls: nu_t does not vanish there as it should, so near them the
-    flow loses too much. Scalars do not feel it.
-
-    **Arguments:** `constant`: C >= 0; 0.17 is Lilly's value for isotropic turbulence, about 0.1 is
-    usual with mean shear. Derivatives reach it.
-
-    **Raises:** ValueError for a constant that is negative, not finite or no single number.
-
-    Source: Smagorinsky, Mon. Weather Rev. 91 (1963) 99; Lilly, Proc. IBM Sci. Comput. Symp. on
-    Environ. Sci. (1967) 195.
+    of a `factor` c >= 0 that a class says. It comes on top of the viscosity of the equation, keeps
+    momentum in periodic boxes and takes energy from the flow, never gives any (walls at rest).
+    Scalars do not feel it.
     """
 
-    constant: Array
-
-    def __init__(self, constant: ArrayLike = 0.17):
-        checks.shape("constant", constant, ())
-        checks.non_negative("constant", constant)
-        self.constant = jnp.asarray(constant, float)
+    @abstractmethod
+    def factor(self, strain: Strain, grid: Cells) -> Array:
+        """c, one number or one in each cell."""
 
     def __call__(self, velocity: Velocity, planes: Planes, grid: Cells) -> Velocity:
         """The acceleration on the faces. Like that of the viscosity, nothing passes through a side
@@ -108,12 +100,48 @@ class Smagorinsky(eqx.Module):
         """nu_t; of shear stresses the mean of the squares on the edges of a cell counts."""
         squares = sum(2 * own**2 for own in strain.normal)
         for (a, b), shear in strain.shear.items():
-            squares = squares + 4 * _in_cells(_in_cells(shear**2, a), b)
-        # The root has no slope at zero, but nu_t S has one, which is zero.
-        still = squares == 0
-        size = jnp.where(still, 0.0, jnp.sqrt(jnp.where(still, 1.0, squares)))
-        width = grid.volumes ** (1 / grid.ndim)
-        return (jnp.asarray(self.constant, grid.dtype) * width) ** 2 * size
+            squares = squares + 4 * in_cells(in_cells(shear**2, a), b)
+        factor = jnp.asarray(self.factor(strain, grid), grid.dtype)
+        return factor * grid.volumes ** (2 / grid.ndim) * root(squares)
+
+
+class Smagorinsky(EddyViscosity):
+    """Smagorinsky's closure: the divergence of 2 nu_t S, with the eddy viscosity
+
+        nu_t = (C delta)^2 |S|,   |S| = sqrt(2 S_ij S_ij),   delta = (cell volume)^(1 / dim)
+
+    In `incompressible(.., closure=Smagorinsky(0.17))` it comes on top of the viscosity of the
+    equation. It keeps momentum in periodic boxes and takes energy from the flow, never gives any
+    (walls at rest). It knows no walls: nu_t does not vanish there as it should, so near them the
+    flow loses too much. Scalars do not feel it.
+
+    **Arguments:** `constant`: C >= 0; 0.17 is Lilly's value for isotropic turbulence, about 0.1 is
+    usual with mean shear. Derivatives reach it; `fit` leaves it alone.
+
+    **Raises:** ValueError for a constant that is negative, not finite or no single number.
+
+    Source: Smagorinsky, Mon. Weather Rev. 91 (1963) 99; Lilly, Proc. IBM Sci. Comput. Symp. on
+    Environ. Sci. (1967) 195.
+    """
+
+    trainable_fields = ()
+
+    constant: Array
+
+    def __init__(self, constant: ArrayLike = 0.17):
+        checks.shape("constant", constant, ())
+        checks.non_negative("constant", constant)
+        self.constant = jnp.asarray(constant, float)
+
+    def factor(self, strain: Strain, grid: Cells) -> Array:
+        return self.constant**2
+
+
+def root(squares: Array) -> Array:
+    """The square root, with slope zero at zero, where it has none: what it multiplies vanishes
+    there."""
+    still = squares == 0
+    return jnp.where(still, 0.0, jnp.sqrt(jnp.where(still, 1.0, squares)))
 
 
 def closure_decay(
@@ -124,7 +152,7 @@ def closure_decay(
     return 0.0 if known is None else known(velocity, planes, grid)
 
 
-def _in_cells(values: Array, axis: int) -> Array:
+def in_cells(values: Array, axis: int) -> Array:
     """The mean of the values on both sides of the cells along an axis."""
     n = values.shape[axis] - 1
     return (along(values, axis, 0, n) + along(values, axis, 1, n + 1)) / 2

@@ -50,7 +50,7 @@ class IncompressibleStep(Step):
     array for each component on its faces.
     """
 
-    trainable_fields = ()
+    trainable_fields = ("closure",)
 
     equation: IncompressibleFlow
     grid: Cells

@@ -14,7 +14,7 @@ from jaxpbdl.step import Step
 class StepOfFlow(Step):
     """A step on the states of `flow`, which holds equation, grid, dt, sides, forces and sources."""
 
-    trainable_fields = ()
+    trainable_fields = ("flow",)
 
     flow: eqx.AbstractVar[IncompressibleStep]
 
