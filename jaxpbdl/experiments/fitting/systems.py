@@ -42,12 +42,14 @@ class System(NamedTuple):
 
 
 def burgers(unknowns: Unknowns) -> Array:
+    """A wave that steepens, at two times."""
     grid = Periodic(64)
     step = semilinear(Burgers(unknowns[0]), grid, 0.05)
     return rollout(step, unknowns[1] * jnp.sin(grid.axes[0]), 40, every=20)[1:]
 
 
 def turbulence(unknowns: Unknowns) -> Array:
+    """The vorticity of a flow that is driven, at two times."""
     grid = Periodic((24, 24))
     flow = NavierStokes2D(unknowns[0], forcing=kolmogorov(4, unknowns[1]))
     start = random_vorticity(jax.random.key(0), grid)
@@ -72,6 +74,7 @@ def light(unknowns: Unknowns) -> Array:
 
 
 def barrier(unknowns: Unknowns) -> Array:
+    """Where a particle is before a barrier and behind it."""
     height, width = unknowns
     grid = Periodic(128, 40.0)
     x = grid.axes[0] - 20.0
@@ -81,6 +84,7 @@ def barrier(unknowns: Unknowns) -> Array:
 
 
 def gas(unknowns: Unknowns) -> Array:
+    """The density of a gas after a membrane has burst, at two times."""
     pressure, density = unknowns
     right = jnp.array([0.125, 0.0, 0.1])
     left = jnp.stack([density, jnp.zeros_like(density), pressure])
