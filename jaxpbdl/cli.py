@@ -15,10 +15,13 @@ from contextlib import contextmanager, redirect_stdout
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxpbdl import __version__
 from jaxpbdl.experiments import EXPERIMENTS, launch, load
+
+if TYPE_CHECKING:
+    from jaxpbdl.experiments.contract import Experiment
 
 USAGE_ERROR = 2
 COMMANDS = ("demo", "list", "run", "resume", "compare", "plot", "export", "devices")
@@ -218,25 +221,30 @@ def _joined(options: argparse.Namespace, folder: Path) -> Iterator[Path]:
 
 def _run(options: argparse.Namespace, settings: list[str], command: str) -> int:
     experiment = _load(options, options.name)
-    import tyro
-
     if options.preset not in experiment.presets:
         raise ValueError(f"--preset must be one of {', '.join(experiment.presets)}")
-    default = experiment.presets[options.preset]
-    config = tyro.cli(
-        type(default),
-        default=default,
-        args=settings,
-        prog=f"jaxpbdl run {options.name}",
-        config=(tyro.conf.OmitArgPrefixes,),  # `--updates`, not `--training.updates`
-        description=f"{experiment.summary}. Before the settings: --preset "
-        f"{'|'.join(experiment.presets)}, --out DIR, --traceback.",
-    )
+    config = configured(experiment, options.preset, settings)
     if options.out is None and options.processes == launch.JOIN:
         raise ValueError(f"--processes {launch.JOIN} needs --out, a folder that all processes see")
     with _joined(options, options.out or _free_folder(Path("runs") / options.name)) as folder:
         _refuse_if_taken(folder)
         return _execute(experiment, options.preset, config, folder, command, new=True)
+
+
+def configured(experiment: "Experiment", preset: str, settings: list[str]) -> Any:
+    """The settings of a preset, those named on the command line changed."""
+    import tyro
+
+    default = experiment.presets[preset]
+    return tyro.cli(
+        type(default),
+        default=default,
+        args=settings,
+        prog=f"jaxpbdl run {experiment.name}",
+        config=(tyro.conf.OmitArgPrefixes,),  # `--updates`, not `--training.updates`
+        description=f"{experiment.summary}. Before the settings: --preset "
+        f"{'|'.join(experiment.presets)}, --out DIR, --traceback.",
+    )
 
 
 def _resume(options: argparse.Namespace, command: str) -> int:

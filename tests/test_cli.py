@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from jaxpbdl import experiments
-from jaxpbdl.cli import main
+from jaxpbdl.cli import configured, main
 from jaxpbdl.experiments import launch
 from jaxpbdl.learning import RunLock
 
@@ -54,6 +54,13 @@ def test_run_takes_the_preset_and_every_setting(here):
     found = report("a/b")
     assert found["seed"] == 4 and found["metrics"]["dummy.steps"] == 5
     assert found["config"]["optimiser"]["widths"] == [3, 5] and found["config"]["data"] == "x.npz"
+
+
+def test_every_experiment_takes_its_settings(capsys):
+    """No two of one experiment have the same name on the command line."""
+    for name in experiments.EXPERIMENTS:
+        experiment = experiments.load(name)
+        assert configured(experiment, "quick", []) == experiment.presets["quick"], name
 
 
 def test_default_folder_is_numbered(here, capsys):

@@ -96,7 +96,7 @@ def test_a_tiny_run(tmp_path):
     config = Config(
         data=str(table), cells=8, snapshots=40, train=1, validation=1, test=1, window=5, members=2,
         width=4, constants=(0.0, 0.17), measured_cells=8, draws=1,
-        training=replace(Config().training, updates=6, batch=2),
+        training=replace(Config().training, updates=6, batch=2, learning_rate=1e-2),
     )  # fmt: skip
     (tmp_path / "run").mkdir()
     with RunLock(tmp_path / "run"):  # as the command holds it
