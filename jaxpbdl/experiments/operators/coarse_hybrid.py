@@ -211,7 +211,9 @@ def contest(
     for share in settings.learned:
         for stride in settings.strides:
             grid = Grid(even(share, points), stride)
-            models, losses, seconds = coarse_models(settings, scenario, data["train"], grid, keys, folder)
+            models, losses, seconds = coarse_models(
+                settings, scenario, data["train"], grid, keys, folder
+            )
             errors = [judged(model, grid) for model in models]
             validated, tested = (list(some) for some in zip(*errors, strict=True))
             tried[grid] = Tried(models, validated, tested, losses, seconds)
