@@ -10,9 +10,9 @@ are relative, against the reference cut off to the modes of each grid, their mea
 and then the geometric mean over steps 1 to 100, or over every second of them for a step of two.
 
 The grid and the step of the hybrid are those of the highest pay-off on trajectories left out of the
-fit, beside the front on these; the test trajectories choose nothing. What training costs counts all
-that were tried. The reference has no error at all: it counts as the rounding of single precision.
-So its own cost bounds every pay-off.
+fit, beside the front on these (of those that pay nothing the smallest error); the test trajectories
+choose nothing. What training costs counts all that were tried. The reference has no error at all: it
+counts as the rounding of single precision, so its own cost bounds every pay-off.
 """
 
 import math
@@ -301,9 +301,12 @@ def coarse_pay_offs(
         cost = timed[grid.points] / grid.stride
         return [Point(f"hybrid {i}, {grid}", error, cost) for i, error in enumerate(errors)]
 
-    def gain(grid: Grid) -> float:
-        own = learned(grid, found.tried[grid].validation)
-        return float(np.median([pay_off(point, plain(0)).ratio for point in own]))
+    def gain(grid: Grid) -> tuple[float, float]:
+        # Less accurate than all plain solvers: what it pays "at most" recommends nothing.
+        validation = found.tried[grid].validation
+        gains = [pay_off(point, plain(0)) for point in learned(grid, validation)]
+        ratios = [0.0 if each.bound == "at most" else each.ratio for each in gains]
+        return float(np.median(ratios)), -float(np.median(validation))
 
     grid = max(found.tried, key=gain)
     chosen, others = found.tried[grid], plain(1)

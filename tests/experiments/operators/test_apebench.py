@@ -36,6 +36,7 @@ from jaxpbdl.experiments.operators.difficulty import (
 from jaxpbdl.experiments.operators.products import ProductNet
 from jaxpbdl.experiments.training import Training
 from jaxpbdl.grids import Cells
+from jaxpbdl.learning import Corrected
 
 POINTS = 160
 X = np.arange(POINTS) / POINTS
@@ -264,7 +265,8 @@ def test_the_grid_is_chosen_by_validation_and_the_pay_off_is_that_of_the_test():
         (Grid(12, 2), 1.0): (0.5, 0.6),
         (Grid(20, 1), None): (ROUNDING, ROUNDING),
     }
-    models = [SimpleNamespace(network=ProductNet(12, key=jax.random.key(0)))]
+    network = ProductNet(12, products=1, layers=1, key=jax.random.key(0))
+    models = [Corrected(coarse_step(BURGERS, 20, Grid(12, 1)), network)]
     short = Tried(models, [0.01] * 3, [1e-4] * 3, [], 0.0)  # validation pays 2 / 3
     long = Tried(models, [0.01] * 3, [0.1, 0.01, 0.01], [], 0.0)  # 2 / 1.5
     contest = Contest(plain, {Grid(12, 1): short, Grid(12, 2): long})
