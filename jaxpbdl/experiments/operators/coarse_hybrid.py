@@ -11,8 +11,8 @@ and then the geometric mean over steps 1 to 100, or over every second of them fo
 
 The grid and the step of the hybrid are those of the highest pay-off on trajectories left out of the
 fit, beside the front on these (of those that pay nothing the smallest error); the test trajectories
-choose nothing. What training costs counts all that were tried. The reference has no error at all: it
-counts as the rounding of single precision, so its own cost bounds every pay-off.
+choose nothing. What training costs counts all that were tried. The reference has no error at all:
+it counts as the rounding of single precision, so its own cost bounds every pay-off.
 """
 
 import math
@@ -39,6 +39,7 @@ from jaxpbdl.grids.spectrum import resample
 from jaxpbdl.learning import Corrected, Windows, evaluate, fit_ensemble, unrolled
 from jaxpbdl.learning.ensemble import members
 from jaxpbdl.learning.front import Method, Point, costs, ensemble_pay_off, front, pay_off, rows
+from jaxpbdl.learning.loop import Keys
 from jaxpbdl.networks import parameter_count
 from jaxpbdl.rollouts import rollout
 from jaxpbdl.solvers.spectral import SpectralStep, semilinear
@@ -149,7 +150,7 @@ def coarse_models(
     scenario: Scenario,
     train: Float[Array, "trajectories snapshots points"],
     grid: Grid,
-    keys: PRNGKeyArray,
+    keys: Keys,
     folder: Path,
 ) -> tuple[list[Corrected], list[np.ndarray], float]:
     """Hybrids of one grid, one a key; their losses, and the seconds one of them took."""
@@ -184,7 +185,7 @@ def contest(
     settings: CoarseGrids,
     scenario: Scenario,
     data: Mapping[str, Array],
-    keys: PRNGKeyArray,
+    keys: Keys,
     folder: Path,
 ) -> Contest:
     """Plain solvers and hybrids of one scenario beside the reference. Trajectories for validation
@@ -250,7 +251,7 @@ def coarse_hybrids(
     settings: CoarseGrids,
     scenarios: Sequence[Scenario],
     states: Mapping[str, Mapping[str, Array]],
-    keys: PRNGKeyArray,
+    keys: Keys,
     folder: Path,
 ) -> tuple[dict[str, float], dict[str, np.ndarray]]:
     """Metrics and losses; `front.png` goes to `folder`.
