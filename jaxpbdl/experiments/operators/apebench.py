@@ -15,7 +15,7 @@ The network is one of Fourier multipliers and products (`products.py`). The refe
 this form too, so that this is as much the identification of a scheme as the training of a network:
 the assumption is most of its lead over networks that make none. Five training trajectories are left
 out of the fit to validate it. The half step called twice, which learns nothing, stands
-beside them.
+beside them. Whether a hybrid on a coarser grid pays is the matter of `coarse_hybrid.py`.
 
 Published figures are of the authors' networks (50 seeds) and of one learned correction of 76
 million weights and 100,000 updates (google-research/generalized-pde-emulator). At gamma_4 = -15 of
@@ -38,6 +38,7 @@ import jaxpbdl as jp
 from jaxpbdl import plotting
 from jaxpbdl.experiments.configuration import Count, Validated, at_least
 from jaxpbdl.experiments.contract import Experiment, Published, Result
+from jaxpbdl.experiments.operators.coarse_hybrid import CoarseGrids, coarse_hybrids
 from jaxpbdl.experiments.operators.difficulty import SCENARIOS, UP_TO, Scenario, geometric_mean
 from jaxpbdl.experiments.operators.products import ProductNet
 from jaxpbdl.experiments.training import Training
@@ -80,9 +81,17 @@ class Config(Validated):
             updates=10_000, batch=20, learning_rate=2e-2, warmup_fraction=0.05
         )
     )
+    coarse: CoarseGrids = field(default_factory=CoarseGrids)
+    """Of the hybrids on coarser grids."""
 
     def __post_init__(self):
         super().__post_init__()
+        longest = min(self.train_steps, self.test_steps)
+        if max(self.coarse.strides) > longest:
+            raise ValueError(
+                f"coarse.strides must be at most the steps of a trajectory, {longest}; got "
+                f"{self.coarse.strides}"
+            )
         if self.validation >= self.train:
             raise ValueError(
                 f"validation must be below train = {self.train}, got {self.validation}"
@@ -187,13 +196,14 @@ def states_of(config: Config, scenario: Scenario) -> dict[str, Array]:
 
 
 def run(config: Config, folder: Path) -> Result:
-    """Train emulators and hybrids on each scenario; a picture goes to `folder`."""
+    """Train emulators and hybrids on each scenario; pictures go to `folder`."""
     metrics: dict[str, float] = {}
     published: dict[str, Published] = {}
     losses: dict[str, np.ndarray] = {}
     curves: dict[str, dict[str, np.ndarray]] = {}
+    states = {scenario.name: states_of(config, scenario) for scenario in SCENARIOS}
     for scenario in SCENARIOS:
-        name, data = scenario.name, states_of(config, scenario)
+        name, data = scenario.name, states[scenario.name]
         twice = errors_of(jp.repeat(scenario.step(config.points, 0.5), 2), data["test"])
         curves[name] = {"half step, twice": twice.mean(0)[None]}
         for form, method in ((emulator, name), (hybrid, f"{name}_hybrid")):
@@ -213,6 +223,10 @@ def run(config: Config, folder: Path) -> Result:
         metrics[f"{name}_half_twice.geometric_mean"] = geometric_mean(twice)
         published |= peers(name)
     _picture(curves, folder)
+    keys = jax.random.split(jax.random.key(config.seed + 2), config.members)
+    gains, more = coarse_hybrids(config.coarse, SCENARIOS, states, keys, folder)
+    metrics |= gains
+    losses |= more
     notes = {f"{one.name}_half_twice": "the solver alone, two calls a step" for one in SCENARIOS}
     return Result(metrics, published=published, histories=losses, notes=notes)
 
@@ -241,10 +255,11 @@ def _picture(curves: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> No
 
 
 QUICK = Training(updates=600, batch=20, learning_rate=2e-2, warmup_fraction=0.05)
+FEW = CoarseGrids(plain=(0.4, 0.6), learned=(0.6,), strides=(1,), training=QUICK)
 
 EXPERIMENT = Experiment(
     name="apebench",
     summary="emulators and hybrids on scenarios of APEBench, beside its published figures",
-    presets={"quick": Config(training=QUICK), "full": Config()},
+    presets={"quick": Config(training=QUICK, coarse=FEW), "full": Config()},
     run=run,
 )

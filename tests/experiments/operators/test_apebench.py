@@ -12,6 +12,18 @@ import pytest
 from jaxpbdl.experiments.contract import execute
 from jaxpbdl.experiments.operators import apebench
 from jaxpbdl.experiments.operators.apebench import EXPERIMENT, Config, emulator, hybrid, peers
+from jaxpbdl.experiments.operators.coarse_hybrid import (
+    ROUNDING,
+    CoarseGrids,
+    Contest,
+    Grid,
+    Tried,
+    coarse_pay_offs,
+    coarse_step,
+    cut_off,
+    even,
+    plain_solvers,
+)
 from jaxpbdl.experiments.operators.difficulty import (
     BURGERS,
     KDV,
@@ -24,6 +36,7 @@ from jaxpbdl.experiments.operators.difficulty import (
 from jaxpbdl.experiments.operators.products import ProductNet
 from jaxpbdl.experiments.training import Training
 from jaxpbdl.grids import Cells
+from jaxpbdl.learning import Corrected
 
 POINTS = 160
 X = np.arange(POINTS) / POINTS
@@ -204,6 +217,8 @@ def test_figures_of_a_run(tmp_path, monkeypatch):
     monkeypatch.setattr(apebench, "states_of", lambda *_: {"test": None})
     monkeypatch.setattr(apebench, "errors_of", lambda step, reference: 7 * ramp)
     monkeypatch.setattr(apebench, "_picture", lambda *_: None)
+    coarse = ({"burgers.pay_off": 0.5}, {"burgers_coarse_24_1_0": np.zeros(1)})
+    monkeypatch.setattr(apebench, "coarse_hybrids", lambda *_: coarse)
     config = Config(points=40, test_steps=5)
     result = apebench.run(config, tmp_path)
     base = geometric_mean(ramp)
@@ -216,16 +231,65 @@ def test_figures_of_a_run(tmp_path, monkeypatch):
         "burgers_hybrid.validation": 2 * base, "burgers_hybrid.error_1": 0.04,
         "burgers_hybrid.error_3": 0.12, "burgers_hybrid.weights": 34,
         "burgers_hybrid.updates": config.training.updates,
-        "burgers_half_twice.geometric_mean": 7 * base,
+        "burgers_half_twice.geometric_mean": 7 * base, "burgers.pay_off": 0.5,
     })  # fmt: skip
     assert set(result.histories) == {
-        f"{method}_{i}" for method in ("burgers", "burgers_hybrid") for i in range(3)
+        *(f"{method}_{i}" for method in ("burgers", "burgers_hybrid") for i in range(3)),
+        "burgers_coarse_24_1_0",
     }
+
+
+def test_a_coarse_step_has_the_coefficients_of_the_reference():
+    """Of a state that both grids hold: two steps of the reference in one of twice its length."""
+    state = 1e-5 * jnp.asarray(np.cos(2 * np.pi * 12 * X), jnp.float32)
+    step = KS.step(POINTS)
+    found = coarse_step(KS, POINTS, Grid(64, 2))(cut_off(state, 64))
+    np.testing.assert_allclose(found, cut_off(step(step(state)), 64), atol=3e-9)
+    assert even(0.4, 160) == 64 and even(0.45, 40) == 18
+
+
+def test_plain_solvers_of_several_grids():
+    found = plain_solvers(CoarseGrids(plain=(0.5,), learned=(0.4,)), 20)
+    assert found == [
+        *((Grid(n, stride), 1.0) for n in (8, 10, 20) for stride in (1, 2)),
+        *((Grid(n, 1), None) for n in (8, 10, 20)),
+    ]
+
+
+def test_the_grid_is_chosen_by_validation_and_the_pay_off_is_that_of_the_test():
+    """Costs of 1, 2 and 4 for errors of 0.1, 0.01 and none; a hybrid step costs 3, over two units
+    of time 1.5."""
+    plain = {
+        (Grid(8, 1), 1.0): (0.1, 0.1),
+        (Grid(12, 1), 1.0): (0.01, 0.01),
+        (Grid(12, 2), 1.0): (0.5, 0.6),
+        (Grid(20, 1), None): (ROUNDING, ROUNDING),
+    }
+    network = ProductNet(12, products=1, layers=1, key=jax.random.key(0))
+    models = [Corrected(coarse_step(BURGERS, 20, Grid(12, 1)), network)]
+    short = Tried(models, [0.01] * 3, [1e-4] * 3, [], 0.0)  # validation pays 2 / 3
+    long = Tried(models, [0.01] * 3, [0.1, 0.01, 0.01], [], 0.0)  # 2 / 1.5
+    contest = Contest(plain, {Grid(12, 1): short, Grid(12, 2): long})
+    timed = {(8, 1.0): 1.0, (12, 1.0): 2.0, (20, None): 4.0, 12: 3.0}
+    metrics, (others, own) = coarse_pay_offs("burgers", contest, timed, invested=100.0)
+    assert metrics["burgers_coarse.stride"] == 2 and metrics["burgers_coarse.points"] == 12
+    assert metrics["burgers.pay_off"] == pytest.approx(4 / 3)
+    assert metrics["burgers.pay_off_min"] == pytest.approx(2 / 3)
+    assert metrics["burgers.break_even_solves"] == pytest.approx(100 / (100 * 0.5))
+    assert metrics["burgers_coarse.geometric_mean"] == 0.01
+    assert metrics["burgers_coarse.solver_alone"] == 0.6
+    assert [point.cost for point in own] == [1.5] * 3 and len(others) == 4
 
 
 def test_bad_settings():
     with pytest.raises(ValueError, match="validation must be below train = 4, got 4"):
         Config(train=4, validation=4)
+    with pytest.raises(ValueError, match=r"at most the steps of a trajectory, 1; got \(1, 2\)"):
+        Config(test_steps=1)
+    with pytest.raises(ValueError, match=r"plain must be shares in \(0, 1\), got \(0.0, 0.5\)"):
+        CoarseGrids(plain=(0.0, 0.5))
+    with pytest.raises(ValueError, match=r"strides must be different numbers in rising order"):
+        CoarseGrids(strides=(2, 1))
     with pytest.raises(ValueError, match=r"grid must have 1 axis, got 2"):
         BURGERS.equation(16).check_grid(Cells((16, 16), 1.0, periodic=True))
     net = ProductNet(16, key=jax.random.key(0))
@@ -245,6 +309,13 @@ def test_a_tiny_run(tmp_path, monkeypatch):
         test=2,
         test_steps=10,
         training=Training(updates=150, batch=10, learning_rate=1e-2),
+        coarse=CoarseGrids(
+            plain=(0.6,),
+            learned=(0.6,),
+            strides=(1,),
+            training=Training(updates=150, batch=10, learning_rate=1e-2),
+            timing_repeats=3,
+        ),
     )
     found = execute(EXPERIMENT, "quick", config, tmp_path).metrics
     for method in ("burgers", "burgers_hybrid"):
@@ -253,4 +324,10 @@ def test_a_tiny_run(tmp_path, monkeypatch):
         # Of each of 21 modes: 1 + 3 + 3 + 3 and 2 + 6 + 6 + 3 complex numbers.
         assert found[f"{method}.weights"] == 21 * 2 * 27
     assert 1e-5 < found["burgers_half_twice.geometric_mean"] < 0.1
-    assert (tmp_path / "errors.png").stat().st_size > 5000
+    assert found["burgers_coarse.points"] == 24 and found["burgers_coarse.stride"] == 1
+    assert found["burgers_coarse.geometric_mean"] < found["burgers_coarse.solver_alone"] < 0.1
+    assert found["burgers_coarse.invested_seconds"] > 0
+    assert 0 < found["burgers.pay_off_min"] <= found["burgers.pay_off"]
+    assert (found["burgers.break_even_solves"] == np.inf) == (found["burgers.pay_off"] <= 1)
+    for name in ("errors.png", "front.png"):
+        assert (tmp_path / name).stat().st_size > 5000
