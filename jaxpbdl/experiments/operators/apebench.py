@@ -255,7 +255,7 @@ def _picture(curves: Mapping[str, Mapping[str, np.ndarray]], folder: Path) -> No
 
 
 QUICK = Training(updates=600, batch=20, learning_rate=2e-2, warmup_fraction=0.05)
-FEW = CoarseGrids(plain=(0.4, 0.6), learned=(0.6,), strides=(1,), training=QUICK)
+FEW = CoarseGrids(plain=(0.4, 0.6), learned=(0.6,), strides=(1,), coarse_updates=600)
 
 EXPERIMENT = Experiment(
     name="apebench",

@@ -17,7 +17,7 @@ it counts as the rounding of single precision, so its own cost bounds every pay-
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,13 +60,9 @@ class CoarseGrids(Validated):
     """Among which validation chooses the hybrid's."""
     strides: tuple[Count, ...] = (1, 2)
     """Steps of the reference that one step spans: tried by plain solvers and hybrids."""
-    products: Count = 2
-    layers: Count = 2
-    training: Training = field(
-        default_factory=lambda: Training(
-            updates=2000, batch=20, learning_rate=2e-2, warmup_fraction=0.05
-        )
-    )
+    coarse_products: Count = 2
+    coarse_layers: Count = 2
+    coarse_updates: Count = 2000
     timing_repeats: Count = 200
 
     def __post_init__(self):
@@ -160,10 +156,13 @@ def coarse_models(
     scale = jnp.sqrt(jnp.mean((after - jax.vmap(jax.vmap(solver))(before)) ** 2))
 
     def hybrid_of(key: PRNGKeyArray) -> Corrected:
-        size = {"products": settings.products, "layers": settings.layers}
+        size = {"products": settings.coarse_products, "layers": settings.coarse_layers}
         return Corrected(solver, ProductNet(grid.points, **size, key=key), scale=scale)
 
-    training, name = settings.training, f"{scenario.name}-coarse-{grid.points}-{grid.stride}"
+    training = Training(
+        updates=settings.coarse_updates, batch=20, learning_rate=2e-2, warmup_fraction=0.05
+    )
+    name = f"{scenario.name}-coarse-{grid.points}-{grid.stride}"
     stacked, histories = fit_ensemble(
         hybrid_of,
         square_error,

@@ -313,7 +313,7 @@ def test_a_tiny_run(tmp_path, monkeypatch):
             plain=(0.6,),
             learned=(0.6,),
             strides=(1,),
-            training=Training(updates=150, batch=10, learning_rate=1e-2),
+            coarse_updates=150,
             timing_repeats=3,
         ),
     )
