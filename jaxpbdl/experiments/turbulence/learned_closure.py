@@ -84,7 +84,7 @@ class Config(Validated):
     draws: Count = 3
     """Of the phases of the measured decay."""
     training: Training = field(
-        default_factory=lambda: Training(updates=200, batch=4, learning_rate=2e-3, average=0.98)
+        default_factory=lambda: Training(updates=75, batch=4, learning_rate=2e-3, average=0.98)
     )
 
     def __post_init__(self):

@@ -313,7 +313,7 @@ def test_a_tiny_run(tmp_path, monkeypatch):
             plain=(0.6,),
             learned=(0.6,),
             strides=(1,),
-            coarse_updates=150,
+            coarse_updates=500,
             timing_repeats=3,
         ),
     )
