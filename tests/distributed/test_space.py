@@ -26,7 +26,7 @@ from jaxpbdl.equations import (
 from jaxpbdl.grids import Cells, Periodic, Spectrum
 from jaxpbdl.solvers import waves
 from jaxpbdl.solvers.compressible import finite_volumes, muscl, primitive, reflecting, van_leer
-from jaxpbdl.solvers.flow import incompressible
+from jaxpbdl.solvers.flow import Smagorinsky, incompressible
 from jaxpbdl.solvers.spectral import semilinear
 
 pytestmark = pytest.mark.x64
@@ -133,6 +133,19 @@ def test_incompressible_flow(shape, periodic, parts):
         lambda x: jnp.sin(2 * jnp.pi * jnp.roll(x, 1)), heat=lambda x: jnp.cos(x[0] + 2 * x[1])
     )
     assert_same(both(lambda m: incompressible(equation, grid, 0.02, mesh=m), state, shape, parts))
+
+
+def test_a_closure():
+    """It is outside of the blocks: the compiler divides it."""
+    grid, equation = Cells((8, 6), 1.0, periodic=True), IncompressibleFlow(0.01)
+    state = incompressible(equation, grid, 0.02).start(
+        lambda x: jnp.sin(2 * jnp.pi * jnp.roll(x, 1))
+    )
+
+    def closed(mesh):
+        return incompressible(equation, grid, 0.02, closure=Smagorinsky(0.3), mesh=mesh)
+
+    assert_same(both(closed, state, (8, 6), (2,)))
 
 
 def test_gas_and_light():

@@ -22,8 +22,14 @@ from jaxpbdl.equations import IncompressibleFlow, Scalar
 from jaxpbdl.experiments.configuration import Count, Positive, Validated
 from jaxpbdl.experiments.contract import Experiment, Published, Result
 from jaxpbdl.grids import Cells
-from jaxpbdl.solvers.flow import Flow, IncompressibleStep, central, incompressible, wall
-from jaxpbdl.solvers.flow.scalars import flux_through_sides
+from jaxpbdl.solvers.flow import (
+    Flow,
+    IncompressibleStep,
+    central,
+    incompressible,
+    scalar_through_sides,
+    wall,
+)
 from jaxpbdl.solvers.time import substepped
 
 SOURCE = "de Vahl Davis 1983, extrapolated from grids of up to 81 x 81"
@@ -85,13 +91,9 @@ def cavity(config: Config, rayleigh: float, dt: float) -> IncompressibleStep:
 
 def heat_flows(step: IncompressibleStep, state: Flow) -> jax.Array:
     """What enters through the hot wall, and leaves through the cold one, a unit of time."""
-    temperature = state.scalars["temperature"]
-    sides = step.scalar_sides("temperature", state.time)
-    diffusivity = step.equation.scalars["temperature"].diffusivity
-    through = flux_through_sides(temperature, diffusivity, sides, step.grid)[0]
-    widths = jnp.asarray(step.grid.widths[1], step.grid.dtype)
-    hot, cold = (jnp.sum(side[0] * widths) for side in through or ())
-    return jnp.stack([hot, -cold])
+    through = scalar_through_sides(step, state, "temperature")[0]
+    assert through is not None  # the axis has walls
+    return jnp.stack([through[0], -through[1]])
 
 
 def steady(config: Config, rayleigh: float) -> Steady:

@@ -6,7 +6,7 @@ from jaxpbdl.solvers.flow.closures import Closure, Smagorinsky
 from jaxpbdl.solvers.flow.conditions import Flux, Held, flux, held
 from jaxpbdl.solvers.flow.forces import force_on_body, pressure_on_body, torque_on_body
 from jaxpbdl.solvers.flow.frames import FrameStep, frame_inputs, in_frame
-from jaxpbdl.solvers.flow.heat import scalar_from_body
+from jaxpbdl.solvers.flow.heat import scalar_from_body, scalar_through_sides
 from jaxpbdl.solvers.flow.learned_closure import LearnedViscosity
 from jaxpbdl.solvers.flow.limits import stable_dt
 from jaxpbdl.solvers.flow.operators import central, limited
@@ -50,6 +50,7 @@ __all__ = [
     "outflow",
     "pressure_on_body",
     "scalar_from_body",
+    "scalar_through_sides",
     "semi_implicit",
     "sliding",
     "slip",

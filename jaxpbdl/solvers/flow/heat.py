@@ -1,11 +1,12 @@
-"""What of a scalar a body gives to the flow about it."""
+"""What of a scalar a body gives to the flow about it, and what enters through the sides."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxpbdl.grids.operators import divergence
+from jaxpbdl.grids.cells import along
+from jaxpbdl.grids.operators import divergence, line
 from jaxpbdl.solvers.flow.projection import IncompressibleStep
-from jaxpbdl.solvers.flow.scalars import scalar_rate
+from jaxpbdl.solvers.flow.scalars import flux_through_sides, scalar_rate
 from jaxpbdl.solvers.flow.state import Flow
 
 
@@ -43,3 +44,31 @@ def scalar_from_body(step: IncompressibleStep, state: Flow, name: str) -> Float[
     within = jnp.where(on_body.fluid, 0.0, rate * step.grid.volumes)
     spurious = jnp.where(on_body.fluid, values * divergence(velocity, step.grid), 0.0)
     return jnp.sum(spurious) - jnp.sum(within)
+
+
+def scalar_through_sides(
+    step: IncompressibleStep, state: Flow, name: str
+) -> list[tuple[Float[Array, ""], Float[Array, ""]] | None]:
+    """What of a scalar diffuses into the box through the lower and the upper side of each axis, a
+    unit of time, by the stencils of the step; None for a periodic axis. Of a temperature the heat
+    over density and heat capacity. What the flow carries through a side does not count.
+
+    **Raises** ValueError for a scalar that the flow does not have.
+    """
+    if name not in step.equation.scalar_names:
+        known = sorted(step.equation.scalar_names)
+        raise ValueError(f"name must be of a scalar of the flow, one of {known}, got {name!r}")
+    diffusivity, sides = (
+        step.equation.scalars[name].diffusivity,
+        step.scalar_sides(name, state.time),
+    )
+    through = flux_through_sides(state.scalars[name], diffusivity, sides, step.grid)
+    found: list[tuple[Array, Array] | None] = []
+    for axis, pair in enumerate(through):
+        if pair is None:
+            found.append(None)
+            continue
+        across = step.grid.volumes / line(step.grid.widths[axis], axis, step.grid)
+        areas = along(across, axis, 0, 1)
+        found.append((jnp.sum(pair[0] * areas), jnp.sum(pair[1] * areas)))
+    return found
