@@ -142,7 +142,7 @@ UPPER = (-9336.0, 4340.0, 3192.0, -25104.0, -6025.0, -276.0)
 
 
 def equilibrium(unknowns: Unknowns) -> Array:
-    """The flux of a plasma and its coils at the limiter, in Wb / rad over 0.01."""
+    """The flux of a plasma and its coils at 25 places within the limiter, in Wb / rad over 0.01."""
     current, beta = unknowns
     heights = np.array([-0.75, -0.45, -0.15, 0.15, 0.45, 0.75])
     grid = plasma.Rectangle((21, 37), (0.595, -0.54), (1.165, 0.54))
@@ -151,7 +151,7 @@ def equilibrium(unknowns: Unknowns) -> Array:
     with jax.ensure_compile_time_eval():
         machine = plasma.tokamak(grid, coils, corners)
     profile = plasma.PoloidalBeta(
-        plasma.PowerShape(1.0, 1.5), 1.2e5 * current, 0.3 * beta, radius=0.88
+        shape=plasma.PowerShape(1.0, 1.5), current=1.2e5 * current, beta=0.3 * beta, radius=0.88
     )
     start = plasma.round_plasma(machine, 1.2e5, (0.86, 0.0), (0.23, 0.3))
     currents = np.concatenate([[*column[::-1], *column] for column in (UPPER[:3], UPPER[3:])])

@@ -98,7 +98,7 @@ class EddyViscosity(eqx.Module):
 
     def _from(self, strain: Strain, grid: Cells) -> Array:
         """nu_t; of shear stresses the mean of the squares on the edges of a cell counts."""
-        squares = sum(2 * own**2 for own in strain.normal)
+        squares = jnp.sum(2 * jnp.stack(strain.normal) ** 2, axis=0)
         for (a, b), shear in strain.shear.items():
             squares = squares + 4 * in_cells(in_cells(shear**2, a), b)
         factor = jnp.asarray(self.factor(strain, grid), grid.dtype)

@@ -62,8 +62,9 @@ class LearnedViscosity(EddyViscosity):
 def invariants(strain: Strain, grid: Cells) -> Float[Array, "features *cells"]:
     """The four numbers of `LearnedViscosity` in each cell, between -1 and 1."""
     ndim = grid.ndim
-    rows = [[strain.normal[a] if a == b else None for b in range(ndim)] for a in range(ndim)]
-    turn = [[jnp.zeros_like(strain.normal[0])] * ndim for _ in range(ndim)]
+    none = jnp.zeros_like(strain.normal[0])
+    rows = [[strain.normal[a] if a == b else none for b in range(ndim)] for a in range(ndim)]
+    turn = [[none] * ndim for _ in range(ndim)]
     for (a, b), shear in strain.shear.items():
         rows[a][b] = rows[b][a] = in_cells(in_cells(shear, a), b)
         turn[a][b] = in_cells(in_cells(strain.turn[a, b], a), b)
