@@ -64,7 +64,7 @@ OUTSIDE = {
     r"\]\((?:docs/)?examples\)": "](examples/index.md)",
     r"\]\((?:\.\./)?notebooks\)": "](notebooks/01_solve_differentiate_vmap.ipynb)",
     r"\]\(\.\./notebooks/": "](notebooks/",
-    r"\]\(docs/": "](",
+    r"\]\((?:\.\./)?docs/": "](",
     r"\]\(CONTRIBUTING\.md\)": "](contributing.md)",
     r"\]\(CHANGELOG\.md\)": "](changes.md)",
     r"\[(\w+)\]\((?:CITATION\.cff|LICENSE)\)": r"\1",
